@@ -1,0 +1,1 @@
+"""Measure kernels and hops, fit latency models, keep profiles."""

@@ -1,0 +1,1 @@
+"""The vocabulary of the twin: types, scenarios, latency models, policies, records, metrics."""

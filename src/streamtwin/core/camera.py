@@ -1,0 +1,85 @@
+"""When does each chunk of a live input exist, and what waits at the door of the pipeline?
+
+Both executors drive the same queue. The simulator's camera process releases chunks one by one;
+the runtime, which has no camera process, releases what the input clock has reached whenever
+rank 0 looks.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from streamtwin.core.chunks import ChunkShape
+from streamtwin.core.policies.admission import AdmissionPolicy, QueueView
+from streamtwin.core.policies.dispatch import DispatchPolicy, WaitingChunk
+from streamtwin.core.records import Decision
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseClock:
+    """The input's own clock: frame j exists at j / fps; without fps, input always waits."""
+
+    fps: float | None
+    shape: ChunkShape
+    playout_fps: float
+
+    def released_s(self, chunk: int) -> float:
+        """Time at which the last frame of camera chunk *chunk* exists."""
+        return 0.0 if self.fps is None else self.shape.last_frame(chunk) / self.fps
+
+    def deadline_s(self, chunk: int) -> float:
+        """Time at which the chunk's first frame is due if playout starts on its release."""
+        return self.released_s(0) + self.shape.first_frame(chunk) / self.playout_fps
+
+
+@dataclass(slots=True)
+class InputQueue:
+    """Chunks of one session that were released and not yet taken, bounded by *admission*."""
+
+    session: int
+    clock: ReleaseClock
+    chunks: int
+    admission: AdmissionPolicy
+    admission_name: str
+    dispatch: DispatchPolicy
+    max_waiting: int
+    decide: Callable[[Decision], None]
+    waiting: list[WaitingChunk] = field(default_factory=list)
+    dropped: list[int] = field(default_factory=list)
+    released: int = 0
+
+    def next_release_s(self) -> float | None:
+        """When the next chunk is released; None once the input has ended."""
+        return self.clock.released_s(self.released) if self.released < self.chunks else None
+
+    def release_due(self, now_s: float) -> None:
+        """Release every chunk whose time has come. An input without a clock releases on demand."""
+        while (due_s := self.next_release_s()) is not None and due_s <= now_s:
+            if self.clock.fps is None and self.waiting:
+                return
+            self.release(due_s if self.clock.fps is not None else now_s)
+
+    def release(self, now_s: float) -> None:
+        """Release the next chunk at *now_s*; the admission policy decides what happens to it."""
+        chunk = self.released
+        self.released += 1
+        view = QueueView(len(self.waiting), self.max_waiting)
+        choice = self.admission(view)
+        saw = {"waiting": view.waiting, "max_waiting": view.max_waiting}
+        self.decide(
+            Decision(now_s, 0, "admission", self.admission_name, self.session, chunk, saw, choice)
+        )
+        if choice == "drop_new":
+            self.dropped.append(chunk)
+            return
+        if choice == "drop_oldest":
+            self.dropped.append(self.waiting.pop(0).chunk)
+        deadline_s = self.clock.deadline_s(chunk)
+        self.waiting.append(WaitingChunk(self.session, chunk, now_s, deadline_s))
+
+    def take(self) -> WaitingChunk:
+        """Take the chunk that the dispatch policy chooses."""
+        return self.waiting.pop(self.dispatch(self.waiting))
+
+    def ended(self) -> bool:
+        """Whether nothing waits and nothing will come."""
+        return not self.waiting and self.released >= self.chunks

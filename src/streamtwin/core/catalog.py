@@ -1,0 +1,92 @@
+"""Which models, VAEs, GPUs and links are known?
+
+Each is one YAML file in `scenarios/catalog/<kind>/`, named after it. Adding one is adding a file.
+"""
+
+from dataclasses import dataclass, fields
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import TypeAdapter
+
+from streamtwin.core.errors import UserError, unknown_name
+from streamtwin.core.specs import ModelSpec, VaeSpec
+
+Kind = Literal["models", "vaes", "gpus", "links"]
+
+
+@dataclass(frozen=True, slots=True)
+class GpuSpec:
+    """A card's ceilings by its data sheet, and what was measured of them elsewhere.
+
+    Rates in FLOP/s (bf16, dense) and bytes/s, memory in bytes, price in USD per hour.
+    """
+
+    name: str
+    flops_bf16: float
+    memory_bytes: float
+    memory_bytes_per_s: float
+    link: str
+    source: str
+    confidence: Literal["text", "secondary"]
+    measured_flops_bf16: float | None = None
+    price_usd_per_hour: float | None = None
+    price_source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSpec:
+    """A link between two ranks: one-way bandwidth in bytes/s, and what is known of its latency."""
+
+    name: str
+    bytes_per_s: float
+    source: str
+    confidence: Literal["text", "secondary"]
+    latency_s: float | None = None
+
+
+_Entry = TypeVar("_Entry", ModelSpec, VaeSpec, GpuSpec, LinkSpec)
+
+
+def _folder(kind: Kind) -> Traversable:
+    return files("streamtwin.scenarios") / "catalog" / kind
+
+
+def names(kind: Kind) -> list[str]:
+    """Names of all entries of *kind*, sorted."""
+    return sorted(
+        entry.name.removesuffix(".yaml")
+        for entry in _folder(kind).iterdir()
+        if entry.name.endswith(".yaml")
+    )
+
+
+def _load(kind: Kind, label: str, name: str, entry: type[_Entry]) -> _Entry:
+    if name not in names(kind):
+        raise UserError(unknown_name(label, name, names(kind)))
+    data: dict[str, Any] = yaml.safe_load((_folder(kind) / f"{name}.yaml").read_text("utf-8"))
+    known = {field.name for field in fields(entry)} - {"name"}
+    assert data.keys() <= known, f"{kind}/{name}.yaml: unknown keys {data.keys() - known}"
+    return TypeAdapter(entry).validate_python({"name": name, **data})
+
+
+def model(name: str) -> ModelSpec:
+    """The model *name*; UserError with the known names when there is none."""
+    return _load("models", "model", name, ModelSpec)
+
+
+def vae(name: str) -> VaeSpec:
+    """The VAE *name*; UserError with the known names when there is none."""
+    return _load("vaes", "VAE", name, VaeSpec)
+
+
+def gpu(name: str) -> GpuSpec:
+    """The card *name*; UserError with the known names when there is none."""
+    return _load("gpus", "GPU", name, GpuSpec)
+
+
+def link(name: str) -> LinkSpec:
+    """The link *name*; UserError with the known names when there is none."""
+    return _load("links", "link", name, LinkSpec)

@@ -1,0 +1,59 @@
+"""What can be timed, predicted and simulated? Every service of the pipeline is one of these."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class DitPass:
+    """One pass of a stage: `blocks` blocks over `rows` rows.
+
+    A row has `chunk_latents` (T') latent frames of `tokens` (S) tokens each and attends
+    `kv_tokens` (K) tokens. `embeds`: the stage embeds latents first; `unembeds`: it ends with
+    the head, the x0 conversion and the re-noising of the rows.
+    """
+
+    model: str
+    blocks: int
+    rows: int
+    chunk_latents: int
+    tokens: int
+    kv_tokens: float
+    embeds: bool
+    unembeds: bool
+
+    @property
+    def query_tokens(self) -> int:
+        """Query tokens of all rows together."""
+        return self.rows * self.chunk_latents * self.tokens
+
+
+@dataclass(frozen=True, slots=True)
+class VaeEncode:
+    """Encoding of one chunk to `latents` latents, the noise mix included."""
+
+    vae: str
+    height: int
+    width: int
+    latents: int
+    first: bool
+
+
+@dataclass(frozen=True, slots=True)
+class VaeDecode:
+    """Decoding of one chunk of `latents` latents to pixels in host memory."""
+
+    vae: str
+    height: int
+    width: int
+    latents: int
+    first: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """Transfer of one item of `size_bytes` from a rank to the next."""
+
+    size_bytes: int
+
+
+Op = DitPass | VaeEncode | VaeDecode | Hop

@@ -1,0 +1,171 @@
+"""How does a scenario lie over ranks? Stages, their operations, and the bytes they exchange."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from streamtwin.core import catalog
+from streamtwin.core.errors import ScenarioError
+from streamtwin.core.latency import LatencyModel
+from streamtwin.core.ops import DitPass, Hop, VaeDecode, VaeEncode
+from streamtwin.core.policies.partition import PARTITION, StageCosts
+from streamtwin.core.ring import Item, Row
+from streamtwin.core.scenario import Scenario
+from streamtwin.core.specs import ModelSpec, VaeSpec
+
+HEADER_BYTES = 512
+"""Fixed size of the message that announces an item: 64 integers of 8 bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What one rank does: its blocks, and whether it is the first or the last of the ring."""
+
+    rank: int
+    blocks: range
+    first: bool
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A scenario laid over ranks."""
+
+    scenario: Scenario
+    model: ModelSpec
+    vae: VaeSpec
+    stages: tuple[Stage, ...]
+    itemsize: int
+    """Bytes per element of weights and activations."""
+
+    @property
+    def ranks(self) -> int:
+        """W: ranks, and lanes of the ring."""
+        return len(self.stages)
+
+    @property
+    def max_rows(self) -> int:
+        """Rows a lane may carry: one per step in a stream batch, else one."""
+        return self.scenario.deployment.steps if self.scenario.deployment.stream_batch else 1
+
+    @property
+    def warmup_chunks(self) -> int:
+        """Chunks emitted before window and lanes are full, from where on the period is steady."""
+        scenario = self.scenario
+        window = -(-(scenario.deployment.window - 1) // scenario.deployment.chunk_latents)
+        return window + self.ranks
+
+    @property
+    def tail_chunks(self) -> int:
+        """Chunks emitted while the lanes run empty after the end of the input."""
+        steps = self.scenario.deployment.steps
+        return self.ranks * ((steps - 1) if self.scenario.deployment.stream_batch else 1)
+
+    def attended_tokens(self, item: Item) -> float:
+        """K: tokens that the item's rows attend, on average over its rows."""
+        shape, window = self.scenario.shape, self.scenario.attention_window
+        filled = [
+            window.filled(shape.first_latent(row.ordinal) + shape.latents_of(row.ordinal) - 1)
+            for row in item.rows
+        ]
+        return self.scenario.size.tokens * sum(filled) / len(filled)
+
+    def dit_pass(self, stage: Stage, item: Item) -> DitPass:
+        """The pass of *stage* over *item*."""
+        return DitPass(
+            model=self.model.name,
+            blocks=len(stage.blocks),
+            rows=len(item.rows),
+            chunk_latents=self.scenario.shape.latents_of(item.rows[0].ordinal),
+            tokens=self.scenario.size.tokens,
+            kv_tokens=self.attended_tokens(item),
+            embeds=stage.first,
+            unembeds=stage.last,
+        )
+
+    def encode(self, ordinal: int) -> VaeEncode:
+        """The encoding of the chunk number *ordinal*."""
+        height, width = self.scenario.resolution
+        latents = self.scenario.shape.latents_of(ordinal)
+        return VaeEncode(self.vae.name, height, width, latents, ordinal == 0)
+
+    def decode(self, ordinal: int) -> VaeDecode:
+        """The decoding of the chunk number *ordinal*."""
+        height, width = self.scenario.resolution
+        latents = self.scenario.shape.latents_of(ordinal)
+        return VaeDecode(self.vae.name, height, width, latents, ordinal == 0)
+
+    def hop(self, item: Item) -> Hop:
+        """The transfer of *item*: header, activations and latents of every row."""
+        return Hop(HEADER_BYTES + len(item.rows) * self.row_bytes(item.rows[0].ordinal))
+
+    def row_bytes(self, ordinal: int) -> int:
+        """Bytes of one row under way: hidden state [T' S, d] and latents [T', C, h, w]."""
+        latents = self.scenario.shape.latents_of(ordinal)
+        hidden = self.scenario.size.tokens * self.model.dim * self.itemsize
+        return latents * (
+            hidden + self.scenario.size.latent_bytes(self.model.latent_channels, self.itemsize)
+        )
+
+
+def lay_out(
+    scenario: Scenario,
+    latency: Callable[[], LatencyModel] | None = None,
+    itemsize: int = 4,
+) -> Plan:
+    """Lay *scenario* over its ranks.
+
+    *latency* is asked only by partition policies that weigh predicted times.
+
+    Raises:
+        ScenarioError: more ranks than blocks, or a policy needs a latency model and has none.
+        UserError: model or VAE are unknown.
+    """
+    model, vae = catalog.model(scenario.model), catalog.vae(scenario.vae)
+    ranks = scenario.deployment.gpus
+    if ranks > model.blocks:
+        raise ScenarioError(
+            f"deployment.gpus = {ranks}: {model.name} has {model.blocks} blocks and every rank "
+            f"holds at least one, so choose at most {model.blocks}"
+        )
+    if model.latent_channels != vae.latent_channels:
+        raise ScenarioError(
+            f"vae = {vae.name!r} has {vae.latent_channels} latent channels, "
+            f"model = {model.name!r} wants {model.latent_channels}"
+        )
+    name = scenario.deployment.partition.policy
+    draft = Plan(scenario, model, vae, _stages([range(model.blocks)] * ranks), itemsize)
+    costs = _even_costs(draft) if latency is None else stage_costs(draft, latency())
+    if latency is None and name != "even":
+        raise ScenarioError(f"deployment.partition.policy = {name!r} needs a latency profile")
+    return Plan(scenario, model, vae, _stages(list(PARTITION[name](costs))), itemsize)
+
+
+def _stages(blocks: list[range]) -> tuple[Stage, ...]:
+    last = len(blocks) - 1
+    return tuple(Stage(rank, part, rank == 0, rank == last) for rank, part in enumerate(blocks))
+
+
+def _even_costs(plan: Plan) -> StageCosts:
+    return StageCosts((1.0,) * plan.model.blocks, (0.0,) * plan.ranks)
+
+
+def stage_costs(plan: Plan, latency: LatencyModel) -> StageCosts:
+    """Predicted steady time in seconds of each block and of what each rank does besides."""
+    item = _steady_item(plan)
+    blocks = plan.model.blocks
+
+    def pass_s(stage: Stage, count: int) -> float:
+        part = Stage(stage.rank, range(count), stage.first, stage.last)
+        return latency.predict(plan.dit_pass(part, item)).mean_s
+
+    block_s = (pass_s(plan.stages[0], blocks) - pass_s(plan.stages[0], 1)) / (blocks - 1)
+    hop_s = latency.predict(plan.hop(item)).mean_s if plan.ranks > 1 else 0.0
+    fixed = [max(0.0, pass_s(stage, 1) - block_s) + hop_s for stage in plan.stages]
+    fixed[0] += latency.predict(plan.encode(1)).mean_s
+    fixed[-1] += latency.predict(plan.decode(1)).mean_s
+    return StageCosts((block_s,) * blocks, tuple(fixed))
+
+
+def _steady_item(plan: Plan) -> Item:
+    late = 1 + plan.scenario.deployment.window
+    return Item(late, tuple(Row(0, late, late, step) for step in range(plan.max_rows)))

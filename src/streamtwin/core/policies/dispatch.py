@@ -1,0 +1,30 @@
+"""Which waiting chunk enters the pipeline next?"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingChunk:
+    """A chunk in the input queue: when it was complete and when its playout is due."""
+
+    session: int
+    chunk: int
+    released_s: float
+    deadline_s: float
+
+
+DispatchPolicy = Callable[[Sequence[WaitingChunk]], int]
+
+
+def fifo(waiting: Sequence[WaitingChunk]) -> int:
+    """Take the chunk that has waited longest."""
+    return min(range(len(waiting)), key=lambda i: (waiting[i].released_s, i))
+
+
+def earliest_deadline(waiting: Sequence[WaitingChunk]) -> int:
+    """Take the chunk whose playout is due first; ties go to the longest waiting."""
+    return min(range(len(waiting)), key=lambda i: (waiting[i].deadline_s, waiting[i].released_s, i))
+
+
+DISPATCH: dict[str, DispatchPolicy] = {"fifo": fifo, "earliest_deadline": earliest_deadline}

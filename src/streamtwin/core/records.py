@@ -1,0 +1,163 @@
+"""What happened? The one record format that both executors write and everything else reads."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+Source = Literal["simulated", "measured"]
+
+Service = Literal["encode", "dit", "decode"]
+Wait = Literal["wait_input", "wait_hop", "wait_sent"]
+SpanKind = Service | Wait | Literal["hop"]
+
+SERVICES: tuple[str, ...] = get_args(Service)
+WAITS: tuple[str, ...] = get_args(Wait)
+SPAN_KINDS: tuple[str, ...] = (*SERVICES, *WAITS, "hop")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """An interval of one rank, in seconds since the start of the stream.
+
+    Services keep the rank's device busy. `wait_input`: rank 0 has no chunk yet. `wait_hop`: the
+    rank has asked for an item that its `peer` has not sent yet. `hop`: the item is under way
+    and the rank waits for it. `wait_sent`: the rank's previous item has not been taken.
+    `item` is the turn of the ring, `chunk` the camera's number of the newest chunk concerned.
+    """
+
+    rank: int
+    kind: SpanKind
+    began_s: float
+    ended_s: float
+    session: int = 0
+    chunk: int = -1
+    item: int = 0
+    rows: int = 0
+    size_bytes: int = 0
+    peer: int = -1
+
+    @property
+    def seconds(self) -> float:
+        """Length of the interval."""
+        return self.ended_s - self.began_s
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRecord:
+    """One camera chunk from release to emission.
+
+    `outcome` is `emitted`, `in_flight` (the run ended before), or `dropped`. Times are seconds
+    since the start of the stream; those that did not happen are None. `frames` counts pixels
+    frames emitted for it (0 when dropped).
+    """
+
+    session: int
+    chunk: int
+    released_s: float
+    taken_s: float | None = None
+    emitted_s: float | None = None
+    frames: int = 0
+    outcome: Literal["emitted", "in_flight", "dropped"] = "in_flight"
+
+    @property
+    def latency_s(self) -> float | None:
+        """From release (or from being taken, when input always waits) to emission."""
+        return None if self.emitted_s is None else self.emitted_s - self.released_s
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One decision of one policy, with what it saw."""
+
+    time_s: float
+    rank: int
+    family: str
+    policy: str
+    session: int
+    chunk: int
+    saw: Mapping[str, float]
+    chose: float | str
+
+
+@dataclass(frozen=True, slots=True)
+class RankInfo:
+    """What one rank held: its blocks as a half-open interval, and bytes by purpose."""
+
+    rank: int
+    blocks: tuple[int, int]
+    memory_bytes: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """What was run, by which executor, on which numbers."""
+
+    source: Source
+    scenario: Mapping[str, Any]
+    provenance: Mapping[str, str]
+    ranks: tuple[RankInfo, ...]
+    warmup_chunks: int
+    """Chunks emitted before the attention window and the pipeline are full."""
+    tail_chunks: int
+    """Chunks emitted after the input has ended, while the pipeline drains."""
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """One run: who, what, and every span, chunk and decision in order of time."""
+
+    info: RunInfo
+    spans: tuple[Span, ...]
+    chunks: tuple[ChunkRecord, ...]
+    decisions: tuple[Decision, ...]
+
+
+@dataclass(slots=True)
+class Recorder:
+    """Collects what one executor, or one rank of it, sees."""
+
+    spans: list[Span] = field(default_factory=list)
+    chunks: dict[tuple[int, int], ChunkRecord] = field(default_factory=dict)
+    decisions: list[Decision] = field(default_factory=list)
+
+    def merge(self, others: "list[Recorder]") -> "Recorder":
+        """Join the recorders of several ranks, each list in order of time."""
+        every = [self, *others]
+        chunks: dict[tuple[int, int], ChunkRecord] = {}
+        for recorder in every:
+            for key, record in recorder.chunks.items():
+                chunks[key] = _later(chunks.get(key), record)
+        return Recorder(
+            spans=sorted(
+                (span for r in every for span in r.spans),
+                key=lambda s: (s.began_s, s.rank, s.ended_s, s.kind),
+            ),
+            chunks=dict(sorted(chunks.items())),
+            decisions=sorted(
+                (decision for r in every for decision in r.decisions),
+                key=lambda d: (d.time_s, d.rank, d.family, d.chunk),
+            ),
+        )
+
+    def records(self, info: RunInfo) -> Records:
+        """Seal what was collected."""
+        merged = self.merge([])
+        return Records(
+            info, tuple(merged.spans), tuple(merged.chunks.values()), tuple(merged.decisions)
+        )
+
+
+def _later(old: ChunkRecord | None, new: ChunkRecord) -> ChunkRecord:
+    """Join two partial records of one chunk: the first rank knows when it came, the last when it left."""
+    if old is None:
+        return new
+    first, last = (old, new) if new.emitted_s is not None else (new, old)
+    return ChunkRecord(
+        session=first.session,
+        chunk=first.chunk,
+        released_s=first.released_s,
+        taken_s=first.taken_s,
+        emitted_s=last.emitted_s,
+        frames=last.frames,
+        outcome=last.outcome if last.outcome != "in_flight" else first.outcome,
+    )

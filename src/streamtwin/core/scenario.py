@@ -1,0 +1,176 @@
+"""What is asked? A deployment, its load and its promises, with every default written out."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from streamtwin.core.choices import OneOf
+from streamtwin.core.chunks import ChunkShape
+from streamtwin.core.errors import ScenarioError
+from streamtwin.core.policies.admission import ADMISSION
+from streamtwin.core.policies.batching import BATCHING
+from streamtwin.core.policies.dispatch import DISPATCH
+from streamtwin.core.policies.noise import NOISE
+from streamtwin.core.policies.partition import PARTITION
+from streamtwin.core.policies.rope import ROPE
+from streamtwin.core.policies.sink import SINK
+from streamtwin.core.specs import Resolution
+from streamtwin.core.window import Window
+
+STEP_TIMESTEPS = (700, 500, 400, 200)
+"""Denoising timesteps of the reference configuration; N steps use the first N."""
+
+Positive = Annotated[float, Field(gt=0)]
+Rate = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Partition(_Section):
+    """Which blocks each rank holds."""
+
+    policy: Annotated[str, OneOf(PARTITION)] = "even"
+
+
+class Batching(_Section):
+    """How many waiting chunks a lane takes in at a turn."""
+
+    policy: Annotated[str, OneOf(BATCHING)] = "fixed"
+
+
+class Deployment(_Section):
+    """How the pipeline is laid over ranks."""
+
+    gpus: Annotated[int, Field(ge=1, le=64, description="ranks, one device each")] = 1
+    parallelism: Literal["pipeline"] = "pipeline"
+    protocol: Literal["sdv2"] = "sdv2"
+    steps: Annotated[
+        int, Field(ge=1, le=len(STEP_TIMESTEPS), description="denoising steps N a chunk")
+    ] = 2
+    chunk_latents: Annotated[int, Field(ge=1, description="latent frames T' a chunk")] = 1
+    stream_batch: Annotated[
+        bool, Field(description="one pass carries a row per step; off: N passes a chunk")
+    ] = True
+    partition: Partition = Partition()
+    vae_placement: Literal["edge"] = "edge"
+    batching: Batching = Batching()
+    window: Annotated[int, Field(ge=2, description="latent frames of K and V kept")] = 6
+    sink: Annotated[int, Field(ge=0, description="of these, frames kept as anchors")] = 3
+
+
+class Workload(_Section):
+    """Who sends what."""
+
+    sessions: Annotated[int, Field(ge=1, le=1, description="concurrent streams")] = 1
+    source_fps: Annotated[
+        Positive | None, Field(description="frame rate of a live input; null: input always waits")
+    ] = None
+    duration_s: Annotated[
+        Positive | None, Field(description="length of the input in video time; null: use chunks")
+    ] = None
+    chunks: Annotated[
+        int | None, Field(ge=2, description="length of the input in chunks; null: use duration_s")
+    ] = None
+    max_waiting: Annotated[int, Field(ge=1, description="bound of the input queue, chunks")] = 8
+    admission: Annotated[str, OneOf(ADMISSION)] = "accept_all"
+    dispatch: Annotated[str, OneOf(DISPATCH)] = "fifo"
+
+
+class Slo(_Section):
+    """What the viewer was promised."""
+
+    fps: Positive = 16.0
+    ttff_s: Positive = 1.0
+    latency_s: Positive = 1.0
+    miss_rate: Rate = 0.01
+
+
+class Viewer(_Section):
+    """How the viewer plays."""
+
+    start_buffer_chunks: Annotated[int, Field(ge=1, description="chunks held before playing")] = 1
+
+
+class Conditioning(_Section):
+    """What shapes the picture and the attention state rather than the time."""
+
+    noise: Annotated[str, OneOf(NOISE)] = "motion_aware"
+    noise_rate: Rate = 0.8
+    sink_refresh: Annotated[str, OneOf(SINK)] = "never"
+    rope_refresh: Annotated[str, OneOf(ROPE)] = "never"
+
+
+class Scenario(_Section):
+    """A deployment, its load and what is promised of it."""
+
+    name: str = "unnamed"
+    question: Annotated[str, Field(description="one sentence: what this scenario asks")] = ""
+    model: str = "tiny"
+    vae: str = "tiny"
+    resolution: Annotated[
+        tuple[int, int], Field(description="height, width of the video in pixels")
+    ] = (160, 256)
+    profile: Annotated[
+        str, Field(description="latency profile; `host`: this machine, measured on demand")
+    ] = "host"
+    service_noise: Annotated[
+        bool, Field(description="draw service times around their mean as the profile saw them")
+    ] = True
+    extrapolate: Annotated[
+        bool, Field(description="allow predictions outside the calibrated range, marked as such")
+    ] = False
+    deployment: Deployment = Deployment()
+    workload: Workload = Workload()
+    conditioning: Conditioning = Conditioning()
+    slo: Slo = Slo()
+    viewer: Viewer = Viewer()
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Scenario":
+        deployment, workload = self.deployment, self.workload
+        window = Window(deployment.window, deployment.sink)
+        Resolution(*self.resolution)
+        if deployment.chunk_latents > window.ring:
+            raise ScenarioError(
+                f"deployment.chunk_latents = {deployment.chunk_latents} does not fit the "
+                f"{window.ring} rotating frames of window = {window.frames}, sink = {window.sink}"
+            )
+        if (workload.duration_s is None) == (workload.chunks is None):
+            raise ScenarioError(
+                "workload: give exactly one of duration_s (seconds) and chunks, "
+                f"not duration_s = {workload.duration_s} and chunks = {workload.chunks}"
+            )
+        if self.chunks < 2:
+            raise ScenarioError(f"workload.duration_s = {workload.duration_s} is under two chunks")
+        return self
+
+    @property
+    def shape(self) -> ChunkShape:
+        """Numbering of frames, latents and chunks."""
+        return ChunkShape(self.deployment.chunk_latents)
+
+    @property
+    def size(self) -> Resolution:
+        """The video's resolution."""
+        return Resolution(*self.resolution)
+
+    @property
+    def attention_window(self) -> Window:
+        """The ring of K and V."""
+        return Window(self.deployment.window, self.deployment.sink)
+
+    @property
+    def chunks(self) -> int:
+        """Chunks of each session's input."""
+        if self.workload.chunks is not None:
+            return self.workload.chunks
+        assert self.workload.duration_s is not None
+        return self.shape.chunks_in(1 + int(self.workload.duration_s * self.playout_fps))
+
+    @property
+    def playout_fps(self) -> float:
+        """Rate at which the viewer plays: the input's own, or the promised one."""
+        return self.workload.source_fps or self.slo.fps

@@ -1,0 +1,178 @@
+"""What does one stage of the Causal-DiT compute, from latents to velocities?
+
+A stage owns a contiguous interval of blocks and, at the ends of the model, the embedding and the
+head. It holds weights only; a session's state is the `StageCache` that the caller passes in, so
+sessions share one stage. Nothing in a forward pass makes the host wait for the device.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from streamtwin.core.specs import ModelSpec, Resolution
+from streamtwin.core.window import Window
+from streamtwin.kernels.cache import PassRow, StageCache
+from streamtwin.kernels.dit_layers import Block, BlockPass, Head, PatchEmbedding
+from streamtwin.kernels.rope import pass_rotations, space_rotations
+from streamtwin.kernels.seeding import materialise
+
+
+def sinusoid(timesteps: Tensor, size: int) -> Tensor:
+    """Cosines then sines of timesteps [...] at *size*/2 frequencies; float64 [..., size]."""
+    half = size // 2
+    index = torch.arange(half, dtype=torch.float64, device=timesteps.device)
+    angles = timesteps.double()[..., None] * torch.exp(index * (-math.log(10000.0) / half))
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)
+
+
+class DiTStage(nn.Module):
+    """The blocks *blocks* of a Causal-DiT at one resolution; keys as in Wan 2.1 checkpoints."""
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        resolution: Resolution,
+        blocks: range,
+        *,
+        embeds: bool,
+        heads_out: bool,
+    ) -> None:
+        super().__init__()
+        if blocks.step != 1 or blocks.start < 0 or blocks.stop > spec.blocks:
+            raise ValueError(f"blocks = {blocks}: choose an interval within 0..{spec.blocks}")
+        d = spec.dim
+        self.spec, self.resolution, self.interval = spec, resolution, blocks
+        self.text_embedding = nn.Sequential(
+            nn.Linear(spec.text_dim, d), nn.GELU(approximate="tanh"), nn.Linear(d, d)
+        )
+        self.time_embedding = nn.Sequential(nn.Linear(spec.freq_dim, d), nn.SiLU(), nn.Linear(d, d))
+        self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(d, 6 * d))
+        self.blocks = nn.ModuleDict({str(index): Block(spec) for index in blocks})
+        self.patch_embedding = PatchEmbedding(spec) if embeds else None
+        self.head = Head(spec) if heads_out else None
+
+    @property
+    def _weight(self) -> Tensor:
+        """Any parameter that every stage has: tells device and dtype."""
+        weight = self.time_projection[1].weight
+        assert isinstance(weight, Tensor)
+        return weight
+
+    def new_cache(self, kv_rows: int, window: Window) -> StageCache:
+        """Empty state of one session for this stage's blocks, on this stage's device."""
+        spec, weight = self.spec, self._weight
+        return StageCache(
+            len(self.interval),
+            kv_rows,
+            window,
+            tokens=self.resolution.tokens,
+            heads=spec.heads,
+            head_dim=spec.head_dim,
+            text_len=spec.text_len,
+            device=weight.device,
+            dtype=weight.dtype,
+        )
+
+    def set_prompt(self, cache: StageCache, context: Tensor) -> None:
+        """Fill *cache* with the text keys and values of *context* [(1,) text_len, text_dim].
+
+        Raises:
+            ValueError: the context has another shape.
+        """
+        expected = (self.spec.text_len, self.spec.text_dim)
+        if tuple(context.shape) not in (expected, (1, *expected)):
+            raise ValueError(f"context has shape {tuple(context.shape)}, expected {expected}")
+        text = self.text_embedding(context.to(self._weight).view(1, *expected))
+        for index, block in enumerate(self._blocks()):
+            k, v = block.cross_attn.keys_values(text)
+            cache.cross_k[index], cache.cross_v[index] = k[0], v[0]
+        cache.prompted = True
+
+    def embed(self, latents: Tensor) -> Tensor:
+        """Latents [B, T', C, h, w] -> tokens [B, T'*S, d].
+
+        Raises:
+            ValueError: this stage was built without the embedding.
+        """
+        if self.patch_embedding is None:
+            raise ValueError("this stage has no patch embedding: build it with embeds=True")
+        tokens: Tensor = self.patch_embedding(latents.to(self._weight.dtype))
+        return tokens
+
+    def forward(
+        self, x: Tensor, timesteps: Tensor, rows: Sequence[PassRow], cache: StageCache
+    ) -> Tensor:
+        """Run the owned blocks: tokens [B, T'*S, d], timesteps [B, T'] -> [B, T'*S, d].
+
+        Row i writes its keys and values into its KV row, then attends all filled slots of it.
+
+        Raises:
+            ValueError: shapes and rows disagree, the prompt is missing, or rows do not fit.
+        """
+        self._check(x, timesteps, rows, cache)
+        work = self._prepare(timesteps, rows, cache)
+        for index, block in enumerate(self._blocks()):
+            x = block(x, index, work)
+        return x
+
+    def unembed(self, x: Tensor, timesteps: Tensor) -> Tensor:
+        """Tokens [B, T'*S, d] and timesteps [B, T'] -> velocity [B, T', C, h, w].
+
+        Raises:
+            ValueError: this stage was built without the head.
+        """
+        if self.head is None:
+            raise ValueError("this stage has no head: build it with heads_out=True")
+        velocity: Tensor = self.head(x, self._time(timesteps), self.resolution.grid)
+        return velocity
+
+    def _blocks(self) -> list[Block]:
+        return [block for block in self.blocks.values() if isinstance(block, Block)]
+
+    def _time(self, timesteps: Tensor) -> Tensor:
+        """Time embedding e [B, T', d]."""
+        waves = sinusoid(timesteps, self.spec.freq_dim).to(self._weight.dtype)
+        e: Tensor = self.time_embedding(waves)
+        return e
+
+    def _prepare(self, timesteps: Tensor, rows: Sequence[PassRow], cache: StageCache) -> BlockPass:
+        e0 = self.time_projection(self._time(timesteps)).unflatten(-1, (6, -1))
+        space = space_rotations(*self.resolution.grid, self.spec.head_dim, timesteps.device)
+        table = pass_rotations(rows, space, self.spec.head_dim)
+        return BlockPass(e0, table, cache.plan(rows), cache)
+
+    def _check(
+        self, x: Tensor, timesteps: Tensor, rows: Sequence[PassRow], cache: StageCache
+    ) -> None:
+        B, T = timesteps.shape
+        if len(rows) != B or any(row.frames != T for row in rows):
+            raise ValueError(f"timesteps are [{B}, {T}] but the rows are {list(rows)}")
+        expected = (B, T * self.resolution.tokens, self.spec.dim)
+        if tuple(x.shape) != expected:
+            raise ValueError(f"x has shape {tuple(x.shape)}, expected {expected}")
+        if not cache.prompted:
+            raise ValueError("the cache has no text keys and values: call set_prompt first")
+
+
+def build_dit(
+    spec: ModelSpec,
+    resolution: Resolution,
+    blocks: range,
+    *,
+    embeds: bool,
+    heads_out: bool,
+    seed: int,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> DiTStage:
+    """A stage with random weights that *seed* and the parameters' global names fix.
+
+    Raises:
+        ValueError: *blocks* is no interval of the model's blocks.
+    """
+    with torch.device("meta"):
+        stage = DiTStage(spec, resolution, blocks, embeds=embeds, heads_out=heads_out)
+    materialise(stage, seed=seed, device=device, dtype=dtype)
+    return stage

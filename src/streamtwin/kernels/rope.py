@@ -1,0 +1,73 @@
+"""By which angles are queries and keys rotated, given where their tokens lie in the video?
+
+Rotary position embedding over three axes (Wan 2.1): a head's complex pairs are divided among
+time, height and width (22, 21, 21 of 64 at head_dim 128), base 10000. Angles are computed in
+float64 and kept as float32 cosine and sine, as complex64 numbers. Positions are unbounded: a
+stream that runs for days needs no longer table, only its current frame's angles.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from streamtwin.kernels.cache import PassRow
+
+THETA = 10000.0
+"""Base of the frequencies (Wan 2.1)."""
+
+
+def axis_pairs(head_dim: int) -> tuple[int, int, int]:
+    """Complex pairs for time, height and width; in real dimensions d - 4*(d//6), then 2*(d//6)."""
+    space = head_dim // 6
+    return head_dim // 2 - 2 * space, space, space
+
+
+def frequencies(pairs: int, device: torch.device) -> Tensor:
+    """Radians per position, float64 [pairs]: theta^(-i / pairs)."""
+    exponent = torch.arange(pairs, dtype=torch.float64, device=device) / pairs
+    return THETA**-exponent
+
+
+def rotations(positions: Tensor, pairs: int) -> Tensor:
+    """exp(i * angle), complex64 [..., pairs], of float64 *positions* [...]."""
+    angles = positions[..., None] * frequencies(pairs, positions.device)
+    # Rounded to float32 only after cosine and sine: at frame 1e6 a float32 angle is off by 0.03.
+    return torch.complex(angles.cos().float(), angles.sin().float())
+
+
+@lru_cache(maxsize=16)
+def space_rotations(rows: int, columns: int, head_dim: int, device: torch.device) -> Tensor:
+    """Height and width part, complex64 [rows * columns, pairs]. Shared: do not write into it."""
+    _, high, wide = axis_pairs(head_dim)
+    y = rotations(torch.arange(rows, dtype=torch.float64, device=device), high)
+    x = rotations(torch.arange(columns, dtype=torch.float64, device=device), wide)
+    y = y[:, None].expand(rows, columns, high)
+    x = x[None].expand(rows, columns, wide)
+    return torch.cat([y, x], dim=-1).flatten(0, 1)
+
+
+def pass_rotations(rows: Sequence[PassRow], space: Tensor, head_dim: int) -> Tensor:
+    """Rotations of a pass, complex64 [B, T'*S, 1, head_dim/2]; *space* from `space_rotations`.
+
+    Frame numbers reach the device as kernel arguments (`arange`), so nothing is copied or awaited.
+    """
+    frames = [
+        torch.arange(
+            r.first_frame, r.first_frame + r.frames, dtype=torch.float64, device=space.device
+        )
+        for r in rows
+    ]
+    time = rotations(torch.stack(frames), axis_pairs(head_dim)[0])
+    B, T, pairs = time.shape
+    S = space.shape[0]
+    time = time[:, :, None].expand(B, T, S, pairs)
+    table = torch.cat([time, space.expand(B, T, *space.shape)], dim=-1)
+    return table.flatten(1, 2)[:, :, None]
+
+
+def rotate(x: Tensor, table: Tensor) -> Tensor:
+    """Rotate [B, L, heads, head_dim] by *table*; neighbouring entries form a complex pair."""
+    pairs = torch.view_as_complex(x.float().view(*x.shape[:-1], -1, 2))
+    return torch.view_as_real(pairs * table).flatten(-2).to(x.dtype)

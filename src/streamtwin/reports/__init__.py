@@ -1,0 +1,1 @@
+"""Records and profiles in; tables, figures, pages and traces out."""

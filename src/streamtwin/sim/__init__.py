@@ -1,0 +1,1 @@
+"""The virtual executor: the pipeline as discrete events."""
