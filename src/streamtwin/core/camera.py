@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from streamtwin.core.chunks import ChunkShape
 from streamtwin.core.policies.admission import AdmissionPolicy, QueueView
-from streamtwin.core.policies.dispatch import DispatchPolicy, WaitingChunk
+from streamtwin.core.policies.dispatch import WaitingChunk
 from streamtwin.core.records import Decision
 
 
@@ -40,7 +40,6 @@ class InputQueue:
     chunks: int
     admission: AdmissionPolicy
     admission_name: str
-    dispatch: DispatchPolicy
     max_waiting: int
     decide: Callable[[Decision], None]
     waiting: list[WaitingChunk] = field(default_factory=list)
@@ -75,10 +74,6 @@ class InputQueue:
             self.dropped.append(self.waiting.pop(0).chunk)
         deadline_s = self.clock.deadline_s(chunk)
         self.waiting.append(WaitingChunk(self.session, chunk, now_s, deadline_s))
-
-    def take(self) -> WaitingChunk:
-        """Take the chunk that the dispatch policy chooses."""
-        return self.waiting.pop(self.dispatch(self.waiting))
 
     def ended(self) -> bool:
         """Whether nothing waits and nothing will come."""

@@ -7,7 +7,7 @@ object; it knows no clock and no tensor.
 
 from dataclasses import dataclass, field
 
-from streamtwin.core.policies.batching import BatchingPolicy, LaneView
+from streamtwin.core.policies.batching import LaneView
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +41,11 @@ class Item:
         return tuple(i for i, row in enumerate(self.rows) if row.step == steps - 1)
 
 
-def first_turns(session: int, chunk: int, steps: int) -> list[Item]:
+def first_turns(first: Row, steps: int) -> list[Item]:
     """Turns of the first chunk: its steps one after the other, alone in the ring."""
     return [
-        Item(index=step - steps + 1, rows=(Row(session, chunk, 0, step),)) for step in range(steps)
+        Item(step - steps + 1, (Row(first.session, first.chunk, first.ordinal, step),))
+        for step in range(steps)
     ]
 
 
@@ -55,7 +56,6 @@ class Ring:
     lanes: int
     steps: int
     max_rows: int
-    batching: BatchingPolicy
     held: list[tuple[Row, ...]] = field(init=False)
     outstanding: list[Item] = field(init=False, default_factory=list)
 
@@ -70,10 +70,6 @@ class Ring:
             rows=len(rows), max_rows=self.max_rows, entry_free=not busy, waiting=waiting
         )
 
-    def new_chunks(self, index: int, waiting: int) -> int:
-        """Chunks that item *index* takes in, as the batching policy decides."""
-        return self.batching(self.view(index, waiting))
-
     def compose(self, index: int, new: tuple[Row, ...]) -> Item | None:
         """Compose item *index* from the *new* rows and its lane; None when there is nothing."""
         assert not any(item.index % self.lanes == index % self.lanes for item in self.outstanding)
@@ -86,9 +82,11 @@ class Ring:
         return bool(self.outstanding) and self.outstanding[0].index <= index - self.lanes + 1
 
     def sent(self, item: Item) -> None:
-        """Item *item* is on its way."""
+        """Item *item* is on its way; in a ring of one rank it is back at once."""
         self.outstanding.append(item)
         self.held[item.index % self.lanes] = ()
+        if self.lanes == 1:
+            self.returned()
 
     def returned(self) -> Item:
         """The oldest item is back: its unfinished rows stay in their lane, one step further."""

@@ -141,7 +141,7 @@ class PatchEmbedding(nn.Module):
         """[B, T', C, h, w] -> [B, T'*S, d], tokens in row-major order within a frame."""
         B, T, C, h, w = latents.shape
         p = self.patch
-        cells = latents.view(B, T, C, h // p, p, w // p, p).permute(0, 1, 3, 5, 2, 4, 6)
+        cells = latents.reshape(B, T, C, h // p, p, w // p, p).permute(0, 1, 3, 5, 2, 4, 6)
         return F.linear(cells.reshape(B, -1, C * p * p), self.weight.flatten(1), self.bias)
 
 

@@ -77,6 +77,9 @@ class CausalConv3d(nn.Module):
         """Convolve frames that already include the past; no padding along time."""
         if x.device.type == "cpu":
             return self._convolve_folded(x)
+        return self._convolve_clip(x)
+
+    def _convolve_clip(self, x: Tensor) -> Tensor:
         pad = self.weight.shape[-1] // 2
         clip = x.transpose(0, 1)[None]
         y = F.conv3d(clip, self.weight, self.bias, (self.stride, 1, 1), (0, pad, pad))

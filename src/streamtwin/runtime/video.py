@@ -1,27 +1,18 @@
-"""How do the frames of a video file become the chunks of a stream, and chunks a video file again?
+"""How do the frames of a video file become the chunks of a stream?
 
-Pixels are RGB. Frames are uint8 [F, H, W, 3]; what the VAE takes is float32 [3, T, H, W].
+Pixels are RGB, frames uint8 [F, H, W, 3].
 """
 
-import math
-import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
-from itertools import chain
+from itertools import repeat
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import av
 import av.container
 import numpy as np
 from av.stream import Disposition
 from av.video.reformatter import (
-    ColorPrimaries,
-    ColorRange,
-    Colorspace,
-    ColorTrc,
     VideoReformatter,
 )
 from av.video.stream import VideoStream
@@ -31,19 +22,8 @@ from streamtwin.core.errors import UserError
 from streamtwin.core.specs import TIME_STRIDE
 
 Frames = NDArray[np.uint8]
-Pixels = NDArray[np.float32]
 
 MIB = 2**20
-
-MAX_RATE_DENOMINATOR = 1001
-"""That of the NTSC rates, 30000/1001 and its kin; a container stores no arbitrary rate."""
-
-ENCODERS: dict[str, dict[str, str]] = {
-    "libx264": {"crf": "18"},  # near transparent
-    "libopenh264": {"qmin": "10", "qmax": "24"},
-    "mpeg4": {"qmin": "2", "qmax": "4"},
-}
-"""What an .mp4 is encoded with, and how well: the first of these that this build of av has."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +38,7 @@ class Clip:
     fps: float
     path: Path
     corrupt: int = 0
-    """Packets that did not decode and pictures marked as damaged; none of them is in `frames`."""
+    """Pictures that did not decode, came out damaged, or that the file announces and lacks."""
 
 
 def read_frames(
@@ -116,6 +96,8 @@ def _video_stream(container: av.container.InputContainer, path: Path) -> VideoSt
     streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not streams:
         raise UserError(f"{path}: has no video stream")
+    if streams[0].codec_context is None:
+        raise UserError(f"{path}: this build of av has no decoder for its video")
     if not (streams[0].average_rate or streams[0].guessed_rate):
         raise UserError(f"{path}: does not state a frame rate")
     return streams[0]
@@ -157,20 +139,21 @@ def _decode(
 def _pictures(
     container: av.container.InputContainer, stream: VideoStream
 ) -> Iterator[av.VideoFrame | None]:
-    """Yield each picture, and None for each packet that cannot be read or decoded."""
-    packets = container.demux(stream)
+    """Yield each picture, and None for each packet that is missing or does not decode."""
+    packets, num_read = container.demux(stream), 0
     while True:
         try:
-            packet = next(packets)
-        except StopIteration:
-            return
+            packet = next(packets, None)
         except av.FFmpegError:  # nothing can be read past this point
-            yield None
-            return
+            packet = None
+        if packet is None:
+            break
+        num_read += packet.size > 0
         try:
             yield from stream.decode(packet)
         except av.FFmpegError:
             yield None
+    yield from repeat(None, stream.frames - num_read)
 
 
 def _letterbox(
@@ -193,29 +176,6 @@ def _letterbox(
     top, left = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
     frame[top : top + inner[0], left : left + inner[1]] = np.rot90(scaled.to_ndarray(), quarters)
     return frame
-
-
-def normalise(frames: Frames) -> Pixels:
-    """Turn uint8 [T, H, W, 3] into contiguous float32 [3, T, H, W] in [-1, 1]."""
-    # Gathering bytes by channel first moves a quarter of what gathering floats would.
-    planes = np.empty((3, *frames.shape[:3]), np.uint8)
-    for channel in range(3):
-        planes[channel] = frames[..., channel]
-    pixels = np.multiply(planes, np.float32(1 / 127.5), dtype=np.float32)
-    pixels -= 1
-    return pixels
-
-
-def to_uint8(pixels: NDArray[np.floating]) -> Frames:
-    """Turn finite floats [3, T, H, W] into uint8 [T, H, W, 3]; outside [-1, 1] is cut off."""
-    frames = np.empty((*pixels.shape[1:], 3), np.uint8)
-    for index in range(pixels.shape[1]):  # a frame at a time stays in the cache
-        levels = pixels[:, index] * np.float32(127.5)
-        levels += 128  # 127.5 for the offset, 0.5 so that cutting the fraction off rounds
-        planes = np.clip(levels, 0, 255, out=levels).astype(np.uint8)
-        for channel in range(3):
-            frames[index, ..., channel] = planes[channel]
-    return frames
 
 
 class FrameSource:
@@ -241,124 +201,3 @@ class FrameSource:
     def frames(self, chunk: int) -> Frames:
         """Copy the frames of *chunk*, uint8 [T, H, W, 3]; T is 1 + 4 T' for chunk 0, else 4 T'."""
         return self._clip.frames[self.indices(chunk)]
-
-
-class VideoSpool:
-    """A raw file of frames that grows while a stream runs; `encode_spool` makes a video of it.
-
-    Encoding would take time from the device that is measured; appending costs one copy. What was
-    appended survives the process.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("wb")
-
-    def append(self, frames: Frames) -> None:
-        """Write uint8 [T, H, W, 3]; all calls must agree on H and W."""
-        assert frames.dtype == np.uint8
-        assert frames.ndim == 4
-        assert frames.shape[-1] == 3
-        self._file.write(np.ascontiguousarray(frames).data)
-        self._file.flush()
-
-    def close(self) -> None:
-        """Close the file; the spool takes no more frames."""
-        self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-def encode_spool(spool_path: Path, height: int, width: int, fps: float, out: Path) -> int:
-    """Encode what a `VideoSpool` wrote into the .mp4 file *out*; return the number of frames.
-
-    A last frame that was cut short is left out. Without a whole frame no file is written. Raises
-    UserError when the spool cannot be read, and as `write_video` does.
-    """
-    frame_bytes = height * width * 3
-    try:
-        count = spool_path.stat().st_size // frame_bytes
-        if not count:
-            return 0
-        spool = np.memmap(spool_path, np.uint8, "r", shape=(count, height, width, 3))
-    except OSError as error:
-        raise UserError(f"{spool_path}: cannot read the frames: {error.strerror}") from error
-    return write_video(spool, fps, out)
-
-
-def write_video(
-    frames: Iterable[Frames], fps: float, out: Path, options: dict[str, str] | None = None
-) -> int:
-    """Encode *frames*, each uint8 [H, W, 3], at *fps* into the .mp4 file *out*; return how many.
-
-    The *options* are the encoder's. Without a frame no file is written. Raises UserError when H or
-    W is odd, when *fps* is not positive, or when *out* cannot be written.
-    """
-    remaining = iter(frames)
-    first = next(remaining, None)
-    if first is None:
-        return 0
-    height, width = first.shape[:2]
-    if height % 2 or width % 2:
-        raise UserError(
-            f"{out}: cannot encode {height} x {width} pixels; height and width must be even"
-        )
-    if not (math.isfinite(fps) and fps >= 1 / MAX_RATE_DENOMINATOR):
-        raise UserError(f"{out}: cannot encode {fps} frames per second; fps must be positive")
-    name = _encoder(out)
-    try:
-        with av.open(
-            f"file:{out}", "w", format="mp4", options={"fflags": "+bitexact"}
-        ) as container:
-            rate = Fraction(fps).limit_denominator(MAX_RATE_DENOMINATOR)
-            stream = container.add_stream(
-                name, rate, ENCODERS[name] if options is None else options
-            )
-            assert isinstance(stream, VideoStream)
-            stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
-            return _encode(container, stream, chain([first], remaining))
-    except (av.FFmpegError, OSError) as error:
-        raise UserError(f"{out}: cannot write the video: {error.strerror or error}") from error
-
-
-def _encoder(out: Path) -> str:
-    names = [name for name in ENCODERS if name in av.codecs_available]
-    if not names:
-        raise UserError(f"{out}: this build of av has none of the encoders {', '.join(ENCODERS)}")
-    if names[0] == "mpeg4":
-        # Fewer programs play it than the user expects; let nobody wonder why.
-        message = f"{out}: this build of av has no H.264 encoder; writing MPEG-4 part 2"
-        warnings.warn(message, stacklevel=3)
-    return names[0]
-
-
-def _encode(
-    container: av.container.OutputContainer, stream: VideoStream, frames: Iterable[Frames]
-) -> int:
-    # Untagged video is played with the matrix of whatever standard a player guesses.
-    codec = stream.codec_context
-    codec.colorspace, codec.color_range = Colorspace.ITU709, ColorRange.MPEG
-    codec.color_primaries, codec.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
-    reformatter = VideoReformatter()
-    count = 0
-    for frame in frames:
-        picture = reformatter.reformat(
-            av.VideoFrame.from_ndarray(np.ascontiguousarray(frame)),
-            format="yuv420p",
-            dst_colorspace=Colorspace.ITU709,
-            dst_color_range=ColorRange.MPEG,
-            interpolation="AREA",
-        )
-        picture.pts = count
-        container.mux(stream.encode(picture))
-        count += 1
-    container.mux(stream.encode(None))
-    return count

@@ -1,0 +1,101 @@
+"""On which machine and with which software were times taken, and may they be put together?"""
+
+import hashlib
+import os
+import platform
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+MUST_AGREE = ("host", "device", "cpu_model", "cores", "kernel", "python", "torch", "numpy")
+"""Fields that must be equal for times to stand in one profile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Machine and software; `memory_bytes` of the host, `date` the UTC instant in ISO 8601."""
+
+    host: str
+    device: str
+    cpu_model: str
+    cores: int
+    memory_bytes: int
+    governor: str
+    kernel: str
+    python: str
+    torch: str
+    numpy: str
+    date: str
+
+    @property
+    def key(self) -> str:
+        """A short digest of the fields that must agree; every raw time carries it."""
+        text = "/".join(str(getattr(self, name)) for name in MUST_AGREE)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def as_dict(self) -> dict[str, str | int]:
+        """All fields by name."""
+        return asdict(self)
+
+    def differences(self, other: "Environment") -> list[str]:
+        """Fields that must agree and do not, each with both values."""
+        return [
+            f"{name}: {getattr(self, name)!r} and {getattr(other, name)!r}"
+            for name in MUST_AGREE
+            if getattr(self, name) != getattr(other, name)
+        ]
+
+
+FIELDS = tuple(field.name for field in fields(Environment))
+
+
+def read_environment(device: str | None = None) -> Environment:
+    """Describe this host; *device* names an accelerator, the CPU itself when it is None."""
+    cpu = cpu_model()
+    return Environment(
+        host=platform.node(),
+        device=device or cpu,
+        cpu_model=cpu,
+        cores=usable_cores(),
+        memory_bytes=_memory_bytes(),
+        governor=_first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        kernel=platform.release(),
+        python=platform.python_version(),
+        torch=version("torch"),
+        numpy=version("numpy"),
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cpu_model() -> str:
+    """The processor's name as the operating system tells it."""
+    for line in _lines("/proc/cpuinfo"):
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _memory_bytes() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return 0
+
+
+def _first_line(path: str) -> str:
+    return next(iter(_lines(path)), "unknown").strip()
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []

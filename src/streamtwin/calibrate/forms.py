@@ -1,0 +1,165 @@
+"""Which formulas may a service time follow?
+
+A form turns an operation into named terms, each a physical quantity that is never negative; its
+parameters are seconds per unit of each term. With parameters that are not negative either, a
+prediction never falls when rows, blocks, tokens or bytes rise. A form may have one knob, a scale
+that enters the terms themselves and is chosen among a few candidates.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from streamtwin.core import catalog
+from streamtwin.core.ops import DitPass, Hop, Op, VaeDecode, VaeEncode
+
+Family = Literal["dit", "encode", "decode", "hop"]
+Terms = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A formula for the operations of some families.
+
+    `terms(op, tag, knob)` are the named quantities. `knobs(ops)` are the candidates for the knob,
+    in the unit `knob_name`. `interpolates`: it can answer for an operation that it has not seen.
+    """
+
+    families: tuple[Family, ...]
+    terms: Callable[[Op, str, float], Terms]
+    knobs: Callable[[Sequence[Op]], list[float]] = lambda _: [0.0]
+    knob_name: str = ""
+    interpolates: bool = True
+
+
+def _ends(op: DitPass) -> Terms:
+    """What a micro-step costs besides its blocks."""
+    queries = op.query_tokens
+    return {
+        "pass": 1.0,
+        "query_tokens": queries,
+        "embedded_tokens": queries * op.embeds,
+        "unembedded_tokens": queries * op.unembeds,
+    }
+
+
+def _linear(op: Op, _tag: str, _knob: float) -> Terms:
+    """Blocks cost a fixed time, a time per token, and a time per pair of query and key."""
+    assert isinstance(op, DitPass)
+    queries = op.query_tokens
+    return _ends(op) | {
+        "blocks": op.blocks,
+        "block_tokens": op.blocks * queries,
+        "block_pairs": op.blocks * queries * op.kv_tokens,
+    }
+
+
+def _bent(op: Op, tag: str, knob: float) -> Terms:
+    """As linear, and tokens beyond the knob cost more: the working set leaves a cache."""
+    assert isinstance(op, DitPass)
+    beyond = max(0.0, op.query_tokens - knob)
+    return _linear(op, tag, knob) | {"block_tokens_beyond": op.blocks * beyond}
+
+
+def _roofline(op: Op, _tag: str, knob: float) -> Terms:
+    """A block costs its FLOPs at one rate, but never less than the knob's FLOPs: the launch."""
+    assert isinstance(op, DitPass)
+    flops = catalog.model(op.model).block_flops(op.query_tokens, int(op.kv_tokens))
+    return _ends(op) | {"block_flops": op.blocks * max(knob, flops)}
+
+
+def _token_knobs(ops: Sequence[Op]) -> list[float]:
+    """All sizes of a pass but the largest."""
+    return sorted({float(op.query_tokens) for op in ops if isinstance(op, DitPass)})[:-1] or [0.0]
+
+
+def _flop_knobs(ops: Sequence[Op]) -> list[float]:
+    """No floor, or the floor at one of the sizes of a block."""
+    flops = {
+        catalog.model(op.model).block_flops(op.query_tokens, int(op.kv_tokens))
+        for op in ops
+        if isinstance(op, DitPass) and op.blocks
+    }
+    return [0.0, *sorted(flops)[:-1]]
+
+
+def _table(op: Op, _tag: str, _knob: float) -> Terms:
+    """Each exact operation has a time of its own."""
+    assert isinstance(op, VaeEncode | VaeDecode)
+    first = ", first" if op.first else ""
+    return {f"{op.height} x {op.width}, latents {op.latents}{first}": 1.0}
+
+
+def _hop_linear(op: Op, tag: str, _knob: float) -> Terms:
+    """A fixed time that depends on who waits and who computes, and a time per byte."""
+    assert isinstance(op, Hop)
+    return {tag: 1.0, "bytes": op.size_bytes}
+
+
+def _hop_knee(op: Op, tag: str, knob: float) -> Terms:
+    """As linear, but bytes cost only beyond the knob: what fits the buffers travels at once."""
+    assert isinstance(op, Hop)
+    return {tag: 1.0, "bytes_beyond": max(0.0, op.size_bytes - knob)}
+
+
+def _byte_knobs(ops: Sequence[Op]) -> list[float]:
+    return sorted({float(op.size_bytes) for op in ops if isinstance(op, Hop)})[:-1] or [0.0]
+
+
+FORMS: dict[str, Form] = {
+    "linear": Form(("dit",), _linear),
+    "bent": Form(("dit",), _bent, _token_knobs, "query_tokens"),
+    "roofline": Form(("dit",), _roofline, _flop_knobs, "block_flops"),
+    "table": Form(("encode", "decode"), _table, interpolates=False),
+    "hop_linear": Form(("hop",), _hop_linear),
+    "hop_knee": Form(("hop",), _hop_knee, _byte_knobs, "bytes"),
+}
+
+
+def family_of(op: Op) -> Family:
+    """The family of operations that *op* belongs to; one fit covers one family."""
+    match op:
+        case DitPass():
+            return "dit"
+        case VaeEncode():
+            return "encode"
+        case VaeDecode():
+            return "decode"
+        case Hop():
+            return "hop"
+
+
+def subject_of(op: Op) -> str:
+    """The model, VAE or link that *op* runs on: a fit never answers for another one."""
+    match op:
+        case DitPass():
+            return op.model
+        case VaeEncode() | VaeDecode():
+            return op.vae
+        case Hop():
+            return "link"
+
+
+def coordinates(op: Op) -> dict[str, float]:
+    """Where *op* lies, by name; a fit has a range for each."""
+    match op:
+        case DitPass():
+            return {
+                "blocks": op.blocks,
+                "rows": op.rows,
+                "chunk_latents": op.chunk_latents,
+                "tokens": op.tokens,
+                "kv_tokens": op.kv_tokens,
+                "query_tokens": op.query_tokens,
+                "embeds": op.embeds,
+                "unembeds": op.unembeds,
+            }
+        case VaeEncode() | VaeDecode():
+            return {
+                "height": op.height,
+                "width": op.width,
+                "latents": op.latents,
+                "first": op.first,
+            }
+        case Hop():
+            return {"size_bytes": op.size_bytes}

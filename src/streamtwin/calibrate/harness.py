@@ -1,0 +1,133 @@
+"""How long does each case take, and is the answer steady?
+
+All cases are timed in turn, in rounds of shuffled order, rather than one after the other to the
+end. Drift of the machine then hits all cases alike, and each case finds the caches as another
+operation left them, which is how it finds them in the pipeline; a tight loop over one operation
+would flatter it. The price is that a round must be short against the budget.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Protocol
+
+import numpy as np
+
+from streamtwin.calibrate.cases import Case
+
+WARMUPS = 1
+"""Times of each case that are kept but not used: lazy allocation, first touch of memory."""
+
+MIN_TIMES = 3
+"""Times of each case that are taken even past the budget: below this there is no spread."""
+
+ENOUGH_TIMES = 5
+"""Times from which on a case with a small spread may stop."""
+
+SETTLED = 0.01
+"""A case stops once its interquartile range / sqrt(times) is below this share of the median."""
+
+UNSTABLE = 0.15
+"""A case whose interquartile range exceeds this share of its median is marked unstable."""
+
+Clock = Callable[[], float]
+
+
+class Runner(Protocol):
+    """Performs cases; knows what has to be prepared before the clock is read."""
+
+    def time_s(self, case: Case, clock: Clock) -> float:
+        """Perform *case* once and return the seconds that it took by *clock*."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """Repeated times of one case on one rank, in seconds, in the order they were taken."""
+
+    case: Case
+    rank: int
+    times: tuple[float, ...]
+    warmups: int = WARMUPS
+
+    @property
+    def steady(self) -> tuple[float, ...]:
+        """Times after the warm-up."""
+        return self.times[self.warmups :]
+
+    @property
+    def median_s(self) -> float:
+        """Median of the steady times."""
+        return median(self.steady)
+
+    @property
+    def rel_iqr(self) -> float:
+        """Interquartile range of the steady times as a share of their median."""
+        return relative_iqr(self.steady)
+
+    @property
+    def stable(self) -> bool:
+        """Whether the spread is small enough to trust the median."""
+        return self.rel_iqr <= UNSTABLE
+
+
+def relative_iqr(times: Sequence[float]) -> float:
+    """Interquartile range of *times* as a share of their median."""
+    low, middle, high = np.percentile(times, [25, 50, 75])
+    return float((high - low) / middle)
+
+
+@dataclass(slots=True)
+class _Series:
+    """The times of one case while they are taken."""
+
+    case: Case
+    times: list[float] = field(default_factory=list)
+
+    @property
+    def steady(self) -> list[float]:
+        return self.times[WARMUPS:]
+
+    @property
+    def minimal(self) -> bool:
+        return len(self.steady) >= MIN_TIMES
+
+    @property
+    def settled(self) -> bool:
+        count = len(self.steady)
+        return count >= ENOUGH_TIMES and relative_iqr(self.steady) / count**0.5 <= SETTLED
+
+
+def measure(
+    cases: Sequence[Case],
+    runner: Runner,
+    clock: Clock,
+    budget_s: float,
+    progress: Callable[[float], None] | None = None,
+    *,
+    rank: int = 0,
+    seed: int = 0,
+) -> list[Measurement]:
+    """Time *cases* in shuffled rounds until all are settled or *budget_s* is spent.
+
+    Every case gets its warm-up and MIN_TIMES times even if that takes longer than the budget.
+    *progress* hears the share of the budget that is spent, or of the minimum where that is less.
+    The order follows from *seed* alone. Measurements come in the order of *cases*.
+    """
+    began_s = clock()
+    shuffled = random.Random(seed)  # noqa: S311 - an order of measuring, no secret
+    series = [_Series(case) for case in cases]
+
+    def over() -> bool:
+        return clock() - began_s >= budget_s
+
+    while open_ := [s for s in series if not s.settled and not (s.minimal and over())]:
+        shuffled.shuffle(open_)
+        for one in open_:
+            if not (one.minimal and over()):
+                one.times.append(runner.time_s(one.case, clock))
+        if progress is not None:
+            least = min(len(s.times) for s in series) / (WARMUPS + MIN_TIMES)
+            progress(min(1.0, least, (clock() - began_s) / budget_s if budget_s > 0 else 1.0))
+    return [Measurement(s.case, rank, tuple(s.times)) for s in series]

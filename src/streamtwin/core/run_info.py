@@ -1,0 +1,42 @@
+"""What is written above the records of a run?"""
+
+from collections.abc import Mapping, Sequence
+
+from streamtwin.core.plan import Plan
+from streamtwin.core.records import Decision, RankInfo, RunInfo, Source
+
+
+def run_info(
+    plan: Plan,
+    source: Source,
+    provenance: Mapping[str, str],
+    memory: Sequence[Mapping[str, int]],
+) -> RunInfo:
+    """Describe a run of *plan*; *memory* has the bytes of each rank by purpose."""
+    ranks = tuple(
+        RankInfo(stage.rank, (stage.blocks.start, stage.blocks.stop), dict(held))
+        for stage, held in zip(plan.stages, memory, strict=True)
+    )
+    return RunInfo(
+        source=source,
+        scenario=plan.scenario.model_dump(mode="json"),
+        provenance=dict(provenance),
+        ranks=ranks,
+        warmup_chunks=plan.warmup_chunks,
+        tail_chunks=plan.tail_chunks,
+    )
+
+
+def partition_decision(plan: Plan) -> Decision:
+    """The partition that the plan was laid out with, as a decision at the start of the run."""
+    counts = "/".join(str(len(stage.blocks)) for stage in plan.stages)
+    return Decision(
+        time_s=0.0,
+        rank=0,
+        family="partition",
+        policy=plan.scenario.deployment.partition.policy,
+        session=0,
+        chunk=-1,
+        saw={"blocks": plan.model.blocks, "ranks": plan.ranks},
+        chose=counts,
+    )

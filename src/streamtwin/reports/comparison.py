@@ -1,0 +1,138 @@
+"""How far is the prediction from the measurement, and is that within the bound?"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+from streamtwin.core.errors import UserError
+from streamtwin.core.metrics import compute_metrics
+from streamtwin.core.records import Records
+
+MIN_BOUND = 0.10
+"""Relative error that a prediction may always have."""
+SPREADS = 2.0
+"""... and how many spreads of the repeats, where they scatter more than that."""
+
+_Metrics = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonRow:
+    """One metric, predicted and measured, in SI units.
+
+    `measured` is the median of the repeats and `spread` their range over it; `error` is signed
+    and relative to `measured`. `bound` is None where the metric is shown but not judged; `ok`
+    is then None too. What cannot be computed is NaN, and a judged NaN is not ok.
+    """
+
+    metric: str
+    unit: str
+    predicted: float
+    measured: float
+    error: float
+    spread: float
+    repeats: int
+    bound: float | None
+    ok: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentComparison:
+    """One deployment: the rows, the predicted run, and the measured run of median fps."""
+
+    label: str
+    overrides: tuple[str, ...]
+    rows: tuple[ComparisonRow, ...]
+    predicted: Records
+    measured: Records
+
+    @property
+    def ok(self) -> bool:
+        """Whether every judged metric is within its bound."""
+        return all(row.ok is not False for row in self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationResult:
+    """A scenario predicted and measured on several deployments."""
+
+    name: str
+    deployments: tuple[DeploymentComparison, ...]
+    question: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every deployment is within its bounds."""
+        return all(deployment.ok for deployment in self.deployments)
+
+
+def compare(predicted: _Metrics, measured: Sequence[_Metrics]) -> list[ComparisonRow]:
+    """Compare the metrics of one predicted run with those of repeated measured runs.
+
+    Raises:
+        UserError: there is no measured run.
+    """
+    if not measured:
+        raise UserError("no measured run to compare the prediction with")
+    wanted = _values(predicted)
+    repeats = [_values(metrics) for metrics in measured]
+    return [
+        _row(key, predicted_value, [values.get(key, math.nan) for values in repeats])
+        for key, predicted_value in wanted.items()
+    ]
+
+
+def compare_runs(
+    label: str, overrides: Sequence[str], predicted: Records, measured: Sequence[Records]
+) -> DeploymentComparison:
+    """Compare the records of one predicted run with those of repeated measured runs.
+
+    Raises:
+        UserError: there is no measured run.
+        RunError: a run is too short to have metrics.
+    """
+    metrics = [compute_metrics(records) for records in measured]
+    rows = compare(compute_metrics(predicted), metrics)
+    middle = sorted(range(len(metrics)), key=lambda i: (metrics[i]["fps"], i))[len(metrics) // 2]
+    return DeploymentComparison(label, tuple(overrides), tuple(rows), predicted, measured[middle])
+
+
+def relative_error(predicted: float, measured: float) -> float:
+    """Signed error relative to *measured*; NaN where that has no meaning."""
+    if predicted == measured:
+        return 0.0
+    return (predicted - measured) / measured if measured else math.nan
+
+
+def relative_spread(values: Sequence[float]) -> float:
+    """Range of *values* over their median: 0 for one value."""
+    return relative_error(max(values) - min(values) + median(values), median(values))
+
+
+def _values(metrics: _Metrics) -> dict[tuple[str, str], float]:
+    latency_s = metrics.get("latency_s") or {}
+    named = {
+        ("fps", "frames/s"): metrics.get("fps"),
+        ("period_s", "s"): metrics.get("period_s"),
+        ("ttff_s", "s"): metrics.get("ttff_s"),
+        ("latency_s p50", "s"): latency_s.get("p50"),
+        ("latency_s p95", "s"): latency_s.get("p95"),
+    }
+    for rank in metrics.get("ranks", ()):
+        named[f"busy_fraction rank {rank['rank']}", "1"] = rank.get("busy_fraction")
+    return {key: math.nan if value is None else float(value) for key, value in named.items()}
+
+
+def _row(key: tuple[str, str], predicted: float, repeats: Sequence[float]) -> ComparisonRow:
+    metric, unit = key
+    known = not any(math.isnan(value) for value in repeats)
+    measured = median(repeats) if known else math.nan
+    spread = relative_spread(repeats) if known else math.nan
+    error = relative_error(predicted, measured)
+    bound = max(MIN_BOUND, SPREADS * spread) if metric in ("fps", "period_s") else None
+    # a NaN compares false, so what is not known is not ok
+    ok = None if bound is None else abs(error) <= bound
+    return ComparisonRow(metric, unit, predicted, measured, error, spread, len(repeats), bound, ok)

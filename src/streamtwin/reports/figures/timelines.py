@@ -1,0 +1,165 @@
+"""What does every rank do when, measured above simulated on one axis of time?"""
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from streamtwin.core.bubbles import Bubble, rank_times
+from streamtwin.core.intervals import Interval
+from streamtwin.core.metrics import emitted_chunks, steady_window
+from streamtwin.core.records import SERVICES, Records, Span
+from streamtwin.reports.figures.drawing import (
+    CAUSE_STYLES,
+    INK,
+    SERVICE_COLOURS,
+    cause_patch,
+    house_style,
+    in_order,
+    legend_below,
+    new_figure,
+    plain_axes,
+    service_patch,
+    to_svg,
+)
+
+CHUNKS = 8
+"""Chunks that a window shows."""
+
+Part = Literal["steady", "start"]
+_SERVICE_HEIGHT, _IDLE_HEIGHT, _HOP_HEIGHT = 0.78, 0.46, 0.10
+_LABEL_IN = 0.22
+
+
+def timelines_svg(runs: Mapping[str, Records], part: Part = "steady") -> str:
+    """Draw a *part* of the *runs*, one above the other, as SVG.
+
+    Raises:
+        RunError: a run has no steady window.
+    """
+    with house_style():
+        return to_svg(timelines_figure(runs, part))
+
+
+def timelines_figure(runs: Mapping[str, Records], part: Part = "steady") -> Figure:
+    """Draw a lane per rank; time 0 is the same event in every run."""
+    windows = _windows(runs, part)
+    lanes = [len(records.info.ranks) for records in runs.values()]
+    figure = new_figure(1.25 + sum(0.38 * count + 0.3 for count in lanes))
+    stack = figure.subplots(len(lanes), 1, sharex=True, squeeze=False, height_ratios=lanes)
+    shown: set[str] = set()
+    for axes, (label, records) in zip(stack[:, 0], runs.items(), strict=True):
+        shown |= _timeline(axes, records, windows[label])
+        axes.set_title(label)
+    stack[-1, 0].set_xlabel(_axis_label(part, _anchor_chunk(runs)))
+    services = [service_patch(service) for service in SERVICES if service in shown]
+    hop = [Line2D([], [], color=INK, linewidth=2, label="hop")] if "hop" in shown else []
+    legend_below(figure, [*services, *hop, *(cause_patch(c) for c in in_order(shown))])
+    return figure
+
+
+def _windows(runs: Mapping[str, Records], part: Part) -> dict[str, Interval]:
+    """Give each run its window: the same length, from the same event."""
+    periods = [_period_s(records) for records in runs.values()]
+    if part == "steady":
+        chunk = _anchor_chunk(runs)
+        begins = {label: _emission_s(records, chunk) for label, records in runs.items()}
+        length_s = CHUNKS * max(periods)
+    else:
+        begins = dict.fromkeys(runs, 0.0)
+        first_s = [_emission_s(records, 0) for records in runs.values()]
+        length_s = max(first_s) + CHUNKS / 2 * max(periods)
+    return {label: (began_s, began_s + length_s) for label, began_s in begins.items()}
+
+
+def _anchor_chunk(runs: Mapping[str, Records]) -> int:
+    """Position, among the emitted, of the first chunk that every run emits in steady state."""
+    return max(steady_window(records).first for records in runs.values())
+
+
+def _emission_s(records: Records, position: int) -> float:
+    done = emitted_chunks(records)
+    return done[min(position, len(done) - 1)].emitted_s or 0.0
+
+
+def _period_s(records: Records) -> float:
+    steady = steady_window(records)
+    return (steady.interval[1] - steady.interval[0]) / (steady.last - steady.first)
+
+
+def _axis_label(part: Part, chunk: int) -> str:
+    since = "the start of the stream" if part == "start" else f"chunk {chunk} was emitted"
+    return f"time since {since}, ms"
+
+
+def _timeline(axes: Axes, records: Records, window: Interval) -> set[str]:
+    """Draw one run; return the services and causes that appear."""
+    steady = steady_window(records).interval
+    inside = [s for s in records.spans if s.began_s < window[1] and s.ended_s > window[0]]
+    bubbles = [
+        bubble
+        for time in rank_times(records, steady)
+        for bubble in time.bubbles
+        if bubble.began_s < window[1] and bubble.ended_s > window[0]
+    ]
+    shown = _idle(axes, bubbles, window) | _services(axes, inside, window)
+    hops = [span for span in inside if span.kind == "hop"]
+    axes.add_collection(_boxes(hops, window, _HOP_HEIGHT, facecolor=INK, linewidth=0))
+    ranks = [info.rank for info in records.info.ranks]
+    axes.set_xlim(0, 1e3 * (window[1] - window[0]))
+    axes.set_ylim(max(ranks) + 0.55, -0.55)
+    axes.set_yticks(ranks, [f"rank {rank}" for rank in ranks])
+    plain_axes(axes)
+    return shown | ({"hop"} if hops else set())
+
+
+def _idle(axes: Axes, bubbles: list[Bubble], window: Interval) -> set[str]:
+    causes = {bubble.cause for bubble in bubbles}
+    for cause in causes:
+        colour, hatch = CAUSE_STYLES[cause]
+        pieces = [bubble for bubble in bubbles if bubble.cause == cause]
+        style = {"facecolor": colour, "edgecolor": "#57606a", "linewidth": 0.3, "hatch": hatch}
+        axes.add_collection(_boxes(pieces, window, _IDLE_HEIGHT, **style))
+    return causes
+
+
+def _services(axes: Axes, spans: list[Span], window: Interval) -> set[str]:
+    kinds = {span.kind for span in spans if span.kind in SERVICES}
+    for kind in kinds:
+        pieces = [span for span in spans if span.kind == kind]
+        colour = SERVICE_COLOURS[kind]
+        style = {"facecolor": colour, "edgecolor": "white", "linewidth": 0.4}
+        axes.add_collection(_boxes(pieces, window, _SERVICE_HEIGHT, **style))
+        _number(axes, pieces, window)
+    return set(kinds)
+
+
+def _boxes(
+    pieces: Iterable[Span | Bubble], window: Interval, height: float, **style: str | float
+) -> PolyCollection:
+    corners = []
+    for piece in pieces:
+        left, right = _within(piece, window)
+        top, bottom = piece.rank - height / 2, piece.rank + height / 2
+        corners.append([(left, top), (right, top), (right, bottom), (left, bottom)])
+    return PolyCollection(corners, **style)
+
+
+def _number(axes: Axes, spans: list[Span], window: Interval) -> None:
+    """Write the chunk's number into every box that is wide enough for it."""
+    scale_in = 0.85 * axes.figure.get_size_inches()[0] / (1e3 * (window[1] - window[0]))
+    for span in spans:
+        left, right = _within(span, window)
+        if (right - left) * scale_in > _LABEL_IN:
+            axes.text(
+                (left + right) / 2, span.rank, str(span.chunk), color="white", fontsize=8,
+                ha="center", va="center",
+            )  # fmt: skip
+
+
+def _within(piece: Span | Bubble, window: Interval) -> Interval:
+    began_s, ended_s = max(piece.began_s, window[0]), min(piece.ended_s, window[1])
+    return 1e3 * (began_s - window[0]), 1e3 * (ended_s - window[0])

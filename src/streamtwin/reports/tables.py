@@ -1,0 +1,121 @@
+"""What does a person read in the terminal? Tables of one run and of a comparison."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+
+from streamtwin.core.bubbles import CAUSES
+from streamtwin.reports.comparison import ComparisonRow, ValidationResult
+from streamtwin.reports.words import (
+    metric_name,
+    milliseconds,
+    quantity,
+    share,
+    unit_name,
+    verdict,
+)
+
+_Metrics = Mapping[str, Any]
+_PERCENTILES = ("p50", "p90", "p95", "p99", "max")
+
+
+def metrics_tables(metrics: _Metrics) -> list[Table]:
+    """Tables of one run: the whole, the times, and each rank."""
+    return [_whole(metrics), _times(metrics), _ranks(metrics)]
+
+
+def comparison_table(result: ValidationResult) -> Table:
+    """Predicted beside measured for every deployment, with error, spread and bound."""
+    table = Table(title=f"{result.name}: predicted and measured", title_justify="left")
+    table.add_column("deployment")
+    table.add_column("metric")
+    table.add_column("unit")
+    for heading in ("predicted", "measured", "error, %", "spread, %", "bound, %"):
+        table.add_column(heading, justify="right")
+    table.add_column("verdict")
+    for deployment in result.deployments:
+        for index, row in enumerate(deployment.rows):
+            label = "" if index else _plain(deployment.label)
+            style = "bold red" if row.ok is False else ""
+            table.add_row(label, *comparison_cells(row), style=style)
+        table.add_section()
+    return table
+
+
+def comparison_cells(row: ComparisonRow) -> list[str]:
+    """Word one row: metric, unit, predicted, measured, error, spread, bound, verdict."""
+    return [
+        metric_name(row.metric),
+        unit_name(row.unit),
+        quantity(row.predicted, row.unit),
+        quantity(row.measured, row.unit),
+        share(row.error, sign=True),
+        share(row.spread) if row.repeats > 1 else "one run",
+        "–" if row.bound is None else share(row.bound),
+        verdict(row.ok),
+    ]
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+def _whole(metrics: _Metrics) -> Table:
+    title = _plain(f"{metrics['scenario']} ({metrics['source']})")
+    table = Table(title=title, title_justify="left", show_header=False)
+    viewer, chunks = metrics["viewer"], metrics["chunks"]
+    table.add_row("fps, frames/s", _number(metrics["fps"]))
+    table.add_row("period, ms", _ms(metrics["period_s"]))
+    table.add_row("time to first frame, ms", _ms(metrics["ttff_s"]))
+    table.add_row("deadline misses, %", share(metrics["deadline_miss_rate"]))
+    table.add_row("viewer's stalls", f"{viewer['stalls']} in {_ms(viewer['stall_s'])} ms")
+    for outcome, count in chunks.items():
+        table.add_row(f"chunks {outcome.replace('_', ' ')}", str(count))
+    for subject, provenance in metrics["provenance"].items():
+        table.add_row(_plain(subject), _plain(provenance))
+    return table
+
+
+def _times(metrics: _Metrics) -> Table:
+    table = Table(title="times in the steady window, ms", title_justify="left")
+    table.add_column("")
+    for percentile in _PERCENTILES:
+        table.add_column(percentile, justify="right")
+    for key in ("latency_s", "glass_to_glass_s", "jitter_s"):
+        name = key.removesuffix("_s").replace("_", " ")
+        table.add_row(name, *(_ms(metrics[key][percentile]) for percentile in _PERCENTILES))
+    return table
+
+
+def _ranks(metrics: _Metrics) -> Table:
+    ranks = metrics["ranks"]
+    present = [cause for cause in CAUSES if any(rank["bubbles"].get(cause) for rank in ranks)]
+    table = Table(title="ranks: busy in the steady window, idle by cause", title_justify="left")
+    table.add_column("rank", justify="right")
+    table.add_column("blocks")
+    table.add_column("memory, GB", justify="right")
+    table.add_column("busy, %", justify="right")
+    table.add_column("idle, s", justify="right")
+    for cause in present:
+        table.add_column(f"{cause.replace('_', ' ')}, s", justify="right")
+    for rank in ranks:
+        first, end = rank["blocks"]
+        table.add_row(
+            str(rank["rank"]),
+            f"{first}–{end - 1}" if end > first else "none",
+            f"{sum(rank['memory_bytes'].values()) / 1e9:.2f}",
+            share(rank["busy_fraction"]),
+            f"{rank['idle_s']:.3f}",
+            *(f"{rank['bubbles'][cause]:.3f}" for cause in present),
+        )
+    return table
+
+
+def _number(value: float | None) -> str:
+    return quantity(math.nan if value is None else value, "frames/s")
+
+
+def _ms(seconds: float | None) -> str:
+    return "n/a" if seconds is None or not math.isfinite(seconds) else milliseconds(seconds)

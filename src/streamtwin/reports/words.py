@@ -1,0 +1,79 @@
+"""How are the numbers of a report worded for people, and what do its terms mean?"""
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+
+METRICS: Mapping[str, str] = MappingProxyType(
+    {
+        "fps": "Frames emitted over elapsed time in the steady window.",
+        "fps, mean of instantaneous": "Mean of the rates of single chunks; never below fps.",
+        "period": "Time between two chunks leaving the pipeline in the steady window.",
+        "TTFF": "Time to the first frame: start of the stream to emission of its first chunk.",
+        "latency": "Release of a chunk (or its being taken, when input always waits) to emission.",
+        "glass to glass": "Latency counted from the chunk's first frame at the camera.",
+        "jitter": "Difference of the latencies of neighbouring chunks.",
+        "deadline miss rate": "Chunks emitted after their turn on a playout clock that never waits.",
+        "busy": "Share of the steady window in which the rank's device serves.",
+        "spread": "Largest minus smallest of the repeats, over their median.",
+        "bound": "What the relative error may be: the larger of 10 % and twice the spread.",
+        "steady window": "Emissions after warm-up and before the input ends, whole turns of lanes.",
+    }
+)
+
+CAUSES: Mapping[str, str] = MappingProxyType(
+    {
+        "input": "Rank 0 had no chunk.",
+        "upstream": "Waits for the rank before, which itself serves nothing.",
+        "downstream": "The lane has not returned (rank 0), or the last item is not taken.",
+        "communication": "The item it waits for was under way.",
+        "host": "Waits for nobody: what the process does between services.",
+        "imbalance": "Waits for the rank before, which is still serving: that stage is longer.",
+        "fill_drain": "The pipeline was filling or running empty, outside the steady window.",
+        "rebalancing": "Blocks were moving between ranks.",
+        "policy_wait": "A policy held the work back.",
+    }
+)
+
+_NAMES = {"fps": "fps", "period_s": "period", "ttff_s": "TTFF"}
+_LATENCY = "latency_s "
+
+
+def metric_name(metric: str) -> str:
+    """Word the key of a metric: `latency_s p50` is `latency p50`."""
+    if metric.startswith(_LATENCY):
+        return f"latency {metric.removeprefix(_LATENCY)}"
+    return _NAMES.get(metric, metric.replace("_fraction", ""))
+
+
+def quantity(value: float, unit: str) -> str:
+    """Word *value* in SI *unit* for people: s as ms, shares as %."""
+    if not math.isfinite(value):
+        return "n/a"
+    if unit == "s":
+        return milliseconds(value)
+    return share(value) if unit == "1" else f"{value:.2f}"
+
+
+def unit_name(unit: str) -> str:
+    """Name the unit that `quantity` writes *unit* in."""
+    return {"s": "ms", "1": "%"}.get(unit, unit)
+
+
+def milliseconds(seconds: float) -> str:
+    """Word *seconds* in ms with about four figures."""
+    ms = seconds * 1e3
+    digits = 0 if abs(ms) >= 1000 else 1 if abs(ms) >= 10 else 2
+    return f"{ms:.{digits}f}"
+
+
+def share(value: float, *, sign: bool = False) -> str:
+    """Word a fraction in %, without the sign of the unit."""
+    if not math.isfinite(value):
+        return "n/a"
+    return f"{100 * value:+.1f}" if sign else f"{100 * value:.1f}"
+
+
+def verdict(ok: bool | None) -> str:
+    """Word whether a metric is within its bound."""
+    return "not judged" if ok is None else "within" if ok else "OUTSIDE"

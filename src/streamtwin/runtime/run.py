@@ -1,0 +1,112 @@
+"""How is a scenario run for real, from a video file to a video file and records?"""
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from streamtwin.core.errors import RunError, UserError
+from streamtwin.core.motion import motion
+from streamtwin.core.plan import Plan
+from streamtwin.core.records import Recorder, Records
+from streamtwin.core.run_info import partition_decision, run_info
+from streamtwin.runtime.processes import run_ranks
+from streamtwin.runtime.spool import encode_spool
+from streamtwin.runtime.video import Clip, FrameSource
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class RealRun:
+    """A finished run: its records, and the frames that it wrote to `video`."""
+
+    records: Records
+    video: Path
+    frames: int
+
+
+def motion_trace(clip: Clip, plan: Plan) -> list[float]:
+    """How much each chunk of the stream moves; what the noise policy will see of *clip*."""
+    source = FrameSource(clip, plan.scenario.shape.latents)
+    return [motion(source.frames(chunk)) for chunk in range(plan.scenario.chunks)]
+
+
+def run_pipeline(
+    plan: Plan,
+    clip: Clip,
+    video: Path,
+    *,
+    device: str = "cpu",
+    environment: Mapping[str, str] | None = None,
+    on_emitted: Progress | None = None,
+) -> RealRun:
+    """Run *plan* on *clip* with one process a rank and write what it emits to *video*.
+
+    *on_emitted* is called with the number of chunks emitted so far. What had been emitted when a
+    run fails is written too.
+
+    Raises:
+        RunError: a rank failed or died; names it.
+        UserError: *video* cannot be written, or there is no such device.
+    """
+    from streamtwin.runtime.worker import Job, run_rank  # noqa: PLC0415 - loads torch
+
+    check_device(device, plan.ranks)
+    with tempfile.TemporaryDirectory(prefix="streamtwin-run-") as folder:
+        job = Job(plan, device, Path(folder, "in.npy"), clip.fps, Path(folder, "out.rgb"))
+        np.save(job.frames, clip.frames)
+        count = _Count(on_emitted)
+        try:
+            results = run_ranks(
+                run_rank, plan.ranks, (job,), pin=device == "cpu", on_progress=count.emitted
+            )
+        except RunError as error:
+            kept = _write_video(plan, job.spool, video)
+            raise RunError(f"{error}\n{kept} frames emitted before are in {video}") from error
+        frames = _write_video(plan, job.spool, video)
+    recorder = Recorder(decisions=[partition_decision(plan)])
+    merged = recorder.merge([result.recorder for result in results])
+    provenance = {"service_times": "measured", "device": device, **(environment or {})}
+    info = run_info(plan, "measured", provenance, [result.memory_bytes for result in results])
+    return RealRun(merged.records(info), video, frames)
+
+
+def check_device(device: str, ranks: int) -> None:
+    """Refuse a device that is not there.
+
+    Raises:
+        UserError: says what there is.
+    """
+    import torch  # noqa: PLC0415 - loaded where something runs
+
+    if device == "cpu":
+        return
+    if device != "cuda":
+        raise UserError(f"device {device!r}: choose cpu or cuda")
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if found < ranks:
+        raise UserError(f"device cuda: {ranks} ranks need {ranks} cards, this host has {found}")
+
+
+class _Count:
+    """Counts emitted chunks for a progress display."""
+
+    def __init__(self, on_emitted: Progress | None) -> None:
+        self.on_emitted = on_emitted
+        self.chunks = 0
+
+    def emitted(self, rank: int, chunk: int) -> None:  # noqa: ARG002 - as the launcher calls it
+        self.chunks += 1
+        if self.on_emitted is not None:
+            self.on_emitted(self.chunks)
+
+
+def _write_video(plan: Plan, spool: Path, video: Path) -> int:
+    if not spool.exists():
+        return 0
+    height, width = plan.scenario.resolution
+    video.parent.mkdir(parents=True, exist_ok=True)
+    return encode_spool(spool, height, width, plan.scenario.playout_fps, video)

@@ -1,0 +1,54 @@
+"""How long does an item take from a rank to the next, and who waits for whom meanwhile?
+
+A hop begins when the sender has posted the item and the receiver has asked for it: receives
+block and are not posted ahead, so the transfer is exposed at the receiver.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+
+import simpy
+
+from streamtwin.core.plan import Plan
+from streamtwin.core.ring import Item
+from streamtwin.sim.services import ServiceTimes
+
+
+@dataclass(slots=True)
+class Parcel:
+    """An item on a link."""
+
+    item: Item
+    sent_s: float
+    taken: simpy.Event
+
+
+class Link:
+    """One directed hop; carries one parcel at a time."""
+
+    def __init__(self, env: simpy.Environment, plan: Plan, times: ServiceTimes) -> None:
+        self.env, self.plan, self.times = env, plan, times
+        self.posted: simpy.Store = simpy.Store(env)
+        self.asked: simpy.Store = simpy.Store(env)
+
+    def post(self, item: Item) -> Parcel:
+        """Hand *item* to the link; its `taken` event fires once the receiver has it."""
+        parcel = Parcel(item, self.env.now, self.env.event())
+        self.posted.put(parcel)
+        return parcel
+
+    def ask(self) -> simpy.Event:
+        """Ask for the next parcel; the event fires with it when it has arrived."""
+        arrival = self.env.event()
+        self.asked.put(arrival)
+        return arrival
+
+    def carry(self) -> Generator[simpy.Event, Any, None]:
+        """The link's process: bring sender and receiver together, then take the hop's time."""
+        while True:
+            arrival = yield self.asked.get()
+            parcel = yield self.posted.get()
+            yield self.env.timeout(self.times(self.plan.hop(parcel.item)))
+            parcel.taken.succeed()
+            arrival.succeed(parcel)

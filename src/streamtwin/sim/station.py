@@ -1,0 +1,122 @@
+"""What can a simulated rank do? The verbs of the loops, each taking its predicted time."""
+
+from collections.abc import Generator, Sequence
+from typing import Any
+
+import simpy
+
+from streamtwin.core.controller import Controller
+from streamtwin.core.ops import Op
+from streamtwin.core.plan import Plan, Stage
+from streamtwin.core.records import Recorder, Service, Span, SpanKind
+from streamtwin.core.ring import Item, Row
+from streamtwin.sim.link import Link, Parcel
+from streamtwin.sim.services import ServiceTimes
+
+Steps = Generator[simpy.Event, Any, None]
+
+
+class Station:
+    """One rank in virtual time. Twin of `streamtwin.runtime.station.Station`."""
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        plan: Plan,
+        stage: Stage,
+        times: ServiceTimes,
+        recorder: Recorder,
+        inward: Link,
+        outward: Link,
+        emitted: simpy.Store,
+    ) -> None:
+        self.env, self.plan, self.stage, self.times = env, plan, stage, times
+        self.recorder, self.inward, self.outward, self.emitted = recorder, inward, outward, emitted
+        self.released = env.event()
+        self._sent: Parcel | None = None
+
+    @property
+    def steps(self) -> int:
+        """N: denoising steps of a chunk."""
+        return self.plan.scenario.deployment.steps
+
+    @property
+    def now_s(self) -> float:
+        """Virtual seconds since the start of the stream."""
+        return float(self.env.now)
+
+    @property
+    def alone(self) -> bool:
+        """Whether this rank is the whole ring, so that nothing hops."""
+        return self.stage.first and self.stage.last
+
+    def wait_chunk(self, controller: Controller) -> Generator[simpy.Event, Any, bool]:
+        """Wait until a chunk waits; False when the input has ended."""
+        began_s, queue = self.now_s, controller.queue
+        queue.release_due(began_s)
+        while not queue.waiting and not queue.ended():
+            yield self.released
+        self._record("wait_input", began_s)
+        return bool(queue.waiting)
+
+    def encode(self, row: Row, controller: Controller, motion: Sequence[float]) -> Steps:
+        """Encode *row*'s chunk; *motion* has how much each camera chunk moves."""
+        moves = motion[row.chunk] if row.chunk < len(motion) else 0.0
+        controller.noise_rate(row, moves, self.now_s)
+        yield from self._serve("encode", self.plan.encode(row.ordinal), row.chunk, row.ordinal)
+
+    def forward(self, item: Item) -> Steps:
+        """Pass *item* through this stage's blocks."""
+        op = self.plan.dit_pass(self.stage, item)
+        yield from self._serve("dit", op, item.rows[0].chunk, item.index, len(item.rows))
+
+    def send(self, item: Item) -> Steps:
+        """Post *item* to the next rank once the one before has been taken."""
+        if self.alone:
+            return
+        began_s = self.now_s
+        if self._sent is not None:
+            yield self._sent.taken
+        self._record("wait_sent", began_s)
+        self._sent = self.outward.post(item)
+
+    def receive(self) -> Generator[simpy.Event, Any, Item]:
+        """Wait for the next item from the rank before."""
+        asked_s = self.now_s
+        parcel = yield self.inward.ask()
+        assert isinstance(parcel, Parcel)
+        began_s = max(parcel.sent_s, asked_s)
+        about = {"chunk": parcel.item.rows[0].chunk, "item": parcel.item.index}
+        peer = (self.stage.rank - 1) % self.plan.ranks
+        self._record("wait_hop", asked_s, began_s, peer=peer, **about)
+        size_bytes = self.plan.hop(parcel.item).size_bytes
+        rows = len(parcel.item.rows)
+        self._record("hop", began_s, peer=peer, size_bytes=size_bytes, rows=rows, **about)
+        return parcel.item
+
+    def take_back(self, item: Item) -> Steps:
+        """Wait for the result of *item*; it is at hand when this rank is the whole ring."""
+        if not self.alone:
+            returned = yield from self.receive()
+            assert returned == item, f"{returned} came back, {item} was due"
+
+    def finish(self, item: Item) -> Steps:
+        """Decode and emit the rows of *item* that are done, if this is the last stage."""
+        if not self.stage.last:
+            return
+        for position in item.finished(self.steps):
+            row = item.rows[position]
+            yield from self._serve("decode", self.plan.decode(row.ordinal), row.chunk, item.index)
+            yield self.emitted.put((row, self.now_s))
+
+    def _serve(self, kind: Service, op: Op, chunk: int, item: int, rows: int = 1) -> Steps:
+        began_s = self.now_s
+        yield self.env.timeout(self.times(op))
+        self._record(kind, began_s, chunk=chunk, item=item, rows=rows)
+
+    def _record(
+        self, kind: SpanKind, began_s: float, ended_s: float | None = None, **about: int
+    ) -> None:
+        ended_s = self.now_s if ended_s is None else ended_s
+        if ended_s > began_s:
+            self.recorder.spans.append(Span(self.stage.rank, kind, began_s, ended_s, **about))
