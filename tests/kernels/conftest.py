@@ -5,13 +5,15 @@ from typing import Any, Protocol
 import pytest
 import torch
 
-from streamtwin.core.specs import ModelSpec, Resolution
+from streamtwin.core.specs import ModelSpec, Resolution, VaeSpec
 from streamtwin.kernels.dit import DiTStage, build_dit
+from streamtwin.kernels.vae import VaeDecoder, VaeEncoder, build_decoder, build_encoder
 
 SPEC = ModelSpec(
     "small", blocks=4, heads=2, ffn_dim=96, head_dim=32, freq_dim=32, text_len=6, text_dim=24
 )
 RESOLUTION = Resolution(32, 48)
+VAE = VaeSpec("small", base_channels=4)
 
 
 class MakeStage(Protocol):
@@ -55,3 +57,24 @@ def latents() -> Any:
         return torch.randn(shape, generator=generator)
 
     return draw
+
+
+@pytest.fixture(scope="session")
+def encoder() -> VaeEncoder:
+    return vary(build_encoder(VAE, seed=1))
+
+
+@pytest.fixture(scope="session")
+def decoder() -> VaeDecoder:
+    built = vary(build_decoder(VAE, seed=1))
+    built.decoder.head[2].weight.mul_(0.3)  # keeps frames within -1..1, so clamping hides nothing
+    return built
+
+
+def vary(module):
+    """Norm gains are built as ones: let every gain matter."""
+    torch.manual_seed(2)
+    for name, parameter in module.named_parameters():
+        if name.endswith("gamma"):
+            parameter.add_(0.3 * torch.randn(parameter.shape))
+    return module

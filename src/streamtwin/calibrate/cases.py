@@ -190,7 +190,7 @@ def _fitted_passes(request: CalibrationRequest) -> list[DitPass]:
 def _held_out_passes(request: CalibrationRequest) -> list[DitPass]:
     """Passes as deployments run them, and a few between the fitted ones."""
     at, n = _Design(request).at, catalog.model(request.model).blocks
-    third, half, most = _fractions(n)
+    _, half, most = _fractions(n)
     fitted = set(_fitted_passes(request))
     tested = [
         at(n, 2, "whole"),

@@ -63,6 +63,14 @@ class Controller:
             )
         return chosen > 0
 
+    def waits(self) -> bool:
+        """Whether rank 0 waits for a chunk that it may take and that is not there yet.
+
+        A stream batch moves only when a chunk arrives, as in the reference. Without one, a lane
+        is left empty as long as another has work.
+        """
+        return self.plan.scenario.deployment.stream_batch or self.ring.empty()
+
     def take(self, now_s: float) -> Row:
         """Take the waiting chunk that the dispatch policy chooses; it starts at step 0."""
         name = self.plan.scenario.workload.dispatch

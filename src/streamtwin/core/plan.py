@@ -57,8 +57,8 @@ class Plan:
     @property
     def tail_chunks(self) -> int:
         """Chunks emitted while the lanes run empty after the end of the input."""
-        steps = self.scenario.deployment.steps
-        return self.ranks * ((steps - 1) if self.scenario.deployment.stream_batch else 1)
+        deployment = self.scenario.deployment
+        return self.ranks * (deployment.steps if deployment.stream_batch else 1)
 
     def attended_tokens(self, item: Item) -> float:
         """K: tokens that the item's rows attend, on average over its rows."""

@@ -127,6 +127,10 @@ class Scenario(_Section):
     slo: Slo = Slo()
     viewer: Viewer = Viewer()
     seed: Annotated[int, Field(ge=0)] = 0
+    variants: Annotated[
+        dict[str, list[str]],
+        Field(description="named lists of key=value overrides that validate runs one by one"),
+    ] = {}
 
     @model_validator(mode="after")
     def _consistent(self) -> "Scenario":

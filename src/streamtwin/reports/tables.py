@@ -9,6 +9,7 @@ from rich.table import Table
 from streamtwin.core.bubbles import CAUSES
 from streamtwin.reports.comparison import ComparisonRow, ValidationResult
 from streamtwin.reports.words import (
+    cause_name,
     metric_name,
     milliseconds,
     quantity,
@@ -22,8 +23,8 @@ _PERCENTILES = ("p50", "p90", "p95", "p99", "max")
 
 
 def metrics_tables(metrics: _Metrics) -> list[Table]:
-    """Tables of one run: the whole, the times, and each rank."""
-    return [_whole(metrics), _times(metrics), _ranks(metrics)]
+    """Tables of one run: the whole, the times, the ranks, and their bubbles."""
+    return [_whole(metrics), _times(metrics), _ranks(metrics), _bubbles(metrics)]
 
 
 def comparison_table(result: ValidationResult) -> Table:
@@ -53,7 +54,7 @@ def comparison_cells(row: ComparisonRow) -> list[str]:
         quantity(row.measured, row.unit),
         share(row.error, sign=True),
         share(row.spread) if row.repeats > 1 else "one run",
-        "–" if row.bound is None else share(row.bound),
+        "" if row.bound is None else share(row.bound),
         verdict(row.ok),
     ]
 
@@ -90,26 +91,35 @@ def _times(metrics: _Metrics) -> Table:
 
 
 def _ranks(metrics: _Metrics) -> Table:
-    ranks = metrics["ranks"]
-    present = [cause for cause in CAUSES if any(rank["bubbles"].get(cause) for rank in ranks)]
-    table = Table(title="ranks: busy in the steady window, idle by cause", title_justify="left")
+    table = Table(title="ranks; busy in the steady window", title_justify="left")
     table.add_column("rank", justify="right")
     table.add_column("blocks")
     table.add_column("memory, GB", justify="right")
     table.add_column("busy, %", justify="right")
-    table.add_column("idle, s", justify="right")
-    for cause in present:
-        table.add_column(f"{cause.replace('_', ' ')}, s", justify="right")
-    for rank in ranks:
+    table.add_column("idle, % of span", justify="right")
+    for rank in metrics["ranks"]:
         first, end = rank["blocks"]
         table.add_row(
             str(rank["rank"]),
-            f"{first}–{end - 1}" if end > first else "none",
+            f"{first} to {end - 1}" if end > first else "none",
             f"{sum(rank['memory_bytes'].values()) / 1e9:.2f}",
             share(rank["busy_fraction"]),
-            f"{rank['idle_s']:.3f}",
-            *(f"{rank['bubbles'][cause]:.3f}" for cause in present),
+            share(rank["idle_s"] / rank["span_s"]) if rank["span_s"] else "n/a",
         )
+    return table
+
+
+def _bubbles(metrics: _Metrics) -> Table:
+    """Idle time of the whole run, a row per cause that occurs and a column per rank."""
+    ranks = metrics["ranks"]
+    table = Table(title="idle time by cause, s", title_justify="left")
+    table.add_column("cause")
+    for rank in ranks:
+        table.add_column(f"rank {rank['rank']}", justify="right")
+    for cause in CAUSES:
+        if any(rank["bubbles"].get(cause) for rank in ranks):
+            seconds = (f"{rank['bubbles'].get(cause, 0.0):.3f}" for rank in ranks)
+            table.add_row(cause_name(cause), *seconds)
     return table
 
 

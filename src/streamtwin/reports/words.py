@@ -46,6 +46,16 @@ def metric_name(metric: str) -> str:
     return _NAMES.get(metric, metric.replace("_fraction", ""))
 
 
+def cause_name(cause: str) -> str:
+    """Word a cause of idle time: `fill_drain` is `fill and drain`."""
+    return {"fill_drain": "fill and drain"}.get(cause, cause.replace("_", " "))
+
+
+def service_name(service: str) -> str:
+    """Word a service: `dit` is `DiT`."""
+    return {"dit": "DiT"}.get(service, service)
+
+
 def quantity(value: float, unit: str) -> str:
     """Word *value* in SI *unit* for people: s as ms, shares as %."""
     if not math.isfinite(value):

@@ -54,10 +54,12 @@ class Station:
         return self.stage.first and self.stage.last
 
     def wait_chunk(self, controller: Controller) -> bool:
-        """Wait until a chunk waits; False when the input has ended."""
+        """Wait for a chunk if the controller does; False when there is none."""
         began_s, queue = self.now_s, controller.queue
         queue.release_due(began_s)
-        while not queue.waiting and (due_s := queue.next_release_s()) is not None:
+        while controller.waits() and not queue.waiting and not queue.ended():
+            due_s = queue.next_release_s()
+            assert due_s is not None
             time.sleep(max(0.0, due_s - self.now_s))
             queue.release_due(self.now_s)
         self._record("wait_input", began_s)

@@ -51,10 +51,10 @@ class Station:
         return self.stage.first and self.stage.last
 
     def wait_chunk(self, controller: Controller) -> Generator[simpy.Event, Any, bool]:
-        """Wait until a chunk waits; False when the input has ended."""
+        """Wait for a chunk if the controller does; False when there is none."""
         began_s, queue = self.now_s, controller.queue
         queue.release_due(began_s)
-        while not queue.waiting and not queue.ended():
+        while controller.waits() and not queue.waiting and not queue.ended():
             yield self.released
         self._record("wait_input", began_s)
         return bool(queue.waiting)

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from streamtwin.reports.figures.drawing import (
     CAUSE_STYLES,
+    EDGE,
     cause_patch,
     house_style,
     in_order,
@@ -41,8 +42,7 @@ def bubbles_figure(runs: Mapping[str, _Metrics]) -> Figure:
     axes.set_xlabel("idle time, % of the time from the rank's first to its last work")
     axes.xaxis.grid(visible=True)
     present = in_order({cause for _, shares in bars for cause, value in shares.items() if value})
-    if present:
-        legend_below(figure, [cause_patch(cause) for cause in present])
+    legend_below(figure, [cause_patch(cause) for cause in present])
     return figure
 
 
@@ -74,7 +74,7 @@ def _bar(axes: Axes, at: float, shares: Mapping[str, float]) -> None:
         colour, hatch = CAUSE_STYLES[cause]
         axes.barh(
             at, shares[cause], left=left, height=0.78, color=colour, hatch=hatch,
-            edgecolor="#57606a", linewidth=0.4, gid=cause,
+            edgecolor=EDGE, linewidth=0.4, gid=cause,
         )  # fmt: skip
         left += shares[cause]
     axes.annotate(

@@ -4,20 +4,25 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from streamtwin.core.bubbles import CAUSES
 from streamtwin.core.records import SERVICES
+from streamtwin.reports.words import cause_name, service_name
 
 INK = "#24292f"
 """Text, axes and edges; a page may put its own colour in its place."""
 FAINT = "#c9ced6"
 """Grid lines; likewise."""
+EDGE = "#57606a"
+"""Edges and hatches of idle time."""
 WIDTH_IN = 9.2
 
 # Services from Paul Tol's "bright" scheme, causes from his "light" one, https://personal.sron.nl/~pault/:
@@ -42,7 +47,7 @@ SOURCE_COLOURS: Mapping[str, str] = MappingProxyType(
     {"measured": "#4477aa", "simulated": "#ee7733"}
 )
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": INK,
     "axes.grid": False,
@@ -58,7 +63,7 @@ _STYLE = {
     "font.size": 9,
     "grid.color": FAINT,
     "grid.linewidth": 0.6,
-    "hatch.color": "#57606a",
+    "hatch.color": EDGE,
     "hatch.linewidth": 0.35,
     "legend.edgecolor": "none",
     "legend.facecolor": "none",
@@ -80,7 +85,8 @@ _STYLE = {
 def house_style() -> Iterator[None]:
     """Draw in the house style, whatever the reader's own settings; restore those after."""
     with mpl.rc_context():
-        mpl.rcParams.update({**mpl.rcParamsDefault, "backend": mpl.rcParams["backend"], **_STYLE})
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE)
         yield
 
 
@@ -99,14 +105,14 @@ def to_svg(figure: Figure) -> str:
 
 def service_patch(service: str) -> Patch:
     """Legend entry of a service."""
-    return Patch(facecolor=SERVICE_COLOURS[service], label=service)
+    return Patch(facecolor=SERVICE_COLOURS[service], label=service_name(service))
 
 
 def cause_patch(cause: str) -> Patch:
     """Legend entry of a cause of idle time."""
     colour, hatch = CAUSE_STYLES[cause]
-    label = f"idle: {cause.replace('_', ' ')}"
-    return Patch(facecolor=colour, hatch=hatch, edgecolor="#57606a", linewidth=0.4, label=label)
+    label = f"idle: {cause_name(cause)}"
+    return Patch(facecolor=colour, hatch=hatch, edgecolor=EDGE, linewidth=0.4, label=label)
 
 
 def in_order(causes: set[str]) -> list[str]:
@@ -114,12 +120,18 @@ def in_order(causes: set[str]) -> list[str]:
     return [cause for cause in CAUSES if cause in causes]
 
 
-def legend_below(figure: Figure, handles: Sequence[Artist], columns: int = 5) -> None:
-    """Put one legend for all axes under the figure."""
-    figure.legend(
-        handles=list(handles), loc="outside lower left", ncols=min(columns, len(handles)),
-        handlelength=1.6, columnspacing=1.6,
-    )  # fmt: skip
+def legend_below(figure: Figure, *rows: Sequence[Artist], columns: int = 6) -> None:
+    """Put one legend for all axes under the figure, each of *rows* from its left edge."""
+    lines = [row[i : i + columns] for row in rows for i in range(0, len(row), columns)]
+    width = max((len(line) for line in lines), default=0)
+    blank = Line2D([], [], linestyle="", label=" ")
+    # the library fills column by column
+    cells = [line[i] if i < len(line) else blank for i in range(width) for line in lines]
+    if cells:
+        figure.legend(
+            handles=cells, loc="outside lower left", ncols=width, handlelength=1.7,
+            columnspacing=1.5, labelspacing=0.45,
+        )  # fmt: skip
 
 
 def plain_axes(axes: Axes) -> None:

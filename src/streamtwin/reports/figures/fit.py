@@ -1,18 +1,24 @@
 """How well does the latency model meet the times it was fitted to, and those held out?"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
+from statistics import fmean
+from typing import Literal
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from streamtwin.core.errors import CalibrationError
+from streamtwin.core.records import SERVICES
 from streamtwin.reports.figures.drawing import (
     FAINT,
     INK,
+    SERVICE_COLOURS,
     house_style,
     legend_below,
     new_figure,
@@ -22,8 +28,10 @@ from streamtwin.reports.figures.drawing import (
 BAND = 0.10
 """Half width of the band around equality."""
 
-_COLOURS = ("#4477aa", "#aa3377", "#228833", "#ee7733", "#66ccee", "#888888")
-_STATES = ("fitted", "held out", "unstable")
+_OTHER_COLOURS = ("#ee7733", "#66ccee", "#888888")
+# Paul Tol's "vibrant" scheme
+_SERIES_COLOURS = ("#ee7733", "#009988", "#0077bb", "#cc3311", "#33bbee", "#ee3377")
+_MARKERS = {"fitted": "o", "held out": "D", "unstable": "x"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +82,26 @@ def fit_figure(points: Sequence[FitPoint]) -> Figure:
     if wrong:
         raise CalibrationError(f"calibration points without a positive time: {', '.join(wrong)}")
     series = _series(points)
-    figure = new_figure(4.2)
-    axes = figure.subplots(1, 2 if series else 1, squeeze=False)[0]
-    handles = [*_equality(axes[0], points), *_state_handles(points)]
-    if series:
-        handles += _over_rows(axes[1], series)
-    legend_below(figure, handles, columns=4)
+    figure = new_figure(4.6)
+    grid = figure.add_gridspec(2, 2 if series else 1, height_ratios=[2.6, 1])
+    over = figure.add_subplot(grid[0, 0])
+    colours = _family_colours(points)
+    _equality(over, points, colours)
+    _errors(figure.add_subplot(grid[1, 0], sharex=over), points, colours)
+    lines = _over_rows(figure.add_subplot(grid[:, 1]), series) if series else []
+    families = [
+        Line2D([], [], marker="s", linestyle="", color=colour, label=family)
+        for family, colour in colours.items()
+    ]
+    legend_below(figure, [*_state_handles(points), *_line_handles()], families, lines)
     return figure
+
+
+def _family_colours(points: Sequence[FitPoint]) -> dict[str, str]:
+    """Services keep the colour that they have in every figure; other families get the rest."""
+    families = sorted({point.family for point in points}, key=lambda f: (f not in SERVICES, f))
+    others = cycle(_OTHER_COLOURS)
+    return {family: SERVICE_COLOURS.get(family) or next(others) for family in families}
 
 
 def _series(points: Sequence[FitPoint]) -> dict[_Series, list[FitPoint]]:
@@ -92,62 +113,81 @@ def _series(points: Sequence[FitPoint]) -> dict[_Series, list[FitPoint]]:
     return {key: own for key, own in series.items() if len({p.rows for p in own}) > 1}
 
 
-def _scatter(axes: Axes, x: float, y: float, state: str, colour: str) -> None:
-    face = colour if state == "fitted" else "none"
-    marker = {"fitted": "o", "held out": "D", "unstable": "x"}[state]
-    own = {"color": colour} if marker == "x" else {"facecolors": face, "edgecolors": colour}
-    axes.scatter([x], [y], marker=marker, s=26, linewidths=1.3, zorder=3, **own)
+def _mark(axes: Axes, x: float, y: float, state: str, colour: str) -> None:
+    axes.plot(
+        [x], [y], linestyle="", marker=_MARKERS[state], color=colour, markersize=5, zorder=3,
+        markerfacecolor=colour if state == "fitted" else "none", markeredgewidth=1.3,
+    )  # fmt: skip
 
 
 def _state_handles(points: Sequence[FitPoint]) -> list[Line2D]:
     present = {point.state for point in points}
-    markers = {"fitted": ("o", INK), "held out": ("D", "none"), "unstable": ("x", INK)}
     return [
-        Line2D([], [], linestyle="", marker=markers[state][0], markerfacecolor=markers[state][1],
-               markeredgecolor=INK, markersize=5, label=f"point {state}")
-        for state in _STATES
+        Line2D(
+            [], [], linestyle="", marker=marker, color=INK, markersize=5, label=f"point {state}",
+            markerfacecolor=INK if state == "fitted" else "none",
+        )
+        for state, marker in _MARKERS.items()
         if state in present
     ]  # fmt: skip
 
 
-def _equality(axes: Axes, points: Sequence[FitPoint]) -> list[Line2D | Patch]:
-    families = sorted({point.family for point in points})
-    colours = dict(zip(families, cycle(_COLOURS), strict=False))
-    times = [1e3 * t for point in points for t in (point.measured_s, point.predicted_s)]
-    ends = [min(times) / 1.4, max(times) * 1.4]
-    axes.fill_between(
-        ends, [(1 - BAND) * e for e in ends], [(1 + BAND) * e for e in ends], color=FAINT,
-        alpha=0.6, linewidth=0,
-    )  # fmt: skip
-    axes.plot(ends, ends, color=INK, linewidth=0.8)
-    for point in points:
-        x, y = 1e3 * point.measured_s, 1e3 * point.predicted_s
-        colour = colours[point.family]
-        axes.plot([x, x], [1e3 * point.low_s, 1e3 * point.high_s], color=colour, linewidth=0.9)
-        _scatter(axes, x, y, point.state, colour)
-    axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends)
-    axes.set(xlabel="measured, ms", ylabel="predicted, ms", title="predicted over measured")
+def _line_handles() -> list[Line2D | Patch]:
+    band = f"± {100 * BAND:.0f} %"
     return [
-        *(Line2D([], [], marker="o", linestyle="", color=colours[f], label=f) for f in families),
         Line2D([], [], color=INK, linewidth=0.8, label="predicted = measured"),
-        Patch(facecolor=FAINT, alpha=0.6, label=f"± {BAND:.0%}".replace("%", " %")),
+        Patch(facecolor=FAINT, alpha=0.6, label=band),
     ]
 
 
-def _over_rows(axes: Axes, series: dict[_Series, list[FitPoint]]) -> list[Line2D]:
+def _equality(axes: Axes, points: Sequence[FitPoint], colours: Mapping[str, str]) -> None:
+    times = [1e3 * t for point in points for t in (point.measured_s, point.predicted_s)]
+    ends = np.array([min(times) / 1.4, max(times) * 1.4])
+    low, high = (1 - BAND) * ends, (1 + BAND) * ends
+    axes.fill_between(ends, low, high, color=FAINT, alpha=0.6, linewidth=0)
+    axes.plot(ends, ends, color=INK, linewidth=0.8)
+    for point in points:
+        x, colour = 1e3 * point.measured_s, colours[point.family]
+        axes.plot([x, x], [1e3 * point.low_s, 1e3 * point.high_s], color=colour, linewidth=0.9)
+        _mark(axes, x, 1e3 * point.predicted_s, point.state, colour)
+    axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends)
+    axes.set(ylabel="predicted, ms", title="predicted over measured")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.set_minor_formatter(NullFormatter())
+    axes.tick_params(labelbottom=False)
+
+
+def _errors(axes: Axes, points: Sequence[FitPoint], colours: Mapping[str, str]) -> None:
+    axes.axhspan(-100 * BAND, 100 * BAND, color=FAINT, alpha=0.6, linewidth=0)
+    axes.axhline(0, color=INK, linewidth=0.8)
+    for point in points:
+        error = 100 * (point.predicted_s / point.measured_s - 1)
+        _mark(axes, 1e3 * point.measured_s, error, point.state, colours[point.family])
+    reach = max(150 * BAND, 1.2 * float(np.abs(axes.dataLim.intervaly).max()))
+    axes.set(xlabel="measured, ms", ylabel="error, %", ylim=(-reach, reach))
+
+
+def _over_rows(axes: Axes, series: Mapping[_Series, list[FitPoint]]) -> list[Line2D]:
+    """Draw each series; its colour says the blocks, its line how many ranks worked at once."""
+    kinds = sorted({(family, blocks) for family, blocks, _ in series})
+    colours = dict(zip(kinds, cycle(_SERIES_COLOURS), strict=False))
     handles = []
-    for ((family, blocks, ranks), points), colour in zip(
-        series.items(), cycle(_COLOURS), strict=False
-    ):
-        rows = [point.rows for point in points]
-        low, high = ([1e3 * getattr(p, end) for p in points] for end in ("low_s", "high_s"))
+    for (family, blocks, ranks), points in series.items():
+        colour = colours[family, blocks]
+        line: Literal["--", "-"] = "--" if ranks > 1 else "-"
+        rows = sorted({point.rows for point in points})
+        mean, low, high = (
+            [1e3 * fmean(getattr(p, end) for p in points if p.rows == count) for count in rows]
+            for end in ("predicted_s", "low_s", "high_s")
+        )
         axes.fill_between(rows, low, high, color=colour, alpha=0.15, linewidth=0)
-        label = f"{family}, {blocks} blocks" + (f", {ranks} ranks" if ranks > 1 else "")
-        style = "--" if ranks > 1 else "-"
-        axes.plot(rows, [1e3 * p.predicted_s for p in points], style, color=colour, linewidth=1.2)
-        handles.append(Line2D([], [], color=colour, linestyle=style, label=label))
+        axes.plot(rows, mean, line, color=colour, linewidth=1.2)
         for point in points:
-            _scatter(axes, point.rows, 1e3 * point.measured_s, point.state, colour)
+            _mark(axes, point.rows, 1e3 * point.measured_s, point.state, colour)
+        label = f"{family}, {blocks} blocks" + (f", {ranks} ranks" if ranks > 1 else "")
+        handles.append(Line2D([], [], color=colour, linestyle=line, label=label))
     axes.set(xlabel="rows of the batch", ylabel="time of one pass, ms", title="time over rows")
     axes.set_xticks(sorted({p.rows for points in series.values() for p in points}))
     axes.set_ylim(bottom=0)

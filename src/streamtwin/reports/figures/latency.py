@@ -14,6 +14,7 @@ from streamtwin.reports.figures.drawing import (
     FAINT,
     SOURCE_COLOURS,
     house_style,
+    legend_below,
     new_figure,
     to_svg,
 )
@@ -34,18 +35,20 @@ def latency_svg(runs: Mapping[str, Records]) -> str:
 
 def latency_figure(runs: Mapping[str, Records]) -> Figure:
     """Draw latency in ms over the time of emission; the start is shaded."""
-    figure = new_figure(2.9)
+    figure = new_figure(2.7)
     axes = figure.subplots()
     for label, records in runs.items():
         _line(axes, label, records)
     starts_s = [steady_window(records).interval[0] for records in runs.values()]
-    axes.axvspan(0, max(starts_s), color=FAINT, alpha=0.45, linewidth=0, label="before steady")
+    axes.axvspan(
+        0, max(starts_s), color=FAINT, alpha=0.45, linewidth=0, label="before the steady window"
+    )
     axes.set_xlim(left=0)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.12 * axes.dataLim.y1)
     axes.set_xlabel("emission of the chunk, s since the start of the stream")
     axes.set_ylabel("latency, ms")
     axes.yaxis.grid(visible=True)
-    figure.legend(loc="outside lower left", ncols=3)
+    legend_below(figure, axes.get_legend_handles_labels()[0])
     return figure
 
 

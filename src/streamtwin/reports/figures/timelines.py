@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
+import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
 
 from streamtwin.core.bubbles import Bubble, rank_times
 from streamtwin.core.intervals import Interval
@@ -14,8 +16,10 @@ from streamtwin.core.metrics import emitted_chunks, steady_window
 from streamtwin.core.records import SERVICES, Records, Span
 from streamtwin.reports.figures.drawing import (
     CAUSE_STYLES,
+    EDGE,
     INK,
     SERVICE_COLOURS,
+    WIDTH_IN,
     cause_patch,
     house_style,
     in_order,
@@ -31,7 +35,7 @@ CHUNKS = 8
 
 Part = Literal["steady", "start"]
 _SERVICE_HEIGHT, _IDLE_HEIGHT, _HOP_HEIGHT = 0.78, 0.46, 0.10
-_LABEL_IN = 0.22
+_DIGIT_IN = 0.075
 
 
 def timelines_svg(runs: Mapping[str, Records], part: Part = "steady") -> str:
@@ -56,8 +60,8 @@ def timelines_figure(runs: Mapping[str, Records], part: Part = "steady") -> Figu
         axes.set_title(label)
     stack[-1, 0].set_xlabel(_axis_label(part, _anchor_chunk(runs)))
     services = [service_patch(service) for service in SERVICES if service in shown]
-    hop = [Line2D([], [], color=INK, linewidth=2, label="hop")] if "hop" in shown else []
-    legend_below(figure, [*services, *hop, *(cause_patch(c) for c in in_order(shown))])
+    hop = [Line2D([], [], color=INK, linewidth=3, label="hop")] if "hop" in shown else []
+    legend_below(figure, [*services, *hop], [cause_patch(cause) for cause in in_order(shown)])
     return figure
 
 
@@ -91,8 +95,8 @@ def _period_s(records: Records) -> float:
 
 
 def _axis_label(part: Part, chunk: int) -> str:
-    since = "the start of the stream" if part == "start" else f"chunk {chunk} was emitted"
-    return f"time since {since}, ms"
+    since = "start of the stream" if part == "start" else f"emission of chunk {chunk}"
+    return f"time since the {since}, ms"
 
 
 def _timeline(axes: Axes, records: Records, window: Interval) -> set[str]:
@@ -107,7 +111,10 @@ def _timeline(axes: Axes, records: Records, window: Interval) -> set[str]:
     ]
     shown = _idle(axes, bubbles, window) | _services(axes, inside, window)
     hops = [span for span in inside if span.kind == "hop"]
-    axes.add_collection(_boxes(hops, window, _HOP_HEIGHT, facecolor=INK, linewidth=0))
+    if hops:
+        boxes = _boxes(hops, window, _HOP_HEIGHT)
+        boxes.set(facecolor=INK, linewidth=0)
+        axes.add_patch(boxes)
     ranks = [info.rank for info in records.info.ranks]
     axes.set_xlim(0, 1e3 * (window[1] - window[0]))
     axes.set_ylim(max(ranks) + 0.55, -0.55)
@@ -121,8 +128,9 @@ def _idle(axes: Axes, bubbles: list[Bubble], window: Interval) -> set[str]:
     for cause in causes:
         colour, hatch = CAUSE_STYLES[cause]
         pieces = [bubble for bubble in bubbles if bubble.cause == cause]
-        style = {"facecolor": colour, "edgecolor": "#57606a", "linewidth": 0.3, "hatch": hatch}
-        axes.add_collection(_boxes(pieces, window, _IDLE_HEIGHT, **style))
+        boxes = _boxes(pieces, window, _IDLE_HEIGHT)
+        boxes.set(facecolor=colour, edgecolor=EDGE, linewidth=0.3, hatch=hatch)
+        axes.add_patch(boxes)
     return causes
 
 
@@ -131,31 +139,30 @@ def _services(axes: Axes, spans: list[Span], window: Interval) -> set[str]:
     for kind in kinds:
         pieces = [span for span in spans if span.kind == kind]
         colour = SERVICE_COLOURS[kind]
-        style = {"facecolor": colour, "edgecolor": "white", "linewidth": 0.4}
-        axes.add_collection(_boxes(pieces, window, _SERVICE_HEIGHT, **style))
+        boxes = _boxes(pieces, window, _SERVICE_HEIGHT)
+        boxes.set(facecolor=colour, edgecolor="white", linewidth=0.4)
+        axes.add_patch(boxes)
         _number(axes, pieces, window)
     return set(kinds)
 
 
-def _boxes(
-    pieces: Iterable[Span | Bubble], window: Interval, height: float, **style: str | float
-) -> PolyCollection:
+def _boxes(pieces: Iterable[Span | Bubble], window: Interval, height: float) -> PathPatch:
     corners = []
     for piece in pieces:
         left, right = _within(piece, window)
         top, bottom = piece.rank - height / 2, piece.rank + height / 2
         corners.append([(left, top), (right, top), (right, bottom), (left, bottom)])
-    return PolyCollection(corners, **style)
+    return PathPatch(Path.make_compound_path_from_polys(np.array(corners)))
 
 
 def _number(axes: Axes, spans: list[Span], window: Interval) -> None:
     """Write the chunk's number into every box that is wide enough for it."""
-    scale_in = 0.85 * axes.figure.get_size_inches()[0] / (1e3 * (window[1] - window[0]))
+    scale_in = 0.85 * WIDTH_IN / (1e3 * (window[1] - window[0]))
     for span in spans:
         left, right = _within(span, window)
-        if (right - left) * scale_in > _LABEL_IN:
+        if (right - left) * scale_in > _DIGIT_IN * (len(str(span.chunk)) + 0.5):
             axes.text(
-                (left + right) / 2, span.rank, str(span.chunk), color="white", fontsize=8,
+                (left + right) / 2, span.rank, str(span.chunk), color="white", fontsize=7.5,
                 ha="center", va="center",
             )  # fmt: skip
 

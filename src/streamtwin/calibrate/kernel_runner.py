@@ -1,0 +1,167 @@
+"""How is one service of a stage performed as in the pipeline, ready for a clock?
+
+Inputs and state are put in place before the clock is read. Stages of any length share the weights
+and the KV cache of one stage that holds the whole model, as a rank of a pipeline has one set.
+"""
+
+from itertools import count
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from streamtwin.calibrate.cases import Case
+from streamtwin.calibrate.harness import Clock
+from streamtwin.core.ops import DitPass, Hop, VaeDecode, VaeEncode
+from streamtwin.core.plan import Plan, Stage
+from streamtwin.core.ring import Item, Row
+from streamtwin.core.scenario import STEP_TIMESTEPS
+from streamtwin.kernels.stage import Frames, SessionState, StageKernels, Work
+
+INPUTS = 4
+"""Different random inputs of each shape, used in turn."""
+
+
+class KernelRunner:
+    """Performs passes, encodings and decodings of one plan on one device."""
+
+    def __init__(self, plan: Plan, device: str = "cpu") -> None:
+        self.plan = plan
+        self.dtype = torch.float32 if device == "cpu" else torch.bfloat16
+        self.whole = StageKernels(
+            plan, Stage(0, range(plan.model.blocks), True, True), device, self.dtype
+        )
+        self.stages: dict[tuple[int, bool, bool], StageKernels] = {}
+        self.generator = torch.Generator().manual_seed(plan.scenario.seed)
+        self.inputs: dict[tuple[int, ...], list[Tensor]] = {}
+        self.turns = count()
+        self.fresh, self.running = self.whole.new_session(0), self.whole.new_session(0)
+        self._begin(self.running)
+
+    def time_s(self, case: Case, clock: Clock) -> float:
+        """Perform *case* once and return the seconds it took by *clock*, device included."""
+        match case.op:
+            case DitPass():
+                return self._time_pass(case.op, clock)
+            case VaeEncode():
+                return self._time_encode(case.op, clock)
+            case VaeDecode():
+                return self._time_decode(case.op, clock)
+            case Hop():
+                raise AssertionError("a hop needs two ranks")
+
+    def _time_pass(self, op: DitPass, clock: Clock) -> float:
+        kernels = self._stage(op.blocks, op.embeds, op.unembeds)
+        item = item_of(op, self.plan)
+        model, size = self.plan.model, self.plan.scenario.size
+        shape = (op.rows, op.chunk_latents, model.latent_channels, *size.latent)
+        hidden = (
+            None if op.embeds else self._random(op.rows, op.chunk_latents * op.tokens, model.dim)
+        )
+        work = Work(self._random(*shape), STEP_TIMESTEPS[: op.rows], hidden)
+        self.whole.synchronize()
+        began_s = clock()
+        kernels.run(self.running, item, work)
+        self.whole.synchronize()
+        return clock() - began_s
+
+    def _time_encode(self, op: VaeEncode, clock: Clock) -> float:
+        ordinal = 0 if op.first else 1
+        frames = self._frames(self.plan.scenario.shape.frames_of(ordinal))
+        state = self._state(op.first)
+        self.whole.synchronize()
+        began_s = clock()
+        self.whole.encode(state, Row(0, ordinal, ordinal, 0), frames, _noise_rate)
+        self.whole.synchronize()
+        return clock() - began_s
+
+    def _time_decode(self, op: VaeDecode, clock: Clock) -> float:
+        channels, size = self.plan.model.latent_channels, self.plan.scenario.size
+        latents = self._random(op.latents, channels, *size.latent)
+        state = self._state(op.first)
+        self.whole.synchronize()
+        began_s = clock()
+        self.whole.decode(state, latents)
+        self.whole.synchronize()
+        return clock() - began_s
+
+    def _state(self, first: bool) -> SessionState:
+        """State of a stream that runs, or of one whose *first* chunk is due."""
+        if not first:
+            return self.running
+        assert self.whole.encoder is not None
+        assert self.whole.decoder is not None
+        self.fresh.encoder = self.whole.encoder.new_state()
+        self.fresh.decoder = self.whole.decoder.new_state()
+        return self.fresh
+
+    def _begin(self, state: SessionState) -> None:
+        """Take the first chunk through the VAE and fill the KV cache with finite numbers."""
+        channels, size = self.plan.model.latent_channels, self.plan.scenario.size
+        latents = self.plan.scenario.shape.latents_of(0)
+        frames = self._frames(self.plan.scenario.shape.frames_of(0))
+        self.whole.encode(state, Row(0, 0, 0, 0), frames, _noise_rate)
+        self.whole.decode(state, self._random(latents, channels, *size.latent))
+        with torch.inference_mode():
+            for kept in (state.cache.k, state.cache.v):
+                kept.normal_()
+
+    def _stage(self, blocks: int, first: bool, last: bool) -> StageKernels:
+        """Kernels of a stage of *blocks* blocks, on the weights of the whole model."""
+        key = (blocks, first, last)
+        if key not in self.stages:
+            stage = Stage(0, range(blocks), first, last)
+            # Built without blocks and then given those of the whole model.
+            empty = Stage(0, range(0), first, last)
+            kernels = StageKernels(self.plan, empty, str(self.whole.device), self.dtype)
+            kernels.stage, kernels.encoder, kernels.decoder = stage, None, None
+            shared = self.whole.dit.blocks
+            kernels.dit.blocks = nn.ModuleDict({str(i): shared[str(i)] for i in range(blocks)})
+            kernels.dit.interval = range(blocks)
+            self.stages[key] = kernels
+        return self.stages[key]
+
+    def _random(self, *shape: int) -> Tensor:
+        """The next of a few random tensors of *shape*."""
+        if shape not in self.inputs:
+            self.inputs[shape] = [
+                torch.randn(shape, generator=self.generator).to(self.whole.device, self.dtype)
+                for _ in range(INPUTS)
+            ]
+        return self.inputs[shape][next(self.turns) % INPUTS]
+
+    def _frames(self, count_: int) -> Frames:
+        height, width = self.plan.scenario.resolution
+        random = np.random.default_rng(next(self.turns))
+        return random.integers(0, 256, (count_, height, width, 3), dtype=np.uint8)
+
+
+def item_of(op: DitPass, plan: Plan) -> Item:
+    """An item whose pass is *op*: rows at different steps, old enough to attend that much.
+
+    Raises:
+        AssertionError: no item of the plan attends as many tokens.
+    """
+    shape, window = plan.scenario.shape, plan.scenario.attention_window
+    if op.chunk_latents == shape.latents_of(0) > shape.latents_of(1):
+        return Item(0, (Row(0, 0, 0, 0),))
+    frames = round(op.kv_tokens * op.rows / op.tokens)
+    each = [(frames + place) // op.rows for place in range(op.rows)]
+    late = 2 * window.frames
+    ordinals = [
+        late if filled >= window.frames else _ordinal(filled, plan) for filled in reversed(each)
+    ]
+    item = Item(late, tuple(Row(0, o, o, step) for step, o in enumerate(ordinals)))
+    assert plan.attended_tokens(item) == op.kv_tokens, (op, item)
+    return item
+
+
+def _ordinal(filled: int, plan: Plan) -> int:
+    """The chunk after whose last latent frame *filled* frames are held."""
+    shape = plan.scenario.shape
+    return next(o for o in range(1, filled + 1) if shape.first_latent(o) + shape.latents == filled)
+
+
+def _noise_rate(_motion: float) -> float:
+    """How noisy encoded latents are mixed; any rate takes the same time."""
+    return 0.8

@@ -1,0 +1,118 @@
+"""What does a profile answer when the simulator asks how long an operation takes?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from math import log
+from statistics import fmean
+
+from streamtwin.calibrate.fit import Fit, Point
+from streamtwin.calibrate.forms import FORMS, coordinates, family_of, subject_of
+from streamtwin.core.errors import CalibrationError
+from streamtwin.core.latency import Prediction, Provenance
+from streamtwin.core.ops import Op
+
+NOISE_TIMES = 60
+"""Raw times that a noise sample has at least, where the profile holds as many."""
+
+
+@dataclass(slots=True)
+class ProfileLatency:
+    """The latency model of one profile at one number of ranks; see `core.latency.LatencyModel`.
+
+    Answers are kept: a simulation asks for the same few operations thousands of times.
+    """
+
+    provenance: Provenance
+    ranks: int
+    fits: Sequence[Fit]
+    extrapolate: bool = False
+    ranks_extrapolated: bool = False
+    _predictions: dict[Op, Prediction] = field(init=False, default_factory=dict)
+    _noise: dict[Op, Sequence[float]] = field(init=False, default_factory=dict)
+
+    def predict(self, op: Op) -> Prediction:
+        """Predict the service time of *op* with its 90 % interval.
+
+        Raises:
+            CalibrationError: *op* lies outside the calibrated range; names coordinate, value
+                and range.
+        """
+        if op not in self._predictions:
+            self._predictions[op] = self._predict(op)
+        return self._predictions[op]
+
+    def noise(self, op: Op) -> Sequence[float]:
+        """Relative times seen when *op*, or the cases nearest to it in time, were repeated."""
+        if op not in self._noise:
+            self._noise[op] = self._sample(op)
+        return self._noise[op]
+
+    def _fit(self, op: Op) -> Fit:
+        family, subject = family_of(op), subject_of(op)
+        fits = [fit for fit in self.fits if fit.family == family]
+        if not fits:
+            raise CalibrationError(f"{self._who}: no {family} was measured with {self.ranks} ranks")
+        for fit in fits:
+            if fit.subject == subject:
+                return fit
+        known = ", ".join(fit.subject for fit in fits)
+        raise CalibrationError(
+            f"{self._who}: {family} of {subject!r} was not measured; {known} was"
+        )
+
+    def _predict(self, op: Op) -> Prediction:
+        fit = self._fit(op)
+        distance = self._distance(fit, op)
+        mean_s = fit.predict_s(op)
+        outside = distance > 0 or self.ranks_extrapolated
+        # Outside, the error has been seen nowhere: it is taken to grow with the distance, in
+        # multiples of the calibrated span.
+        width = fit.half_width * (1 + distance + self.ranks_extrapolated)
+        return Prediction(
+            mean_s=mean_s,
+            low_s=mean_s * max(0.0, 1 - width),
+            high_s=mean_s * (1 + width),
+            provenance=replace(self.provenance, extrapolated=outside),
+        )
+
+    def _distance(self, fit: Fit, op: Op) -> float:
+        """How far *op* lies outside the calibrated range, in spans of its farthest coordinate."""
+        farthest = 0.0
+        for name, value in coordinates(op).items():
+            low, high = fit.ranges[name]
+            if low <= value <= high:
+                continue
+            if not self.extrapolate:
+                raise CalibrationError(
+                    f"{self._who}: {fit.family} with {name} = {value:g} lies outside the "
+                    f"calibrated range {low:g}..{high:g} ({op}); allow extrapolation or calibrate "
+                    "for it"
+                )
+            span = (high - low) or high or 1.0
+            farthest = max(farthest, (low - value) / span, (value - high) / span)
+        return farthest
+
+    def _sample(self, op: Op) -> Sequence[float]:
+        fit, mean_s = self._fit(op), self.predict(op).mean_s
+        exact = [point for point in fit.points if point.op == op]
+        if exact and not FORMS[fit.form].interpolates:
+            return tuple(ratio for point in exact for ratio in point.ratios)
+        # Short operations scatter relatively more than long ones, so the sample comes from the
+        # configurations that take about as long.
+        sizes = {point.op: fit.predict_s(point.op) for point in fit.points}
+        sample: list[float] = []
+        for near in sorted(sizes, key=lambda other: abs(log(sizes[other] / mean_s))):
+            if len(sample) >= NOISE_TIMES:
+                break
+            sample += _ratios([point for point in fit.points if point.op == near])
+        return tuple(sample)
+
+    @property
+    def _who(self) -> str:
+        return f"profile {self.provenance.source}"
+
+
+def _ratios(points: Sequence[Point]) -> list[float]:
+    """Raw times of one operation over their typical time, which is a mean over its tags."""
+    typical_s = fmean(point.measured_s for point in points)
+    return [ratio * point.measured_s / typical_s for point in points for ratio in point.ratios]

@@ -1,0 +1,162 @@
+"""What was measured where, and what follows from it?
+
+A profile is a folder: `meta.yaml` (name, environment, provenance, what was asked), `samples.csv`
+(one row a raw time) and `fit.json` (the fits without their points, which follow from the raw
+times). Nothing here loads torch.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from streamtwin.calibrate import samples
+from streamtwin.calibrate.environment import Environment
+from streamtwin.calibrate.fit import Fit, fit_all, observe, with_points
+from streamtwin.calibrate.forms import FORMS, Family
+from streamtwin.calibrate.harness import Measurement
+from streamtwin.calibrate.meta import META, Meta, read_meta
+from streamtwin.calibrate.model import ProfileLatency
+from streamtwin.core.errors import CalibrationError
+from streamtwin.core.latency import LatencyModel, Provenance
+
+SAMPLES = "samples.csv"
+FITS = "fit.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Raw times of one device and software stack, with the fits to them."""
+
+    name: str
+    environment: Environment
+    provenance: Provenance
+    request: dict[str, object]
+    """What was asked to be measured: model, VAE, resolution, ranks, window, sink, device, seed."""
+    measurements: tuple[Measurement, ...]
+    fits: tuple[Fit, ...]
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """Numbers of computing ranks that were measured."""
+        return tuple(sorted({fit.ranks for fit in self.fits}))
+
+    def fit_of(self, family: Family, ranks: int) -> Fit:
+        """The fit of *family* with *ranks* computing.
+
+        Raises:
+            CalibrationError: there is none.
+        """
+        for fit in self.fits:
+            if (fit.family, fit.ranks) == (family, ranks):
+                return fit
+        raise CalibrationError(f"profile {self.name}: no {family} was measured with {ranks} ranks")
+
+    def latency_model(self, ranks: int, extrapolate: bool = False) -> LatencyModel:
+        """Latencies on a host where *ranks* ranks compute.
+
+        Raises:
+            CalibrationError: *ranks* was not measured, and extrapolation is not allowed.
+        """
+        known = self.ranks
+        if ranks not in known and not extrapolate:
+            raise CalibrationError(
+                f"profile {self.name}: ranks = {ranks} was not measured; "
+                f"{', '.join(map(str, known))} was; calibrate with it or allow extrapolation"
+            )
+        nearest = min(known, key=lambda other: (abs(other - ranks), -other))
+        fits = tuple(fit for fit in self.fits if fit.ranks == nearest)
+        return ProfileLatency(self.provenance, nearest, fits, extrapolate, nearest != ranks)
+
+
+def make_profile(
+    name: str,
+    environment: Environment,
+    request: dict[str, object],
+    measurements: Iterable[Measurement],
+) -> Profile:
+    """Fit *measurements*, all taken in *environment*, and put them together."""
+    taken = tuple(measurements)
+    provenance = Provenance("measured", environment.host, environment.date[:10])
+    return Profile(name, environment, provenance, request, taken, fit_all(taken))
+
+
+def write_profile(profile: Profile, folder: Path) -> None:
+    """Write *profile* to *folder*, which is replaced if it exists; never half of it.
+
+    The files are written beside *folder* and moved into place once they are complete.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        draft.chmod(0o755)
+        samples.write_samples(draft / SAMPLES, profile.measurements, profile.environment.key)
+        (draft / FITS).write_bytes(samples.dump_fits(profile.fits))
+        meta = Meta(
+            profile.name,
+            profile.environment,
+            profile.provenance,
+            profile.request,
+            raw_times=sum(len(one.times) for one in profile.measurements),
+        )
+        (draft / META).write_text(yaml.safe_dump(meta.as_dict(), sort_keys=False), "utf-8")
+        _replace_folder(draft, folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _replace_folder(draft: Path, folder: Path) -> None:
+    """Move *draft* to *folder*; an older one is out of the way first, since folders do not swap."""
+    if not folder.exists():
+        os.replace(draft, folder)  # noqa: PTH105 - the atomic call, by its own name
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+    try:
+        folder.rename(old / "profile")
+        draft.rename(folder)
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def read_profile(folder: Path) -> Profile:
+    """Read and check the profile in *folder*.
+
+    Raises:
+        CalibrationError: a file is missing, incomplete or wrong; names file, field and value.
+    """
+    meta = read_meta(folder / META)
+    measurements = samples.read_samples(folder / SAMPLES, meta.environment.key)
+    rows = sum(len(one.times) for one in measurements)
+    if rows != meta.raw_times:
+        raise CalibrationError(
+            f"{folder / SAMPLES}: has {rows} raw times, {META} says raw_times = {meta.raw_times}"
+        )
+    fits = samples.read_fits(folder / FITS)
+    observed = observe(measurements)
+    known = {(fit.family, fit.subject, fit.ranks) for fit in fits}
+    measured = {samples.group_of(one.case) for one in observed}
+    if known != measured:
+        raise CalibrationError(
+            f"{folder / FITS}: has fits of {sorted(known)} where {SAMPLES} has {sorted(measured)}"
+        )
+    for fit in fits:
+        if fit.form not in FORMS or fit.family not in FORMS[fit.form].families:
+            raise CalibrationError(f"{folder / FITS}: form = {fit.form!r} of {fit.family}: unknown")
+    complete = tuple(
+        with_points(
+            fit,
+            [
+                one
+                for one in observed
+                if samples.group_of(one.case) == (fit.family, fit.subject, fit.ranks)
+            ],
+        )
+        for fit in fits
+    )
+    return Profile(
+        meta.name, meta.environment, meta.provenance, meta.request, measurements, complete
+    )

@@ -1,0 +1,78 @@
+"""What does a rank process do during a calibration?
+
+All ranks time the same cases at the same time, each in an order of its own, so that each finds
+its neighbours computing. A rank that has finished goes on computing until all have.
+"""
+
+import random
+import time
+from collections.abc import Sequence
+
+import torch
+import torch.distributed as dist
+from torch.distributed import FileStore  # type: ignore[attr-defined]
+
+from streamtwin.calibrate.cases import CalibrationRequest, Case, hop_cases, kernel_cases
+from streamtwin.calibrate.harness import Measurement, measure
+from streamtwin.calibrate.hop_runner import HopReceiver, serve_hops
+from streamtwin.calibrate.kernel_runner import KernelRunner
+from streamtwin.runtime.processes import RankContext
+from streamtwin.runtime.transport import connect, disconnect
+
+Result = tuple[list[Measurement], str | None]
+"""Measurements of a rank, and the name of its accelerator."""
+
+
+def measure_kernels(context: RankContext, request: CalibrationRequest, budget_s: float) -> Result:
+    """Time passes, encodings and decodings; the target of `run_ranks`."""
+    runner = KernelRunner(request.plan(), request.device)
+    cases = kernel_cases(request, context.ranks)
+    done = FileStore(f"{context.rendezvous}-done", context.ranks)
+    context.ready()
+    measured = measure(
+        cases,
+        runner,
+        time.perf_counter,
+        budget_s,
+        context.progress,
+        rank=context.rank,
+        seed=request.seed + context.rank,
+    )
+    done.add("ranks", 1)
+    _keep_company(done, context, runner, cases)
+    name = None if request.device == "cpu" else torch.cuda.get_device_name(request.device)
+    return measured, name
+
+
+def _keep_company(
+    done: FileStore, context: RankContext, runner: KernelRunner, cases: Sequence[Case]
+) -> None:
+    """Compute until all ranks have done measuring."""
+    shuffled = random.Random(context.rank)  # noqa: S311 - an order of computing, no secret
+    while done.add("ranks", 0) < context.ranks:
+        runner.time_s(shuffled.choice(cases), time.perf_counter)
+
+
+def measure_hops(context: RankContext, request: CalibrationRequest, budget_s: float) -> Result:
+    """Time hops from rank 0 to rank 1; the target of `run_ranks`."""
+    cases = hop_cases(request, context.ranks)
+    connect(context.rank, context.ranks, context.rendezvous)
+    context.ready()
+    measured: list[Measurement] = []
+    if context.rank == 0:
+        serve_hops(request, context.ranks, cases, time.monotonic)
+    elif context.rank == 1:
+        receiver = HopReceiver(request, context.ranks, cases)
+        measured = measure(
+            cases,
+            receiver,
+            time.monotonic,
+            budget_s,
+            context.progress,
+            rank=context.rank,
+            seed=request.seed,
+        )
+        receiver.stop()
+    dist.barrier()
+    disconnect()
+    return measured, None

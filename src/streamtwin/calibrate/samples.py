@@ -1,0 +1,192 @@
+"""How do raw times and fits become files, and files raw times and fits again?
+
+`samples.csv` has one row a raw time, warm-ups included. Columns that an operation does not have
+stay empty.
+"""
+
+import csv
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from streamtwin.calibrate.cases import Case
+from streamtwin.calibrate.fit import Fit
+from streamtwin.calibrate.forms import Family, family_of, subject_of
+from streamtwin.calibrate.harness import WARMUPS, Measurement
+from streamtwin.calibrate.meta import explain
+from streamtwin.core.errors import CalibrationError
+from streamtwin.core.ops import DitPass, Hop, Op, VaeDecode, VaeEncode
+
+KINDS: dict[str, type[DitPass] | type[VaeEncode] | type[VaeDecode] | type[Hop]] = {
+    "dit": DitPass,
+    "encode": VaeEncode,
+    "decode": VaeDecode,
+    "hop": Hop,
+}
+
+OP_COLUMNS = tuple(dict.fromkeys(field.name for kind in KINDS.values() for field in fields(kind)))
+CASE_COLUMNS = ("kind", *OP_COLUMNS, "ranks", "tag", "held_out")
+COLUMNS = (*CASE_COLUMNS, "rank", "repetition", "warmup", "seconds", "environment")
+
+Row = dict[str, str]
+
+
+def group_of(case: Case) -> tuple[Family, str, int]:
+    """Family, subject and ranks: the cases that one fit covers."""
+    return family_of(case.op), subject_of(case.op), case.ranks
+
+
+def write_samples(path: Path, measurements: Iterable[Measurement], environment: str) -> None:
+    """Write every raw time, each with the key of the *environment* it was taken in."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
+        writer.writeheader()
+        for one in measurements:
+            case = _case_columns(one.case)
+            for repetition, seconds in enumerate(one.times):
+                writer.writerow(
+                    case
+                    | {
+                        "rank": one.rank,
+                        "repetition": repetition,
+                        "warmup": int(repetition < one.warmups),
+                        "seconds": repr(seconds),
+                        "environment": environment,
+                    }
+                )
+
+
+def _case_columns(case: Case) -> dict[str, object]:
+    op = {name: int(v) if isinstance(v, bool) else v for name, v in asdict(case.op).items()}
+    return {
+        "kind": family_of(case.op),
+        **op,
+        "ranks": case.ranks,
+        "tag": case.tag,
+        "held_out": int(case.held_out),
+    }
+
+
+def read_samples(path: Path, environment: str) -> tuple[Measurement, ...]:
+    """Read and check the raw times, all taken in *environment*.
+
+    Raises:
+        CalibrationError: names file, line, column and value.
+    """
+    times: dict[tuple[Case, int], list[float]] = {}
+    warmups: dict[tuple[Case, int], int] = {}
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            if tuple(reader.fieldnames or ()) != COLUMNS:
+                raise CalibrationError(f"{path}: columns are not {', '.join(COLUMNS)}")
+            for row in reader:
+                line = _Line(path, reader.line_num, row)
+                line.check(environment)
+                key = (line.case(), line.integer("rank"))
+                series = times.setdefault(key, [])
+                line.follows(len(series))
+                series.append(line.seconds())
+                warmups[key] = warmups.get(key, 0) + line.integer("warmup")
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise CalibrationError(f"{path}: cannot be read: {error}") from error
+    found = tuple(Measurement(*key, tuple(t), warmups[key]) for key, t in times.items())
+    if not found:
+        raise CalibrationError(f"{path}: has no raw time")
+    for one in found:
+        if not one.steady:
+            raise CalibrationError(f"{path}: {one.case.op} has no time after its warm-up")
+    return found
+
+
+class _Line:
+    """One row of a sample file; every complaint names file, line, column and value."""
+
+    def __init__(self, path: Path, number: int, row: Row) -> None:
+        self.path, self.number, self.row = path, number, row
+
+    def wrong(self, column: str, complaint: str) -> CalibrationError:
+        """The error to raise about *column*."""
+        value = self.row.get(column)
+        return CalibrationError(
+            f"{self.path}, line {self.number}: {column} = {value!r}: {complaint}"
+        )
+
+    def check(self, environment: str) -> None:
+        """The row is whole and was taken in *environment*."""
+        missing = [column for column in COLUMNS if self.row[column] is None]
+        if missing or None in self.row:
+            raise self.wrong((missing or [COLUMNS[-1]])[0], "the row is cut off or too long")
+        if self.row["environment"] != environment:
+            raise self.wrong(
+                "environment", f"differs from the profile's {environment!r}: environments are mixed"
+            )
+
+    def follows(self, count: int) -> None:
+        """The row is repetition number *count* of its case, and warm-ups come first."""
+        if self.integer("repetition") != count:
+            raise self.wrong("repetition", f"expected {count}: a row is missing or twice there")
+        if self.integer("warmup") != int(count < WARMUPS):
+            raise self.wrong("warmup", f"the first {WARMUPS} of a case are warm-ups, no others")
+
+    def integer(self, column: str) -> int:
+        """A whole number of at least 0."""
+        return int(self.number_in(column, whole=True))
+
+    def number_in(self, column: str, *, whole: bool = False) -> float:
+        """A finite number of at least 0."""
+        try:
+            value = float(self.row[column])
+        except ValueError:
+            raise self.wrong(column, "not a number") from None
+        if not math.isfinite(value) or value < 0 or (whole and value != int(value)):
+            kind = "whole " if whole else ""
+            raise self.wrong(column, f"not a finite {kind}number of at least 0")
+        return value
+
+    def seconds(self) -> float:
+        """The raw time."""
+        value = self.number_in("seconds")
+        if value == 0:
+            raise self.wrong("seconds", "no operation takes no time")
+        return value
+
+    def case(self) -> Case:
+        """The case that the row belongs to."""
+        kind = KINDS.get(self.row["kind"])
+        if kind is None:
+            raise self.wrong("kind", f"choose one of {', '.join(KINDS)}")
+        values = {field.name: self._field(field.name, field.type) for field in fields(kind)}
+        op: Op = kind(**values)  # type: ignore[arg-type]
+        ranks, held_out = self.integer("ranks"), self.integer("held_out")
+        return Case(op, ranks, self.row["tag"], bool(held_out))
+
+    def _field(self, column: str, kind: object) -> str | float | int | bool:
+        if kind is str:
+            return self.row[column]
+        value = self.number_in(column, whole=kind is not float)
+        if kind is bool:
+            return bool(value)
+        return value if kind is float else int(value)
+
+
+def dump_fits(fits: Sequence[Fit]) -> bytes:
+    """The fits as JSON, without the points, which follow from the raw times."""
+    return TypeAdapter(tuple[Fit, ...]).dump_json(tuple(fits), indent=1)
+
+
+def read_fits(path: Path) -> tuple[Fit, ...]:
+    """Read and check fits.
+
+    Raises:
+        CalibrationError: names file, field and value.
+    """
+    try:
+        return TypeAdapter(tuple[Fit, ...]).validate_json(path.read_bytes())
+    except OSError as error:
+        raise CalibrationError(f"{path}: cannot be read: {error}") from error
+    except ValidationError as error:
+        raise CalibrationError(f"{path}: {explain(error)}") from error

@@ -1,0 +1,223 @@
+"""What does one page tell about a run or a validation, to somebody who opens it years later?
+
+One file without outside parts: styles and figures are inside it.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from streamtwin.core.errors import RunError
+from streamtwin.core.metrics import compute_metrics
+from streamtwin.core.records import Records
+from streamtwin.reports.comparison import ComparisonRow, DeploymentComparison, ValidationResult
+from streamtwin.reports.figures import (
+    FitPoint,
+    bubbles_svg,
+    fit_svg,
+    latency_svg,
+    timelines_svg,
+)
+from streamtwin.reports.svg_inline import inline_svg
+from streamtwin.reports.tables import comparison_cells
+from streamtwin.reports.words import (
+    CAUSES,
+    METRICS,
+    cause_name,
+    metric_name,
+    quantity,
+    share,
+    unit_name,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A figure of the page with what it shows."""
+
+    svg: Markup
+    caption: str
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One deployment, or the one run, on the page."""
+
+    title: str
+    notes: tuple[str, ...]
+    provenance: tuple[tuple[str, str, str], ...]
+    figures: tuple[Figure, ...]
+    metrics: tuple[tuple[str, str, str], ...] = ()
+
+
+def render_validation(
+    result: ValidationResult,
+    *,
+    scenario_yaml: str = "",
+    fit_points: Sequence[FitPoint] = (),
+) -> str:
+    """Make the page of a validation: verdict, comparison, figures, fit, and where all comes from."""
+    return _render(
+        title=f"{result.name}: predicted and measured",
+        question=result.question,
+        verdict=validation_verdict(result),
+        ok=result.ok,
+        comparison=[(_heading(d), [_cells(row) for row in d.rows]) for d in result.deployments],
+        sections=[_deployment(deployment) for deployment in result.deployments],
+        fit=_fit(fit_points),
+        environment=result.environment,
+        scenario_yaml=scenario_yaml,
+    )
+
+
+def render_run(
+    records: Records,
+    *,
+    scenario_yaml: str = "",
+    environment: Mapping[str, str] | None = None,
+    fit_points: Sequence[FitPoint] = (),
+) -> str:
+    """Make the page of one run. A run too short for a steady period gets a page that says so."""
+    info = records.info
+    name = str(info.scenario.get("name", "unnamed"))
+    metrics, verdict = _metrics_or_reason(records)
+    runs: dict[str, Records] = {info.source: records}
+    return _render(
+        title=f"{name}: {info.source} run",
+        question=str(info.scenario.get("question", "")),
+        verdict=verdict,
+        ok=None,
+        comparison=[],
+        sections=[
+            Section(
+                f"{len(info.ranks)} {_plural('rank', len(info.ranks))}",
+                (),
+                tuple((info.source, *entry) for entry in sorted(info.provenance.items())),
+                tuple(_figures(runs)) if metrics else (),
+                _summary(metrics) if metrics else (),
+            )
+        ],
+        fit=_fit(fit_points),
+        environment=environment or {},
+        scenario_yaml=scenario_yaml,
+    )
+
+
+def validation_verdict(result: ValidationResult) -> str:
+    """Say in one sentence whether the predictions hold, and how far the worst one is off."""
+    judged = [(row, d) for d in result.deployments for row in d.rows if row.ok is not None]
+    if not judged:
+        return "Nothing was compared."
+    count, held = len(result.deployments), sum(d.ok for d in result.deployments)
+    row, deployment = max(judged, key=lambda pair: _excess(pair[0]))
+    error = share(row.error, sign=True)
+    return (
+        f"Predicted frame rate and period are within their bounds on {held} of {count} "
+        f"{_plural('deployment', count)}. Largest error for its bound: {metric_name(row.metric)} "
+        f"on {deployment.label}, {error} % (bound {share(row.bound or math.nan)} %)."
+    )
+
+
+def _excess(row: ComparisonRow) -> float:
+    over = abs(row.error) / row.bound if row.bound else math.inf
+    return math.inf if math.isnan(over) else over
+
+
+def _plural(noun: str, count: int) -> str:
+    return noun if count == 1 else f"{noun}s"
+
+
+def _render(**content: object) -> str:
+    environment = Environment(
+        loader=PackageLoader("streamtwin.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    template = environment.get_template("report.html.j2")
+    causes = {cause_name(cause): meaning for cause, meaning in CAUSES.items()}
+    return template.render(metric_words=METRICS, cause_words=causes, **content)
+
+
+def _heading(deployment: DeploymentComparison) -> str:
+    repeats = max((row.repeats for row in deployment.rows), default=0)
+    return f"{deployment.label} ({repeats} measured {_plural('run', repeats)})"
+
+
+def _cells(row: ComparisonRow) -> dict[str, Any]:
+    return {"cells": comparison_cells(row), "ok": row.ok}
+
+
+def _metrics_or_reason(records: Records) -> tuple[dict[str, Any] | None, str]:
+    try:
+        metrics = compute_metrics(records)
+    except RunError as error:
+        return None, f"No figures: {error}."
+    latency = metrics["latency_s"]
+    return metrics, (
+        f"{records.info.source.capitalize()}: {metrics['fps']:.2f} frames/s, first frame after "
+        f"{quantity(metrics['ttff_s'], 's')} ms, latency p50 {quantity(latency['p50'], 's')} ms "
+        f"and p95 {quantity(latency['p95'], 's')} ms."
+    )
+
+
+def _summary(metrics: Mapping[str, Any]) -> tuple[tuple[str, str, str], ...]:
+    values = {
+        ("fps", "frames/s"): metrics["fps"],
+        ("fps, mean of instantaneous", "frames/s"): metrics["fps_mean_instantaneous"],
+        ("period", "s"): metrics["period_s"],
+        ("TTFF", "s"): metrics["ttff_s"],
+        **{(f"latency {p}", "s"): metrics["latency_s"][p] for p in ("p50", "p95", "p99", "max")},
+        ("jitter p95", "s"): metrics["jitter_s"]["p95"],
+        ("deadline miss rate", "1"): metrics["deadline_miss_rate"],
+        **{(f"busy rank {r['rank']}", "1"): r["busy_fraction"] for r in metrics["ranks"]},
+    }
+    return tuple((name, quantity(v, unit), unit_name(unit)) for (name, unit), v in values.items())
+
+
+def _deployment(deployment: DeploymentComparison) -> Section:
+    runs = {"measured": deployment.measured, "simulated": deployment.predicted}
+    stated = tuple(
+        (label, *entry)
+        for label, records in runs.items()
+        for entry in sorted(records.info.provenance.items())
+    )
+    return Section(deployment.label, deployment.overrides, stated, tuple(_figures(runs)))
+
+
+def _figures(runs: Mapping[str, Records]) -> list[Figure]:
+    metrics = {label: compute_metrics(records) for label, records in runs.items()}
+    return [
+        _figure(
+            timelines_svg(runs),
+            "What each rank does in the steady state. Full height: services, with the number of "
+            "the chunk; half height, hatched: idle time by cause; black bar: a hop under way.",
+        ),
+        _figure(timelines_svg(runs, "start"), "The same at the start of the stream."),
+        _figure(
+            bubbles_svg(metrics),
+            "Idle time of each rank by cause over the whole run; "
+            "the figure at the end of a bar is their sum.",
+        ),
+        _figure(latency_svg(runs), "Latency of every chunk over the stream."),
+    ]
+
+
+def _fit(points: Sequence[FitPoint]) -> Figure | None:
+    if not points:
+        return None
+    caption = (
+        "Left: predicted over measured time of every calibrated operation, with the model's "
+        "90 % interval. Right: points measured, lines predicted. "
+        "Held-out points took no part in the fit; unstable ones scattered too much to judge."
+    )
+    return _figure(fit_svg(points), caption)
+
+
+def _figure(svg: str, caption: str) -> Figure:
+    return Figure(inline_svg(svg, caption), caption)

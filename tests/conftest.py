@@ -1,0 +1,61 @@
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pytest
+
+from streamtwin.core.latency import Prediction, Provenance
+from streamtwin.core.ops import DitPass, Hop, Op, VaeDecode, VaeEncode
+from streamtwin.core.plan import Plan, lay_out
+from streamtwin.core.scenario_file import check_scenario
+
+
+@dataclass(frozen=True)
+class FlatLatency:
+    """Service times in seconds that depend on the kind of operation only."""
+
+    encode_s: float = 0.02
+    block_s: float = 0.01
+    decode_s: float = 0.03
+    hop_s: float = 0.005
+    factors: tuple[float, ...] = ()
+    provenance: Provenance = Provenance("assumed", "test", "2026-01-01")
+
+    def predict(self, op: Op) -> Prediction:
+        match op:
+            case VaeEncode():
+                mean_s = self.encode_s
+            case VaeDecode():
+                mean_s = self.decode_s
+            case Hop():
+                mean_s = self.hop_s
+            case DitPass():
+                mean_s = self.block_s * op.blocks
+        return Prediction(mean_s, 0.9 * mean_s, 1.1 * mean_s, self.provenance)
+
+    def noise(self, op: Op) -> Sequence[float]:
+        return self.factors
+
+
+class MakePlan(Protocol):
+    def __call__(self, **changes: Any) -> Plan: ...
+
+
+def make_plan(**changes: Any) -> Plan:
+    """A plan of the tiny model; keys are deployment's, workload's, or the scenario's own."""
+    deployment = {"gpus", "steps", "stream_batch", "chunk_latents", "window", "sink", "partition"}
+    workload = {"source_fps", "chunks", "max_waiting", "admission", "dispatch"}
+    data: dict[str, Any] = {"deployment": {}, "workload": {"chunks": 30}}
+    for key, value in changes.items():
+        if key in deployment:
+            data["deployment"][key] = value
+        elif key in workload:
+            data["workload"][key] = value
+        else:
+            data[key] = value
+    return lay_out(check_scenario(data, "test"))
+
+
+@pytest.fixture
+def plan() -> MakePlan:
+    return make_plan
