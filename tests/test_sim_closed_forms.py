@@ -1,10 +1,10 @@
 """Simulated runs against closed forms."""
 
 import pytest
-from conftest import FlatLatency, make_plan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from builders import FlatLatency, make_plan
 from streamtwin.core.metrics import compute_metrics, emitted_chunks
 from streamtwin.sim.simulate import simulate
 

@@ -4,10 +4,10 @@ import pickle
 from itertools import pairwise
 
 import pytest
-from conftest import FlatLatency, make_plan
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from builders import FlatLatency, make_plan
 from streamtwin.core.errors import RunError
 from streamtwin.core.latency import Prediction
 from streamtwin.core.metrics import compute_metrics
@@ -178,9 +178,7 @@ def test_an_overloaded_live_input_drops_and_stays_fresh() -> None:
     fresh = simulate(make_plan(source_fps=16, admission="drop_oldest", max_waiting=2), slow)
     stale = simulate(make_plan(source_fps=16, chunks=30), slow)
     assert compute_metrics(fresh)["chunks"]["dropped"] > 0
-    worst_fresh, worst_stale = (
-        compute_metrics(r)["latency_s"]["max"] for r in (fresh, stale)
-    )
+    worst_fresh, worst_stale = (compute_metrics(r)["latency_s"]["max"] for r in (fresh, stale))
     assert worst_fresh < 2.0 < worst_stale
 
 

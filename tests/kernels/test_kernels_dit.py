@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from kernel_cases import context, error, latents, make_stage
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from streamtwin.core.specs import ModelSpec, Resolution
@@ -27,7 +28,7 @@ def session(stage, context, kv_rows=1, window=WINDOW):
 
 
 @pytest.mark.parametrize("cuts", [(0, 1, 4), (0, 2, 4), (0, 1, 2, 4)])
-def test_chained_stages_equal_the_whole(make_stage, latents, context, cuts):
+def test_chained_stages_equal_the_whole(cuts):
     whole = make_stage()
     parts = [
         make_stage(range(start, stop), embeds=start == 0, heads_out=stop == 4)
@@ -58,7 +59,7 @@ BATCHES = {
 
 
 @pytest.mark.parametrize("rows", BATCHES.values(), ids=list(BATCHES))
-def test_batched_rows_equal_rows_one_by_one(make_stage, latents, context, error, rows):
+def test_batched_rows_equal_rows_one_by_one(rows):
     stage = make_stage()
     together, apart = session(stage, context, 4), session(stage, context, 4)
     T = rows[0].frames
@@ -76,7 +77,7 @@ def test_batched_rows_equal_rows_one_by_one(make_stage, latents, context, error,
     torch.testing.assert_close(together.v, apart.v, rtol=1e-5, atol=1e-5)
 
 
-def test_a_chunk_of_frames_sees_all_of_itself(make_stage, latents, context, error):
+def test_a_chunk_of_frames_sees_all_of_itself():
     """Within a chunk attention is not causal: the first frame depends on the last."""
     stage = make_stage(range(1))
     x = stage.embed(latents(1, 3))
@@ -90,7 +91,7 @@ def test_a_chunk_of_frames_sees_all_of_itself(make_stage, latents, context, erro
     assert error(other[:, :S], first[:, :S]) > 1e-4
 
 
-def test_each_frame_has_its_own_timestep(make_stage, latents, context, error):
+def test_each_frame_has_its_own_timestep():
     """The FFN's output of a frame follows that frame's timestep."""
     stage = make_stage(range(0))
     x = latents(1, 2).new_ones(1, 2 * stage.resolution.tokens, stage.spec.dim).cumsum(-1)
@@ -100,7 +101,7 @@ def test_each_frame_has_its_own_timestep(make_stage, latents, context, error):
     assert error(both[:, 1], same[:, 1]) > 1e-2
 
 
-def test_sessions_do_not_see_each_other(make_stage, latents, context):
+def test_sessions_do_not_see_each_other():
     prompts = {"a": context, "b": context.flip(0) * 2}
 
     def play(names):
@@ -119,7 +120,7 @@ def test_sessions_do_not_see_each_other(make_stage, latents, context):
     assert all(torch.equal(x, y) for x, y in zip(together["b"], b["b"], strict=True))
 
 
-def test_the_prompt_matters(make_stage, latents, context, error):
+def test_the_prompt_matters():
     stage = make_stage()
     x, row = stage.embed(latents(1, 1)), [PassRow(0, 0, 1)]
     one = stage(x, at(500.0), row, session(stage, context))
@@ -144,7 +145,7 @@ class HostWaits(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("rows", BATCHES.values(), ids=list(BATCHES))
-def test_a_pass_never_waits_for_a_value(make_stage, latents, context, rows):
+def test_a_pass_never_waits_for_a_value(rows):
     stage, T = make_stage(range(2)), rows[0].frames
     cache = session(stage, context, 4)
     steps = torch.full((len(rows), T), 500.0)
@@ -171,7 +172,7 @@ def test_deep_random_models_stay_bounded(frame):
         assert float(x.std()) < 20
 
 
-def test_only_distance_in_time_matters(make_stage, latents, context, error):
+def test_only_distance_in_time_matters():
     """Rotary positions are relative, so a stream shifted by a day gives the same output."""
     stage = make_stage(range(1))  # one block: only the window's own frames reach the output
     outputs = []
@@ -185,7 +186,7 @@ def test_only_distance_in_time_matters(make_stage, latents, context, error):
     assert error(outputs[1], outputs[0]) < 1e-5
 
 
-def test_bfloat16_follows_float32(make_stage, latents, context, error):
+def test_bfloat16_follows_float32():
     half, full = make_stage(dtype=torch.bfloat16), make_stage()
     outputs = []
     for stage in (half, full):
@@ -197,7 +198,7 @@ def test_bfloat16_follows_float32(make_stage, latents, context, error):
     assert error(outputs[0].float(), outputs[1]) < 0.05
 
 
-def test_mistakes_are_named(make_stage, latents, context):
+def test_mistakes_are_named():
     middle = make_stage(range(1, 2), embeds=False, heads_out=False)
     cache = middle.new_cache(1, WINDOW)
     x = torch.zeros(1, middle.resolution.tokens, middle.spec.dim)

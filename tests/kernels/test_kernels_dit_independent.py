@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from kernel_cases import error
 
 from streamtwin.core.specs import ModelSpec, Resolution
 from streamtwin.core.window import Window
@@ -70,7 +71,7 @@ def independent(spec, weights):
 
 @pytest.mark.parametrize("head_dim", [128, 32])
 @pytest.mark.parametrize("frames", [1, 3])
-def test_first_chunk_equals_diffusers(frames, head_dim, error):
+def test_first_chunk_equals_diffusers(frames, head_dim):
     spec, resolution = replace(SPEC, head_dim=head_dim), Resolution(64, 96)
     torch.manual_seed(0)
     stage = build_dit(spec, resolution, range(3), embeds=True, heads_out=True, seed=3)

@@ -4,6 +4,7 @@ import math
 
 import torch
 import torch.nn.functional as F
+from kernel_cases import context, error, latents, make_stage
 
 from streamtwin.core.window import Window
 from streamtwin.kernels.cache import PassRow
@@ -88,7 +89,7 @@ class PlainBlock:
         return x + y * m[5]
 
 
-def test_ring_equals_concatenation(make_stage, latents, context, error):
+def test_ring_equals_concatenation():
     stage = make_stage(range(2))
     cache = stage.new_cache(1, WINDOW)
     stage.set_prompt(cache, context)

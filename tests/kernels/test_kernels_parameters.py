@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from kernel_cases import make_stage
 
 from streamtwin.core.specs import ModelSpec, Resolution, VaeSpec
 from streamtwin.core.window import Window
@@ -59,7 +60,7 @@ def test_a_pass_of_the_largest_model_needs_no_values():
     assert cache.size_bytes == 40 * (2 * WAN_14B.kv_bytes(6, 1560, 2) + WAN_14B.cross_kv_bytes(2))
 
 
-def test_block_keys_are_the_checkpoint_names(make_stage):
+def test_block_keys_are_the_checkpoint_names():
     stage = make_stage(range(3, 4), embeds=False, heads_out=False)
     attention = [
         *(f"{name}.{part}" for name in "qkvo" for part in ("weight", "bias")),
@@ -78,7 +79,7 @@ def test_block_keys_are_the_checkpoint_names(make_stage):
     assert set(stage.state_dict()) == {f"blocks.3.{name}" for name in block} | outside
 
 
-def test_end_keys_are_the_checkpoint_names(make_stage):
+def test_end_keys_are_the_checkpoint_names():
     ends = set(make_stage(range(0)).state_dict()) - set(
         make_stage(range(0), embeds=False, heads_out=False).state_dict()
     )
@@ -108,7 +109,7 @@ def test_vae_keys_are_the_checkpoint_names():
 
 
 @pytest.mark.parametrize("cuts", [(0, 4), (0, 1, 4), (0, 2, 3, 4)])
-def test_weights_do_not_depend_on_the_partition(make_stage, cuts):
+def test_weights_do_not_depend_on_the_partition(cuts):
     whole = make_stage().state_dict()
     seen = set()
     for start, stop in pairwise(cuts):
@@ -118,7 +119,7 @@ def test_weights_do_not_depend_on_the_partition(make_stage, cuts):
     assert seen == set(whole)
 
 
-def test_blocks_and_seeds_differ(make_stage):
+def test_blocks_and_seeds_differ():
     one, other = make_stage().state_dict(), make_stage(seed=2).state_dict()
     q = "blocks.{}.self_attn.q.weight"
     assert not torch.equal(one[q.format(0)], one[q.format(1)])
@@ -133,12 +134,12 @@ def test_vae_weights_follow_the_seed(build):
     assert any(not torch.equal(value, other[name]) for name, value in one.items())
 
 
-def test_built_weights_want_no_gradient(make_stage):
+def test_built_weights_want_no_gradient():
     stage = make_stage(range(1))
     assert not stage.training
     assert not any(parameter.requires_grad for parameter in stage.parameters())
 
 
-def test_refuses_blocks_that_the_model_lacks(make_stage):
+def test_refuses_blocks_that_the_model_lacks():
     with pytest.raises(ValueError, match=r"interval within 0\.\.4"):
         make_stage(range(3, 5))

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from kernel_cases import decoder, encoder, error
 
 from streamtwin.core.specs import VaeSpec
 from streamtwin.kernels.vae import build_decoder
@@ -25,7 +26,7 @@ def streamed(step, state, pieces):
 
 
 @pytest.mark.parametrize("cuts", [[1, 4, 8, 4], [5, 12], [9, 4, 4], [1, 4, 4, 4, 4]])
-def test_encoding_does_not_depend_on_the_cuts(encoder, cuts):
+def test_encoding_does_not_depend_on_the_cuts(cuts):
     clip = video(17, (32, 32))
     whole = encoder.encode(clip, encoder.new_state())
     parts = streamed(encoder.encode, encoder.new_state(), clip.split(cuts, dim=1))
@@ -34,7 +35,7 @@ def test_encoding_does_not_depend_on_the_cuts(encoder, cuts):
 
 
 @pytest.mark.parametrize("cuts", [[1, 1, 1, 2], [2, 3], [4, 1]])
-def test_decoding_does_not_depend_on_the_cuts(decoder, cuts):
+def test_decoding_does_not_depend_on_the_cuts(cuts):
     latents = normal_latents(5, (32, 32))
     whole = decoder.decode(latents, decoder.new_state())
     parts = streamed(decoder.decode, decoder.new_state(), latents.split(cuts))
@@ -42,7 +43,7 @@ def test_decoding_does_not_depend_on_the_cuts(decoder, cuts):
     assert torch.equal(torch.cat(parts, dim=1), whole)
 
 
-def test_streams_share_weights_and_nothing_else(encoder, decoder):
+def test_streams_share_weights_and_nothing_else():
     a, b = video(9, (32, 32), 1), video(9, (32, 32), 2)
     expected = [encoder.encode(clip, encoder.new_state()) for clip in (a, b)]
     states = [encoder.new_state(), encoder.new_state()]
@@ -60,7 +61,7 @@ def test_streams_share_weights_and_nothing_else(encoder, decoder):
     assert all(torch.equal(torch.cat(p, 1), f) for p, f in zip(parts, frames, strict=True))
 
 
-def test_no_frame_depends_on_the_future(encoder, decoder):
+def test_no_frame_depends_on_the_future():
     clip = video(13, (32, 32))
     changed = clip.clone()
     changed[:, 9:] = 0
@@ -74,7 +75,7 @@ def test_no_frame_depends_on_the_future(encoder, decoder):
     assert not torch.equal(old[:, 9:], new[:, 9:])
 
 
-def test_every_call_matters_to_the_next(encoder):
+def test_every_call_matters_to_the_next():
     clip = video(9, (32, 32))
     state = encoder.new_state()
     encoder.encode(clip[:, :5], state)
@@ -84,13 +85,13 @@ def test_every_call_matters_to_the_next(encoder):
 
 
 @pytest.mark.parametrize("frames", [0, 2, 4, 8])
-def test_first_call_refuses_other_counts(encoder, frames):
+def test_first_call_refuses_other_counts(frames):
     with pytest.raises(ValueError, match=r"1 \+ 4n"):
         encoder.encode(video(frames, (32, 32)), encoder.new_state())
 
 
 @pytest.mark.parametrize("frames", [0, 1, 5, 6])
-def test_later_calls_refuse_other_counts(encoder, frames):
+def test_later_calls_refuse_other_counts(frames):
     state = encoder.new_state()
     encoder.encode(video(1, (32, 32)), state)
     with pytest.raises(ValueError, match="multiple of 4"):
@@ -98,12 +99,12 @@ def test_later_calls_refuse_other_counts(encoder, frames):
 
 
 @pytest.mark.parametrize("shape", [(0, 16, 4, 4), (1, 8, 4, 4)])
-def test_decoder_refuses_other_latents(decoder, shape):
+def test_decoder_refuses_other_latents(shape):
     with pytest.raises(ValueError, match="16 channels"):
         decoder.decode(torch.zeros(shape), decoder.new_state())
 
 
-def test_state_stops_growing(encoder, decoder):
+def test_state_stops_growing():
     for step, state, first, later in (
         (encoder.encode, encoder.new_state(), video(5, (32, 32)), video(4, (32, 32))),
         (decoder.decode, decoder.new_state(), *[normal_latents(n, (32, 32)) for n in (2, 1)]),
@@ -123,14 +124,14 @@ def test_other_widths_leave_latents_unscaled():
     assert torch.equal(narrow._scale(latents), latents)
 
 
-def test_frames_are_clamped(decoder):
+def test_frames_are_clamped():
     loud = build_decoder(SPEC, seed=1)
     loud.decoder.head[2].bias.add_(10)
     frames = loud.decode(normal_latents(2, (32, 32)), loud.new_state())
     assert torch.equal(frames, torch.ones_like(frames))
 
 
-def test_bfloat16_stays_close_and_comes_out_as_float32(error):
+def test_bfloat16_stays_close_and_comes_out_as_float32():
     half, full = (build_decoder(SPEC, seed=1, dtype=t) for t in (torch.bfloat16, torch.float32))
     latents = normal_latents(3, (32, 32))
     a, b = (d.decode(latents, d.new_state()) for d in (half, full))
@@ -140,7 +141,7 @@ def test_bfloat16_stays_close_and_comes_out_as_float32(error):
 
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("kernel", [1, 3])
-def test_folded_convolution_equals_the_3d_one(stride, kernel, error):
+def test_folded_convolution_equals_the_3d_one(stride, kernel):
     torch.manual_seed(0)
     conv = CausalConv3d(5, 7, 3, kernel, stride)
     for parameter in conv.parameters():

@@ -5,6 +5,7 @@ import warnings
 
 import pytest
 import torch
+from kernel_cases import decoder, encoder, error
 
 from streamtwin.core.specs import VaeSpec
 from streamtwin.kernels.vae import StreamVae
@@ -58,7 +59,7 @@ def their_name(name):
 
 
 @pytest.fixture(scope="module")
-def independent(encoder, decoder):
+def independent():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from diffusers import AutoencoderKLWan  # noqa: PLC0415
@@ -71,7 +72,7 @@ def independent(encoder, decoder):
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("chunks", [2, 4])
-def test_streamed_encoding_equals_diffusers(encoder, independent, error, chunks, size):
+def test_streamed_encoding_equals_diffusers(independent, chunks, size):
     clip = video(5 + 4 * (chunks - 1), size)
     pieces = clip.split([5] + [4] * (chunks - 1), dim=1)
     ours = torch.cat(streamed(encoder.encode, encoder.new_state(), pieces))
@@ -81,7 +82,7 @@ def test_streamed_encoding_equals_diffusers(encoder, independent, error, chunks,
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("count", [3, 5])
-def test_streamed_decoding_equals_diffusers(decoder, independent, error, count, size):
+def test_streamed_decoding_equals_diffusers(independent, count, size):
     latents = normal_latents(count, size)
     pieces = latents.split([2] + [1] * (count - 2))
     ours = torch.cat(streamed(decoder.decode, decoder.new_state(), pieces), dim=1)

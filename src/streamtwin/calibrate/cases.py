@@ -106,9 +106,9 @@ def hop_shapes(request: CalibrationRequest) -> dict[int, tuple[Resolution, int]]
     height, width = request.resolution
     double, half = (2 * height, 2 * width), (_halved(height), _halved(width))
     shapes: list[tuple[Resolution, int]] = [
-        *[((16, 16), rows) for rows in (1, 4)],
-        *[(half, rows) for rows in (1, 3)],
-        *[(double, rows) for rows in (2, 3, 4)],
+        ((16, 16), 1),
+        (half, 1),
+        *[(double, rows) for rows in (2, 4)],
         # the sizes of the resolution itself come last, so that they win where two agree
         *[(request.resolution, rows) for rows in (1, 2, 3, 4)],
     ]

@@ -19,30 +19,43 @@ from streamtwin.core.scenario import STEP_TIMESTEPS
 from streamtwin.kernels.stage import Work
 from streamtwin.runtime.transport import Transport
 
-APART_S = 0.002
+APART_S = 0.004
 """How much earlier the first side is there."""
 
-COMPUTE_S = 0.008
-"""How long a sender goes on computing; longer than a hop takes."""
+COMPUTE_S = 0.006
+"""How long a sender goes on computing: about as long as the slowest hop takes."""
 
 STOP = -1
 
+Load = tuple[Item, Work]
 
-class HopReceiver:
-    """Rank 1's side: orders hops and times them."""
 
-    def __init__(self, request: CalibrationRequest, ranks: int, cases: Sequence[Case]) -> None:
-        self.request, self.ranks = request, ranks
+class HopEnd:
+    """One rank's end of every hop that is timed; nothing is built while a clock runs."""
+
+    def __init__(
+        self,
+        request: CalibrationRequest,
+        ring: tuple[int, int],
+        cases: Sequence[Case],
+        clock: Clock,
+    ) -> None:
+        rank, ranks = ring
+        self.cases = cases
         self.order = {case: number for number, case in enumerate(cases)}
+        self.transports: dict[int, Transport] = {}
+        self.loads: dict[int, Load] = {}
+        for size, (resolution, rows) in hop_shapes(request).items():
+            self.transports[size] = Transport(request.plan(ranks, resolution), rank, clock)
+            self.loads[size] = _load(self.transports[size], rows)
 
-    def time_s(self, case: Case, clock: Clock) -> float:
-        """Receive one item as *case* says; seconds by *clock*, which both ranks share."""
+    def time_s(self, case: Case, _clock: Clock) -> float:
+        """Order and receive one item as *case* says; seconds by the transport's clock."""
         assert isinstance(case.op, Hop)
-        transport = _transport(self.request, self.ranks, 1, case.op, clock)
         dist.send(torch.tensor([self.order[case]]), 0)
         if case.tag.startswith("sender waits"):
-            time.sleep(2 * APART_S)
-        arrival = transport.receive()
+            time.sleep(APART_S)
+        arrival = self.transports[case.op.size_bytes].receive()
         assert arrival is not None
         assert arrival.size_bytes == case.op.size_bytes
         return arrival.arrived_s - arrival.began_s
@@ -51,40 +64,28 @@ class HopReceiver:
         """Tell the sender that no hop follows."""
         dist.send(torch.tensor([STOP]), 0)
 
+    def serve(self) -> None:
+        """Send what rank 1 orders until it says stop."""
+        order = torch.zeros(1, dtype=torch.int64)
+        while True:
+            dist.recv(order, 1)
+            if order.item() == STOP:
+                return
+            self._send(self.cases[int(order.item())])
 
-def serve_hops(
-    request: CalibrationRequest, ranks: int, cases: Sequence[Case], clock: Clock
-) -> None:
-    """Rank 0's side: send what rank 1 orders until it says stop."""
-    order = torch.zeros(1, dtype=torch.int64)
-    while True:
-        dist.recv(order, 1)
-        if order.item() == STOP:
-            return
-        _send(request, ranks, cases[int(order.item())], clock)
-
-
-def _send(request: CalibrationRequest, ranks: int, case: Case, clock: Clock) -> None:
-    assert isinstance(case.op, Hop)
-    transport = _transport(request, ranks, 0, case.op, clock)
-    item, work = _load(transport, hop_shapes(request)[case.op.size_bytes][1])
-    if case.tag.startswith("receiver waits"):
-        _compute(2 * APART_S)
-    transport.send(item, work)
-    if case.tag.endswith("sender computes"):
-        _compute(2 * APART_S + COMPUTE_S)
-    transport.wait_sent()
+    def _send(self, case: Case) -> None:
+        assert isinstance(case.op, Hop)
+        transport = self.transports[case.op.size_bytes]
+        if case.tag.startswith("receiver waits"):
+            _compute(APART_S)
+        transport.send(*self.loads[case.op.size_bytes])
+        if case.tag.endswith("sender computes"):
+            late = case.tag.startswith("sender waits")
+            _compute(COMPUTE_S + APART_S * late)
+        transport.wait_sent()
 
 
-def _transport(
-    request: CalibrationRequest, ranks: int, rank: int, op: Hop, clock: Clock
-) -> Transport:
-    """The rank's end of a ring whose items have the resolution that makes them as large as *op*."""
-    resolution, _ = hop_shapes(request)[op.size_bytes]
-    return Transport(request.plan(ranks, resolution), rank, clock)
-
-
-def _load(transport: Transport, rows: int) -> tuple[Item, Work]:
+def _load(transport: Transport, rows: int) -> Load:
     """An item of *rows* rows with tensors of the plan's shapes."""
     plan = transport.plan
     model, size = plan.model, plan.scenario.size

@@ -14,7 +14,7 @@ from torch.distributed import FileStore  # type: ignore[attr-defined]
 
 from streamtwin.calibrate.cases import CalibrationRequest, Case, hop_cases, kernel_cases
 from streamtwin.calibrate.harness import Measurement, measure
-from streamtwin.calibrate.hop_runner import HopReceiver, serve_hops
+from streamtwin.calibrate.hop_runner import HopEnd
 from streamtwin.calibrate.kernel_runner import KernelRunner
 from streamtwin.runtime.processes import RankContext
 from streamtwin.runtime.transport import connect, disconnect
@@ -56,23 +56,17 @@ def _keep_company(
 def measure_hops(context: RankContext, request: CalibrationRequest, budget_s: float) -> Result:
     """Time hops from rank 0 to rank 1; the target of `run_ranks`."""
     cases = hop_cases(request, context.ranks)
+    clock = time.monotonic  # the two ends must read one clock
+    end = HopEnd(request, (context.rank, context.ranks), cases, clock)
     connect(context.rank, context.ranks, context.rendezvous)
     context.ready()
     measured: list[Measurement] = []
     if context.rank == 0:
-        serve_hops(request, context.ranks, cases, time.monotonic)
+        end.serve()
     elif context.rank == 1:
-        receiver = HopReceiver(request, context.ranks, cases)
-        measured = measure(
-            cases,
-            receiver,
-            time.monotonic,
-            budget_s,
-            context.progress,
-            rank=context.rank,
-            seed=request.seed,
-        )
-        receiver.stop()
+        report = context.progress
+        measured = measure(cases, end, clock, budget_s, report, rank=1, seed=request.seed)
+        end.stop()
     dist.barrier()
     disconnect()
     return measured, None

@@ -196,7 +196,7 @@ def _figures(runs: Mapping[str, Records]) -> list[Figure]:
         _figure(
             timelines_svg(runs),
             "What each rank does in the steady state. Full height: services, with the number of "
-            "the chunk; half height, hatched: idle time by cause; black bar: a hop under way.",
+            "the chunk; half height, hatched: idle time by cause; thin bar: a hop under way.",
         ),
         _figure(timelines_svg(runs, "start"), "The same at the start of the stream."),
         _figure(

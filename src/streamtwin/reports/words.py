@@ -81,7 +81,8 @@ def share(value: float, *, sign: bool = False) -> str:
     """Word a fraction in %, without the sign of the unit."""
     if not math.isfinite(value):
         return "n/a"
-    return f"{100 * value:+.1f}" if sign else f"{100 * value:.1f}"
+    text = f"{100 * value:+.1f}" if sign else f"{100 * value:.1f}"
+    return "0.0" if text in ("-0.0", "+0.0") else text
 
 
 def verdict(ok: bool | None) -> str:

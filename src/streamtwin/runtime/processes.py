@@ -132,7 +132,7 @@ class _Launch:
         deadline_s = time.monotonic() + timeout_s
         while len(self.ready) < self.ranks:
             if time.monotonic() > deadline_s:
-                late = sorted(set(range(self.ranks)) - self.ready)
+                late = ", ".join(str(r) for r in range(self.ranks) if r not in self.ready)
                 raise RunError(f"rank {late} did not become ready within {timeout_s:.0f} s")
             self._listen(1.0)
         start_s = time.monotonic() + 0.05

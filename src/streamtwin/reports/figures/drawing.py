@@ -38,9 +38,9 @@ CAUSE_STYLES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "communication": ("#99ddff", "----"),
         "host": ("#dddddd", ""),
         "imbalance": ("#eedd88", "xxxx"),
-        "fill_drain": ("#cdbbe9", "...."),
+        "fill_drain": ("#cdbbe9", "//"),
         "rebalancing": ("#aaaa00", "++++"),
-        "policy_wait": ("#44bb99", "oooo"),
+        "policy_wait": ("#44bb99", "xx"),
     }
 )
 SOURCE_COLOURS: Mapping[str, str] = MappingProxyType(
@@ -50,6 +50,7 @@ SOURCE_COLOURS: Mapping[str, str] = MappingProxyType(
 _STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": INK,
+    "axes.facecolor": "none",
     "axes.grid": False,
     "axes.labelcolor": INK,
     "axes.labelsize": 9,

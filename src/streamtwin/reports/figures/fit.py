@@ -24,6 +24,7 @@ from streamtwin.reports.figures.drawing import (
     new_figure,
     to_svg,
 )
+from streamtwin.reports.words import service_name
 
 BAND = 0.10
 """Half width of the band around equality."""
@@ -90,7 +91,7 @@ def fit_figure(points: Sequence[FitPoint]) -> Figure:
     _errors(figure.add_subplot(grid[1, 0], sharex=over), points, colours)
     lines = _over_rows(figure.add_subplot(grid[:, 1]), series) if series else []
     families = [
-        Line2D([], [], marker="s", linestyle="", color=colour, label=family)
+        Line2D([], [], marker="s", linestyle="", color=colour, label=service_name(family))
         for family, colour in colours.items()
     ]
     legend_below(figure, [*_state_handles(points), *_line_handles()], families, lines)
@@ -99,7 +100,8 @@ def fit_figure(points: Sequence[FitPoint]) -> Figure:
 
 def _family_colours(points: Sequence[FitPoint]) -> dict[str, str]:
     """Services keep the colour that they have in every figure; other families get the rest."""
-    families = sorted({point.family for point in points}, key=lambda f: (f not in SERVICES, f))
+    found = {point.family for point in points}
+    families = [*(s for s in SERVICES if s in found), *sorted(found - set(SERVICES))]
     others = cycle(_OTHER_COLOURS)
     return {family: SERVICE_COLOURS.get(family) or next(others) for family in families}
 
@@ -186,7 +188,9 @@ def _over_rows(axes: Axes, series: Mapping[_Series, list[FitPoint]]) -> list[Lin
         axes.plot(rows, mean, line, color=colour, linewidth=1.2)
         for point in points:
             _mark(axes, point.rows, 1e3 * point.measured_s, point.state, colour)
-        label = f"{family}, {blocks} blocks" + (f", {ranks} ranks" if ranks > 1 else "")
+        label = f"{service_name(family)}, {blocks} blocks" + (
+            f", {ranks} ranks" if ranks > 1 else ""
+        )
         handles.append(Line2D([], [], color=colour, linestyle=line, label=label))
     axes.set(xlabel="rows of the batch", ylabel="time of one pass, ms", title="time over rows")
     axes.set_xticks(sorted({p.rows for points in series.values() for p in points}))

@@ -35,7 +35,7 @@ CHUNKS = 8
 
 Part = Literal["steady", "start"]
 _SERVICE_HEIGHT, _IDLE_HEIGHT, _HOP_HEIGHT = 0.78, 0.46, 0.10
-_DIGIT_IN = 0.075
+_DIGIT_IN = 0.065
 
 
 def timelines_svg(runs: Mapping[str, Records], part: Part = "steady") -> str:
@@ -142,7 +142,7 @@ def _services(axes: Axes, spans: list[Span], window: Interval) -> set[str]:
         boxes = _boxes(pieces, window, _SERVICE_HEIGHT)
         boxes.set(facecolor=colour, edgecolor="white", linewidth=0.4)
         axes.add_patch(boxes)
-        _number(axes, pieces, window)
+    _number(axes, [span for span in spans if span.kind == "dit"], window)
     return set(kinds)
 
 
@@ -156,7 +156,7 @@ def _boxes(pieces: Iterable[Span | Bubble], window: Interval, height: float) -> 
 
 
 def _number(axes: Axes, spans: list[Span], window: Interval) -> None:
-    """Write the chunk's number into every box that is wide enough for it."""
+    """Write the chunk's number into every pass that is wide enough for it."""
     scale_in = 0.85 * WIDTH_IN / (1e3 * (window[1] - window[0]))
     for span in spans:
         left, right = _within(span, window)

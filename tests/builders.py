@@ -1,13 +1,15 @@
+"""What many tests build: plans of the tiny model, and service times chosen by hand."""
+
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
-
-import pytest
+from typing import Any
 
 from streamtwin.core.latency import Prediction, Provenance
 from streamtwin.core.ops import DitPass, Hop, Op, VaeDecode, VaeEncode
 from streamtwin.core.plan import Plan, lay_out
 from streamtwin.core.scenario_file import check_scenario
+
+BY_HAND = Provenance("assumed", "test", "2026-01-01")
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class FlatLatency:
     decode_s: float = 0.03
     hop_s: float = 0.005
     factors: tuple[float, ...] = ()
-    provenance: Provenance = Provenance("assumed", "test", "2026-01-01")
+    provenance: Provenance = BY_HAND
 
     def predict(self, op: Op) -> Prediction:
         match op:
@@ -37,10 +39,6 @@ class FlatLatency:
         return self.factors
 
 
-class MakePlan(Protocol):
-    def __call__(self, **changes: Any) -> Plan: ...
-
-
 def make_plan(**changes: Any) -> Plan:
     """A plan of the tiny model; keys are deployment's, workload's, or the scenario's own."""
     deployment = {"gpus", "steps", "stream_batch", "chunk_latents", "window", "sink", "partition"}
@@ -54,8 +52,3 @@ def make_plan(**changes: Any) -> Plan:
         else:
             data[key] = value
     return lay_out(check_scenario(data, "test"))
-
-
-@pytest.fixture
-def plan() -> MakePlan:
-    return make_plan

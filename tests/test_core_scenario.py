@@ -1,0 +1,145 @@
+"""Scenario files: defaults, overrides, and one clear answer to each mistake."""
+
+from pathlib import Path
+
+import pytest
+
+from streamtwin.core import catalog
+from streamtwin.core.errors import ScenarioError, UserError
+from streamtwin.core.library import find_scenario, find_variants, shipped_names
+from streamtwin.core.memory import check_memory, rank_memory
+from streamtwin.core.plan import lay_out
+from streamtwin.core.scenario import Scenario
+from streamtwin.core.scenario_file import check_scenario, load_scenario, parse_scenario
+
+CHUNKS = "workload: {chunks: 9}\n"
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_every_shipped_scenario_asks_something_and_can_be_laid_out(name: str) -> None:
+    assert find_scenario(name).question.endswith("?")
+    for scenario in find_variants(name).values():
+        assert lay_out(scenario).ranks == scenario.deployment.gpus
+
+
+def test_a_scenario_survives_being_written_out() -> None:
+    scenario = find_scenario("cpu-tiny")
+    assert check_scenario(scenario.model_dump(mode="json"), "again") == scenario
+
+
+def test_overrides_reach_nested_keys_and_win_over_variants() -> None:
+    scenario = find_scenario("cpu-tiny", ("deployment.gpus=2", "slo.fps=24", "seed=7"))
+    assert (scenario.deployment.gpus, scenario.slo.fps, scenario.seed) == (2, 24.0, 7)
+    variants = find_variants("cpu-tiny", ("deployment.steps=3",))
+    assert len(variants) == 4
+    assert {v.deployment.steps for v in variants.values()} == {3}
+
+
+def test_a_length_in_chunks_replaces_one_in_seconds() -> None:
+    text = "workload: {duration_s: 10}"
+    assert parse_scenario(text, "x").chunks == 40
+    assert parse_scenario(text, "x", ("workload.chunks=9",)).chunks == 9
+
+
+MISTAKES = {
+    "deployment: {gpu: 2}": ["deployment.gpu", "did you mean 'gpus'"],
+    "deployment: {gpus: 0}": ["deployment.gpus = 0", "greater than or equal to 1"],
+    "deployment: {gpus: two}": ["deployment.gpus = 'two'", "integer"],
+    "deployment: {protocol: magic}": ["deployment.protocol = 'magic'", "'sdv2'"],
+    "deployment: {partition: {policy: best}}": ["partition.policy = 'best'", "even, optimal"],
+    "deployment: {sink: 6}": ["sink = 6", "below window = 6"],
+    "deployment: {chunk_latents: 4}": ["chunk_latents = 4", "3 rotating frames"],
+    "resolution: [100, 256]": ["height = 100", "multiple of 16"],
+    "resolution: [160]": ["resolution.1", "Field required"],
+    "workload: {chunks: 9, duration_s: 3}": ["exactly one of duration_s", "chunks = 9"],
+    "workload: {source_fps: -1, chunks: 3}": ["source_fps = -1", "greater than 0"],
+    "workload: {admission: perhaps, chunks: 3}": ["'perhaps'", "drop_oldest"],
+    "slo: {miss_rate: 2}": ["slo.miss_rate = 2", "less than or equal to 1"],
+    "- a list": ["a mapping of keys, not list"],
+    "a: [": ["not valid YAML"],
+}
+
+
+@pytest.mark.parametrize("text", MISTAKES)
+def test_a_mistake_is_answered_with_key_value_and_choices(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text if "workload" in text or not text[0].isalpha() else CHUNKS + text)
+    with pytest.raises(ScenarioError) as error:
+        load_scenario(path)
+    for part in [str(path), *MISTAKES[text]]:
+        assert part in str(error.value)
+    assert "\n" not in str(error.value) or "YAML" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "answer"),
+    [("deployment.gpus", "write key=value"), ("name.x=1", "name is a value"), ("=3", "key=value")],
+)
+def test_a_wrong_override_is_named(override: str, answer: str) -> None:
+    with pytest.raises(ScenarioError, match=answer):
+        find_scenario("cpu-tiny", (override,))
+
+
+def test_unknown_names_are_answered_with_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match=r"unknown scenario 'cpu-tinny'; known: .*cpu-tiny"):
+        find_scenario("cpu-tinny")
+    with pytest.raises(ScenarioError, match=r"nowhere.yaml"):
+        find_scenario(str(tmp_path / "nowhere.yaml"))
+    with pytest.raises(UserError, match=r"unknown model 'wan9'; known: .*tiny"):
+        lay_out(check_scenario({"model": "wan9", "workload": {"chunks": 3}}, "x"))
+
+
+def test_more_ranks_than_blocks_are_refused() -> None:
+    scenario = check_scenario({"deployment": {"gpus": 7}, "workload": {"chunks": 3}}, "x")
+    with pytest.raises(ScenarioError, match=r"deployment.gpus = 7: tiny has 6 blocks"):
+        lay_out(scenario)
+
+
+def test_optimal_partition_needs_a_profile() -> None:
+    data = {"deployment": {"partition": {"policy": "optimal"}}, "workload": {"chunks": 3}}
+    with pytest.raises(ScenarioError, match="'optimal' needs a latency profile"):
+        lay_out(check_scenario(data, "x"))
+
+
+def test_what_does_not_fit_is_refused_with_the_numbers() -> None:
+    data = {"model": "wan2.1-14b", "vae": "wan2.1", "resolution": [480, 832]}
+    plan = lay_out(check_scenario({**data, "workload": {"chunks": 3}}, "x"), itemsize=2)
+    held = rank_memory(plan, plan.stages[0])
+    # weights 28.6 GB; KV of two rows 15.3 GB: 191.7 MB a block and row
+    assert held["weights"] == 2 * 14_288_491_584
+    assert held["kv"] == 2 * 40 * 2 * 6 * 1560 * 5120 * 2
+    with pytest.raises(ScenarioError, match=r"rank 0 needs [\d,]+ MiB \(weights 27,253, kv 14,625"):
+        check_memory(plan, 24e9, "rtx4090")
+
+
+def test_schema_names_every_default() -> None:
+    schema = Scenario.model_json_schema()
+    assert schema["$defs"]["Deployment"]["properties"]["steps"]["default"] == 2
+    assert schema["$defs"]["Partition"]["properties"]["policy"]["enum"] == ["even", "optimal"]
+
+
+@pytest.mark.parametrize("kind", ["models", "vaes", "gpus", "links"])
+def test_every_catalogue_entry_loads(kind: catalog.Kind) -> None:
+    load = {
+        "models": catalog.model,
+        "vaes": catalog.vae,
+        "gpus": catalog.gpu,
+        "links": catalog.link,
+    }
+    for name in catalog.names(kind):
+        assert load[kind](name).name == name
+    for name in catalog.names("gpus"):
+        assert catalog.gpu(name).link in catalog.names("links")
+
+
+def test_published_sizes_follow_from_the_specs() -> None:
+    """FLOPs and bytes of one block and row as the reference's analysis states them."""
+    small, large = catalog.model("wan2.1-1.3b"), catalog.model("wan2.1-14b")
+    assert small.block_flops(1560, 9360) == pytest.approx(224.7e9, rel=1e-3)
+    assert large.block_flops(1560, 9360) == pytest.approx(1247.8e9, rel=1e-3)
+    assert small.kv_bytes(6, 1560, 2) == pytest.approx(57.5e6, rel=1e-3)
+    assert large.kv_bytes(6, 1024, 2) == pytest.approx(125.8e6, rel=1e-3)
+    for name, size in (("wan2.1-1.3b", 4.99e6), ("wan2.1-14b", 16.17e6)):
+        data = {"model": name, "vae": "wan2.1", "resolution": [480, 832]}
+        plan = lay_out(check_scenario({**data, "workload": {"chunks": 3}}, "x"), itemsize=2)
+        assert plan.row_bytes(1) == pytest.approx(size, rel=2e-3)
