@@ -50,7 +50,7 @@ class Parameter:
 class Point:
     """One configuration: what was measured of it, and what the fit says.
 
-    `ratios` are its raw steady times divided by their median.
+    `ratios` are all its raw times after warm-up divided by the median.
     """
 
     op: Op
@@ -110,15 +110,19 @@ class Fit:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """One configuration with its raw steady times, those of every rank together."""
+    """One configuration with its raw times after warm-up, those of every rank together.
+
+    `clean` are the times that no other process disturbed, `times` all of them.
+    """
 
     case: Case
     times: tuple[float, ...]
+    clean: tuple[float, ...]
 
     @property
     def median_s(self) -> float:
-        """Median over all ranks."""
-        return median(self.times)
+        """Median of the clean times over all ranks."""
+        return median(self.clean)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +136,17 @@ class Solution:
 
 def observe(measurements: Iterable[Measurement]) -> list[Observed]:
     """Put the ranks' measurements of each case together."""
-    pooled: dict[Case, list[float]] = {}
+    ranks: dict[Case, list[Measurement]] = {}
     for measurement in measurements:
-        pooled.setdefault(measurement.case, []).extend(measurement.steady)
-    return [Observed(case, tuple(times)) for case, times in pooled.items()]
+        ranks.setdefault(measurement.case, []).append(measurement)
+    return [
+        Observed(
+            case,
+            tuple(time for one in each for time in one.steady),
+            tuple(time for one in each for time in one.clean),
+        )
+        for case, each in ranks.items()
+    ]
 
 
 def fit_all(measurements: Iterable[Measurement]) -> tuple[Fit, ...]:
@@ -198,7 +209,7 @@ def with_points(fit: Fit, observed: Iterable[Observed]) -> Fit:
             measured_s=one.median_s,
             predicted_s=fit.predict_s(one.case.op, one.case.tag),
             held_out=one.case.held_out,
-            stable=relative_iqr(one.times) <= UNSTABLE,
+            stable=relative_iqr(one.clean) <= UNSTABLE,
             ratios=tuple(time / one.median_s for time in one.times),
         )
         for one in observed
@@ -281,7 +292,7 @@ def _repeat_errors(fitted: Sequence[Observed]) -> list[float]:
     """What a table can be wrong by: half of a case's times against the median of the others."""
     errors = []
     for one in fitted:
-        halves = one.times[::2], one.times[1::2]
+        halves = one.clean[::2], one.clean[1::2]
         if halves[1]:
             errors += [median(a) / median(b) - 1 for a, b in (halves, halves[::-1])]
     return errors

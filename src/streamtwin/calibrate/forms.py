@@ -96,10 +96,14 @@ def _hop_linear(op: Op, tag: str, _knob: float) -> Terms:
     return {tag: 1.0, "bytes": op.size_bytes}
 
 
-def _hop_knee(op: Op, tag: str, knob: float) -> Terms:
-    """As linear, but bytes cost only beyond the knob: what fits the buffers travels at once."""
+def _hop_step(op: Op, tag: str, knob: float) -> Terms:
+    """As linear, plus a wait for items larger than the knob.
+
+    What fits the socket's buffer leaves at once; for the rest the sender's transfer thread needs
+    its core again, and gets it late from a sender that computes.
+    """
     assert isinstance(op, Hop)
-    return {tag: 1.0, "bytes_beyond": max(0.0, op.size_bytes - knob)}
+    return {tag: 1.0, f"{tag}, large": float(op.size_bytes > knob), "bytes": op.size_bytes}
 
 
 def _byte_knobs(ops: Sequence[Op]) -> list[float]:
@@ -112,7 +116,7 @@ FORMS: dict[str, Form] = {
     "roofline": Form(("dit",), _roofline, _flop_knobs, "block_flops"),
     "table": Form(("encode", "decode"), _table, interpolates=False),
     "hop_linear": Form(("hop",), _hop_linear),
-    "hop_knee": Form(("hop",), _hop_knee, _byte_knobs, "bytes"),
+    "hop_step": Form(("hop",), _hop_step, _byte_knobs, "bytes"),
 }
 
 

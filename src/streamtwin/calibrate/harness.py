@@ -31,6 +31,9 @@ SETTLED = 0.01
 UNSTABLE = 0.15
 """A case whose interquartile range exceeds this share of its median is marked unstable."""
 
+DISTURBED = 0.95
+"""A time during which the process held its core for less than this share is disturbed."""
+
 Clock = Callable[[], float]
 
 
@@ -44,11 +47,16 @@ class Runner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """Repeated times of one case on one rank, in seconds, in the order they were taken."""
+    """Repeated times of one case on one rank, in seconds, in the order they were taken.
+
+    `core_shares` says for each time how much of it the process held its core; the rest went to
+    other processes of a busy host and says nothing about the operation. It is 1 where unknown.
+    """
 
     case: Case
     rank: int
     times: tuple[float, ...]
+    core_shares: tuple[float, ...]
     warmups: int = WARMUPS
 
     @property
@@ -57,14 +65,21 @@ class Measurement:
         return self.times[self.warmups :]
 
     @property
+    def clean(self) -> tuple[float, ...]:
+        """Steady times that were not disturbed; all of them where too few are left."""
+        shares = self.core_shares[self.warmups :]
+        kept = [t for t, share in zip(self.steady, shares, strict=True) if share >= DISTURBED]
+        return tuple(kept) if len(kept) >= MIN_TIMES else self.steady
+
+    @property
     def median_s(self) -> float:
-        """Median of the steady times."""
-        return median(self.steady)
+        """Median of the clean times."""
+        return median(self.clean)
 
     @property
     def rel_iqr(self) -> float:
-        """Interquartile range of the steady times as a share of their median."""
-        return relative_iqr(self.steady)
+        """Interquartile range of the clean times as a share of their median."""
+        return relative_iqr(self.clean)
 
     @property
     def stable(self) -> bool:
@@ -83,20 +98,32 @@ class _Series:
     """The times of one case while they are taken."""
 
     case: Case
+    rank: int
     times: list[float] = field(default_factory=list)
+    core_shares: list[float] = field(default_factory=list)
 
     @property
-    def steady(self) -> list[float]:
-        return self.times[WARMUPS:]
+    def measured(self) -> Measurement:
+        return Measurement(self.case, self.rank, tuple(self.times), tuple(self.core_shares))
 
     @property
     def minimal(self) -> bool:
-        return len(self.steady) >= MIN_TIMES
+        return len(self.times) >= WARMUPS + MIN_TIMES
 
     @property
     def settled(self) -> bool:
-        count = len(self.steady)
-        return count >= ENOUGH_TIMES and relative_iqr(self.steady) / count**0.5 <= SETTLED
+        clean = self.measured.clean
+        enough = len(clean) >= ENOUGH_TIMES
+        return enough and relative_iqr(clean) / len(clean) ** 0.5 <= SETTLED
+
+    def take(self, runner: Runner, clock: Clock, core_clock: Clock | None) -> None:
+        """Perform the case once more."""
+        began_s, held_s = clock(), core_clock() if core_clock else 0.0
+        self.times.append(runner.time_s(self.case, clock))
+        lasted_s = clock() - began_s
+        known = core_clock is not None and lasted_s > 0
+        share = (core_clock() - held_s) / lasted_s if known and core_clock else 1.0
+        self.core_shares.append(min(1.0, share))
 
 
 def measure(
@@ -106,18 +133,20 @@ def measure(
     budget_s: float,
     progress: Callable[[float], None] | None = None,
     *,
+    core_clock: Clock | None = None,
     rank: int = 0,
     seed: int = 0,
 ) -> list[Measurement]:
     """Time *cases* in shuffled rounds until all are settled or *budget_s* is spent.
 
     Every case gets its warm-up and MIN_TIMES times even if that takes longer than the budget.
-    *progress* hears the share of the budget that is spent, or of the minimum where that is less.
-    The order follows from *seed* alone. Measurements come in the order of *cases*.
+    *core_clock* counts the seconds that this process held a core; without it no time counts as
+    disturbed. *progress* hears the share of the budget that is spent, or of the minimum where
+    that is less. The order follows from *seed* alone. Measurements come in the order of *cases*.
     """
     began_s = clock()
     shuffled = random.Random(seed)  # noqa: S311 - an order of measuring, no secret
-    series = [_Series(case) for case in cases]
+    series = [_Series(case, rank) for case in cases]
 
     def over() -> bool:
         return clock() - began_s >= budget_s
@@ -126,8 +155,8 @@ def measure(
         shuffled.shuffle(open_)
         for one in open_:
             if not (one.minimal and over()):
-                one.times.append(runner.time_s(one.case, clock))
+                one.take(runner, clock, core_clock)
         if progress is not None:
             least = min(len(s.times) for s in series) / (WARMUPS + MIN_TIMES)
             progress(min(1.0, least, (clock() - began_s) / budget_s if budget_s > 0 else 1.0))
-    return [Measurement(s.case, rank, tuple(s.times)) for s in series]
+    return [one.measured for one in series]

@@ -23,18 +23,22 @@ Result = tuple[list[Measurement], str | None]
 """Measurements of a rank, and the name of its accelerator."""
 
 
-def measure_kernels(context: RankContext, request: CalibrationRequest, budget_s: float) -> Result:
-    """Time passes, encodings and decodings; the target of `run_ranks`."""
+def measure_kernels(context: RankContext, request: CalibrationRequest, end_s: float) -> Result:
+    """Time passes, encodings and decodings; the target of `run_ranks`.
+
+    *end_s* is when the budget ends on the monotonic clock, which all processes share.
+    """
     runner = KernelRunner(request.plan(), request.device)
     cases = kernel_cases(request, context.ranks)
     done = FileStore(f"{context.rendezvous}-done", context.ranks)
-    context.ready()
+    budget_s = end_s - context.ready()
     measured = measure(
         cases,
         runner,
         time.perf_counter,
         budget_s,
         context.progress,
+        core_clock=time.thread_time if request.device == "cpu" else None,
         rank=context.rank,
         seed=request.seed + context.rank,
     )
@@ -53,13 +57,16 @@ def _keep_company(
         runner.time_s(shuffled.choice(cases), time.perf_counter)
 
 
-def measure_hops(context: RankContext, request: CalibrationRequest, budget_s: float) -> Result:
-    """Time hops from rank 0 to rank 1; the target of `run_ranks`."""
+def measure_hops(context: RankContext, request: CalibrationRequest, end_s: float) -> Result:
+    """Time hops from rank 0 to rank 1; the target of `run_ranks`.
+
+    *end_s* is when the budget ends on the monotonic clock, which all processes share.
+    """
     cases = hop_cases(request, context.ranks)
     clock = time.monotonic  # the two ends must read one clock
     end = HopEnd(request, (context.rank, context.ranks), cases, clock)
     connect(context.rank, context.ranks, context.rendezvous)
-    context.ready()
+    budget_s = end_s - context.ready()
     measured: list[Measurement] = []
     if context.rank == 0:
         end.serve()

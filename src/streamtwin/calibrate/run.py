@@ -16,7 +16,7 @@ from streamtwin.runtime.processes import Target, run_ranks
 
 Progress = Callable[[float, str], None]
 
-DEFAULT_BUDGET_S = 36.0
+DEFAULT_BUDGET_S = 35.0
 """Enough for the smallest model on two cores: about ten rounds of all cases."""
 
 HOP_SHARE = 0.4
@@ -116,6 +116,6 @@ def _run_phase(
     return run_ranks(
         phase.target,
         phase.ranks,
-        (request, budget_s),
+        (request, time.monotonic() + budget_s),
         on_progress=lambda _, fraction: on_progress(begin + length * fraction, phase.text),
     )

@@ -29,7 +29,7 @@ KINDS: dict[str, type[DitPass] | type[VaeEncode] | type[VaeDecode] | type[Hop]] 
 
 OP_COLUMNS = tuple(dict.fromkeys(field.name for kind in KINDS.values() for field in fields(kind)))
 CASE_COLUMNS = ("kind", *OP_COLUMNS, "ranks", "tag", "held_out")
-COLUMNS = (*CASE_COLUMNS, "rank", "repetition", "warmup", "seconds", "environment")
+COLUMNS = (*CASE_COLUMNS, "rank", "repetition", "warmup", "core_share", "seconds", "environment")
 
 Row = dict[str, str]
 
@@ -46,13 +46,15 @@ def write_samples(path: Path, measurements: Iterable[Measurement], environment: 
         writer.writeheader()
         for one in measurements:
             case = _case_columns(one.case)
-            for repetition, seconds in enumerate(one.times):
+            pairs = zip(one.times, one.core_shares, strict=True)
+            for repetition, (seconds, share) in enumerate(pairs):
                 writer.writerow(
                     case
                     | {
                         "rank": one.rank,
                         "repetition": repetition,
                         "warmup": int(repetition < one.warmups),
+                        "core_share": repr(share),
                         "seconds": repr(seconds),
                         "environment": environment,
                     }
@@ -76,8 +78,7 @@ def read_samples(path: Path, environment: str) -> tuple[Measurement, ...]:
     Raises:
         CalibrationError: names file, line, column and value.
     """
-    times: dict[tuple[Case, int], list[float]] = {}
-    warmups: dict[tuple[Case, int], int] = {}
+    taken: dict[tuple[Case, int], list[tuple[float, float]]] = {}
     try:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file, strict=True)
@@ -87,19 +88,23 @@ def read_samples(path: Path, environment: str) -> tuple[Measurement, ...]:
                 line = _Line(path, reader.line_num, row)
                 line.check(environment)
                 key = (line.case(), line.integer("rank"))
-                series = times.setdefault(key, [])
+                series = taken.setdefault(key, [])
                 line.follows(len(series))
-                series.append(line.seconds())
-                warmups[key] = warmups.get(key, 0) + line.integer("warmup")
+                series.append((line.seconds(), line.number_in("core_share")))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CalibrationError(f"{path}: cannot be read: {error}") from error
-    found = tuple(Measurement(*key, tuple(t), warmups[key]) for key, t in times.items())
+    found = tuple(_measurement(*key, pairs) for key, pairs in taken.items())
     if not found:
         raise CalibrationError(f"{path}: has no raw time")
     for one in found:
         if not one.steady:
             raise CalibrationError(f"{path}: {one.case.op} has no time after its warm-up")
     return found
+
+
+def _measurement(case: Case, rank: int, pairs: Sequence[tuple[float, float]]) -> Measurement:
+    times, shares = zip(*pairs, strict=True)
+    return Measurement(case, rank, times, shares)
 
 
 class _Line:

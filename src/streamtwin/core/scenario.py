@@ -111,7 +111,7 @@ class Scenario(_Section):
     vae: str = "tiny"
     resolution: Annotated[
         tuple[int, int], Field(description="height, width of the video in pixels")
-    ] = (160, 256)
+    ] = (128, 192)
     profile: Annotated[
         str, Field(description="latency profile; `host`: this machine, measured on demand")
     ] = "host"

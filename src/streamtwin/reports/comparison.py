@@ -50,8 +50,9 @@ class DeploymentComparison:
 
     @property
     def ok(self) -> bool:
-        """Whether every judged metric is within its bound."""
-        return all(row.ok is not False for row in self.rows)
+        """Whether there are judged metrics and all are within their bounds."""
+        judged = [row.ok for row in self.rows if row.ok is not None]
+        return bool(judged) and all(judged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +66,8 @@ class ValidationResult:
 
     @property
     def ok(self) -> bool:
-        """Whether every deployment is within its bounds."""
-        return all(deployment.ok for deployment in self.deployments)
+        """Whether there are deployments and all are within their bounds."""
+        return bool(self.deployments) and all(d.ok for d in self.deployments)
 
 
 def compare(predicted: _Metrics, measured: Sequence[_Metrics]) -> list[ComparisonRow]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from streamtwin.core.bubbles import CAUSES
@@ -29,7 +30,7 @@ def metrics_tables(metrics: _Metrics) -> list[Table]:
 
 def comparison_table(result: ValidationResult) -> Table:
     """Predicted beside measured for every deployment, with error, spread and bound."""
-    table = Table(title=f"{result.name}: predicted and measured", title_justify="left")
+    table = Table(title=escape(f"{result.name}: predicted and measured"), title_justify="left")
     table.add_column("deployment")
     table.add_column("metric")
     table.add_column("unit")
@@ -38,7 +39,7 @@ def comparison_table(result: ValidationResult) -> Table:
     table.add_column("verdict")
     for deployment in result.deployments:
         for index, row in enumerate(deployment.rows):
-            label = "" if index else _plain(deployment.label)
+            label = "" if index else escape(deployment.label)
             style = "bold red" if row.ok is False else ""
             table.add_row(label, *comparison_cells(row), style=style)
         table.add_section()
@@ -59,12 +60,8 @@ def comparison_cells(row: ComparisonRow) -> list[str]:
     ]
 
 
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")
-
-
 def _whole(metrics: _Metrics) -> Table:
-    title = _plain(f"{metrics['scenario']} ({metrics['source']})")
+    title = escape(f"{metrics['scenario']} ({metrics['source']})")
     table = Table(title=title, title_justify="left", show_header=False)
     viewer, chunks = metrics["viewer"], metrics["chunks"]
     table.add_row("fps, frames/s", _number(metrics["fps"]))
@@ -75,7 +72,7 @@ def _whole(metrics: _Metrics) -> Table:
     for outcome, count in chunks.items():
         table.add_row(f"chunks {outcome.replace('_', ' ')}", str(count))
     for subject, provenance in metrics["provenance"].items():
-        table.add_row(_plain(subject), _plain(provenance))
+        table.add_row(escape(subject), escape(provenance))
     return table
 
 

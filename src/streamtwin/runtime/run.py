@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from streamtwin.core.errors import RunError, UserError
+from streamtwin.core.errors import RunError
 from streamtwin.core.motion import motion
 from streamtwin.core.plan import Plan
 from streamtwin.core.records import Recorder, Records
 from streamtwin.core.run_info import partition_decision, run_info
+from streamtwin.runtime.devices import check_device
 from streamtwin.runtime.processes import run_ranks
 from streamtwin.runtime.spool import encode_spool
 from streamtwin.runtime.video import Clip, FrameSource
@@ -31,7 +32,14 @@ class RealRun:
 def motion_trace(clip: Clip, plan: Plan) -> list[float]:
     """How much each chunk of the stream moves; what the noise policy will see of *clip*."""
     source = FrameSource(clip, plan.scenario.shape.latents)
-    return [motion(source.frames(chunk)) for chunk in range(plan.scenario.chunks)]
+    known: dict[bytes, float] = {}  # a clip that is played over and over repeats its chunks
+    trace = []
+    for chunk in range(plan.scenario.chunks):
+        key = source.indices(chunk).tobytes()
+        if key not in known:
+            known[key] = motion(source.frames(chunk))
+        trace.append(known[key])
+    return trace
 
 
 def run_pipeline(
@@ -72,23 +80,6 @@ def run_pipeline(
     provenance = {"service_times": "measured", "device": device, **(environment or {})}
     info = run_info(plan, "measured", provenance, [result.memory_bytes for result in results])
     return RealRun(merged.records(info), video, frames)
-
-
-def check_device(device: str, ranks: int) -> None:
-    """Refuse a device that is not there.
-
-    Raises:
-        UserError: says what there is.
-    """
-    import torch  # noqa: PLC0415 - loaded where something runs
-
-    if device == "cpu":
-        return
-    if device != "cuda":
-        raise UserError(f"device {device!r}: choose cpu or cuda")
-    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if found < ranks:
-        raise UserError(f"device cuda: {ranks} ranks need {ranks} cards, this host has {found}")
 
 
 class _Count:

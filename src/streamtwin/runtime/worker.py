@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from streamtwin.core.controller import Controller
 from streamtwin.core.plan import Plan
@@ -43,7 +44,8 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
     """Run rank `context.rank` of *job* to the end of its input."""
     stage = job.plan.stages[context.rank]
     device = job.device if job.device == "cpu" else f"{job.device}:{context.rank}"
-    kernels = StageKernels(job.plan, stage, device)
+    dtype = torch.float32 if job.device == "cpu" else torch.bfloat16
+    kernels = StageKernels(job.plan, stage, device, dtype)
     warm_up(kernels)
     state = kernels.new_session(0)
     connect(context.rank, context.ranks, context.rendezvous, backend_of(job.device))
@@ -52,7 +54,7 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
     station = Station(
         kernels=kernels,
         state=state,
-        transport=Transport(job.plan, context.rank, context.now_s, device=device),
+        transport=Transport(job.plan, context.rank, context.now_s, dtype, device),
         clock=context.now_s,
         source=source,
         spool=spool,

@@ -74,7 +74,7 @@ def _bar(axes: Axes, at: float, shares: Mapping[str, float]) -> None:
         colour, hatch = CAUSE_STYLES[cause]
         axes.barh(
             at, shares[cause], left=left, height=0.78, color=colour, hatch=hatch,
-            edgecolor=EDGE, linewidth=0.4, gid=cause,
+            edgecolor=EDGE, linewidth=0.4,
         )  # fmt: skip
         left += shares[cause]
     axes.annotate(

@@ -94,7 +94,8 @@ def fit_figure(points: Sequence[FitPoint]) -> Figure:
         Line2D([], [], marker="s", linestyle="", color=colour, label=service_name(family))
         for family, colour in colours.items()
     ]
-    legend_below(figure, [*_state_handles(points), *_line_handles()], families, lines)
+    marks = [*_state_handles(points), *_line_handles()]
+    legend_below(figure, marks, families, lines, columns=5)
     return figure
 
 

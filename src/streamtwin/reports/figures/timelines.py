@@ -35,7 +35,7 @@ CHUNKS = 8
 
 Part = Literal["steady", "start"]
 _SERVICE_HEIGHT, _IDLE_HEIGHT, _HOP_HEIGHT = 0.78, 0.46, 0.10
-_DIGIT_IN = 0.065
+_DIGIT_IN = 0.06
 
 
 def timelines_svg(runs: Mapping[str, Records], part: Part = "steady") -> str:
@@ -58,7 +58,7 @@ def timelines_figure(runs: Mapping[str, Records], part: Part = "steady") -> Figu
     for axes, (label, records) in zip(stack[:, 0], runs.items(), strict=True):
         shown |= _timeline(axes, records, windows[label])
         axes.set_title(label)
-    stack[-1, 0].set_xlabel(_axis_label(part, _anchor_chunk(runs)))
+    stack[-1, 0].set_xlabel(_axis_label(part, runs))
     services = [service_patch(service) for service in SERVICES if service in shown]
     hop = [Line2D([], [], color=INK, linewidth=3, label="hop")] if "hop" in shown else []
     legend_below(figure, [*services, *hop], [cause_patch(cause) for cause in in_order(shown)])
@@ -69,7 +69,7 @@ def _windows(runs: Mapping[str, Records], part: Part) -> dict[str, Interval]:
     """Give each run its window: the same length, from the same event."""
     periods = [_period_s(records) for records in runs.values()]
     if part == "steady":
-        chunk = _anchor_chunk(runs)
+        chunk = _anchor(runs)
         begins = {label: _emission_s(records, chunk) for label, records in runs.items()}
         length_s = CHUNKS * max(periods)
     else:
@@ -79,14 +79,17 @@ def _windows(runs: Mapping[str, Records], part: Part) -> dict[str, Interval]:
     return {label: (began_s, began_s + length_s) for label, began_s in begins.items()}
 
 
-def _anchor_chunk(runs: Mapping[str, Records]) -> int:
-    """Position, among the emitted, of the first chunk that every run emits in steady state."""
-    return max(steady_window(records).first for records in runs.values())
+def _anchor(runs: Mapping[str, Records]) -> int:
+    """Position, among the emitted, of the first chunk that every run emits in steady state.
+
+    A run that ends before the others are steady is shown from its last chunk.
+    """
+    last = min(len(emitted_chunks(records)) for records in runs.values()) - 1
+    return min(last, max(steady_window(records).first for records in runs.values()))
 
 
 def _emission_s(records: Records, position: int) -> float:
-    done = emitted_chunks(records)
-    return done[min(position, len(done) - 1)].emitted_s or 0.0
+    return emitted_chunks(records)[position].emitted_s or 0.0
 
 
 def _period_s(records: Records) -> float:
@@ -94,9 +97,14 @@ def _period_s(records: Records) -> float:
     return (steady.interval[1] - steady.interval[0]) / (steady.last - steady.first)
 
 
-def _axis_label(part: Part, chunk: int) -> str:
-    since = "start of the stream" if part == "start" else f"emission of chunk {chunk}"
-    return f"time since the {since}, ms"
+def _axis_label(part: Part, runs: Mapping[str, Records]) -> str:
+    if part == "start":
+        return "time since the start of the stream, ms"
+    position = _anchor(runs)
+    numbers = {emitted_chunks(records)[position].chunk for records in runs.values()}
+    # after a drop, the chunk that leaves at one position need not be the same in both runs
+    since = f"chunk {numbers.pop()}" if len(numbers) == 1 else f"output {position}"
+    return f"time since the emission of {since}, ms"
 
 
 def _timeline(axes: Axes, records: Records, window: Interval) -> set[str]:
@@ -155,14 +163,15 @@ def _boxes(pieces: Iterable[Span | Bubble], window: Interval, height: float) -> 
     return PathPatch(Path.make_compound_path_from_polys(np.array(corners)))
 
 
-def _number(axes: Axes, spans: list[Span], window: Interval) -> None:
-    """Write the chunk's number into every pass that is wide enough for it."""
-    scale_in = 0.85 * WIDTH_IN / (1e3 * (window[1] - window[0]))
-    for span in spans:
+def _number(axes: Axes, passes: list[Span], window: Interval) -> None:
+    """Write the chunk's number into every pass that is wide enough for the longest of them."""
+    per_ms_in = 0.85 * WIDTH_IN / (1e3 * (window[1] - window[0]))
+    digits = max((len(str(span.chunk)) for span in passes), default=0)
+    for span in passes:
         left, right = _within(span, window)
-        if (right - left) * scale_in > _DIGIT_IN * (len(str(span.chunk)) + 0.5):
+        if (right - left) * per_ms_in > _DIGIT_IN * digits + 0.015:
             axes.text(
-                (left + right) / 2, span.rank, str(span.chunk), color="white", fontsize=7.5,
+                (left + right) / 2, span.rank, str(span.chunk), color="white", fontsize=7,
                 ha="center", va="center",
             )  # fmt: skip
 

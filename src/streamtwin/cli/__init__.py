@@ -1,0 +1,58 @@
+"""The command line: the only place where all parts meet.
+
+Each command imports what it needs when it runs, so that simulating never loads torch. Results
+go to stdout, progress and errors to stderr. Exit status: 0; 1 when --check finds a bound broken;
+2 for a mistake of the user; 3 when a real run failed; 130 when interrupted.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from streamtwin.cli.calibrate import calibrate as calibrate_command
+from streamtwin.cli.catalog import catalog as catalog_command
+from streamtwin.cli.catalog import schema as schema_command
+from streamtwin.cli.options import print_version
+from streamtwin.cli.output import complain
+from streamtwin.cli.report import compare as compare_command
+from streamtwin.cli.report import report as report_command
+from streamtwin.cli.run import run as run_command
+from streamtwin.cli.simulate import simulate as simulate_command
+from streamtwin.cli.validate import validate as validate_command
+from streamtwin.core.errors import RunError, StreamtwinError
+
+INTERRUPTED = 130
+
+
+def build() -> typer.Typer:
+    """Assemble the commands."""
+    app = typer.Typer(
+        name="streamtwin",
+        help="A calibrated twin of a streaming video-diffusion deployment.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(print_version)
+    app.command("calibrate")(calibrate_command)
+    app.command("simulate")(simulate_command)
+    app.command("run")(run_command)
+    app.command("validate")(validate_command)
+    app.command("compare")(compare_command)
+    app.command("report")(report_command)
+    app.command("catalog")(catalog_command)
+    app.command("schema")(schema_command)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and exit with its status."""
+    try:
+        build()(args=None if arguments is None else list(arguments))
+    except StreamtwinError as error:
+        complain(str(error))
+        sys.exit(3 if isinstance(error, RunError) else 2)
+    except KeyboardInterrupt:
+        complain("interrupted")
+        sys.exit(INTERRUPTED)

@@ -1,0 +1,115 @@
+"""`streamtwin calibrate`: measure this host, fit, keep the profile."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from streamtwin.cli.options import DeviceOption, JsonOption
+from streamtwin.cli.output import progress, remark, show
+
+if TYPE_CHECKING:
+    from streamtwin.calibrate.profile import Profile
+
+BudgetOption = Annotated[
+    float | None, typer.Option("--budget", metavar="SECONDS", help="time that it may take in all")
+]
+
+
+def calibrate(
+    model: Annotated[str, typer.Option("--model", help="model of the catalogue")] = "tiny",
+    vae: Annotated[
+        str | None, typer.Option("--vae", help="VAE of the catalogue [default: the model's]")
+    ] = None,
+    resolution: Annotated[
+        tuple[int, int], typer.Option("--resolution", help="height and width in pixels")
+    ] = (128, 192),
+    ranks: Annotated[
+        list[int] | None,
+        typer.Option("--ranks", help="ranks that compute at once; repeat [default: 1 and 2]"),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="profile folder [default: this host's]"),
+    ] = None,
+    budget_s: BudgetOption = None,
+    device: DeviceOption = "cpu",
+    as_json: JsonOption = False,
+) -> None:
+    """Measure kernels and hops on this host, fit latency models, write a profile."""
+    from streamtwin.calibrate.cases import CalibrationRequest  # noqa: PLC0415
+    from streamtwin.calibrate.locate import host_profile_name, profile_path  # noqa: PLC0415
+    from streamtwin.calibrate.run import DEFAULT_BUDGET_S  # noqa: PLC0415
+    from streamtwin.calibrate.run import calibrate as measure  # noqa: PLC0415
+    from streamtwin.runtime.devices import check_device  # noqa: PLC0415
+
+    check_device(device, 1)
+    chosen_vae = vae or ("tiny" if model == "tiny" else "wan2.1")
+    shared = tuple(ranks or ((1, 2) if device == "cpu" else (1,)))
+    request = CalibrationRequest(model, chosen_vae, resolution, shared, device=device)
+    folder = out or profile_path(host_profile_name(model, chosen_vae, resolution))
+    with progress("calibrating", 1.0) as bar:
+        budget = DEFAULT_BUDGET_S if budget_s is None else budget_s
+        profile = measure(request, out=folder, budget_s=budget, on_progress=bar.at)
+    show(_document(profile, folder), [_table(profile)], as_json)
+    remark(f"profile: {folder}")
+
+
+def _rows(profile: "Profile") -> list[dict[str, Any]]:
+    return [
+        {
+            "family": fit.family,
+            "ranks": fit.ranks,
+            "form": fit.form,
+            "configurations": len(fit.points),
+            "unstable": sum(not point.stable for point in fit.points),
+            "held_out_error_median": _median(fit.held_out_errors),
+            "held_out_error_worst": max((abs(e) for e in fit.held_out_errors), default=None),
+            "left_out_error_median": _median(fit.left_out_errors),
+            "interval_half_width": fit.half_width,
+        }
+        for fit in profile.fits
+    ]
+
+
+def _median(errors: tuple[float, ...]) -> float | None:
+    from statistics import median  # noqa: PLC0415
+
+    return median(abs(error) for error in errors) if errors else None
+
+
+def _document(profile: "Profile", folder: Path) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "profile": profile.name,
+        "folder": str(folder),
+        "provenance": str(profile.provenance),
+        "environment": profile.environment.as_dict(),
+        "fits": _rows(profile),
+    }
+
+
+def _table(profile: "Profile") -> Any:  # noqa: ANN401 - a rich table, loaded with the command
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(title=f"{profile.name} ({profile.provenance})", title_justify="left")
+    for heading in ("operation", "ranks", "form", "configurations", "unstable"):
+        table.add_column(heading)
+    for heading in ("held-out error, median %", "worst %", "90 % interval, +- %"):
+        table.add_column(heading, justify="right")
+    for row in _rows(profile):
+        table.add_row(
+            row["family"],
+            str(row["ranks"]),
+            row["form"],
+            str(row["configurations"]),
+            str(row["unstable"]),
+            _percent(row["held_out_error_median"]),
+            _percent(row["held_out_error_worst"]),
+            _percent(row["interval_half_width"]),
+        )
+    return table
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f}"

@@ -1,0 +1,109 @@
+"""`streamtwin catalog` and `streamtwin schema`: what is known, and what may be asked?"""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from streamtwin.cli.options import JsonOption
+from streamtwin.cli.output import show
+
+
+def catalog(as_json: JsonOption = False) -> None:
+    """List models, VAEs, GPUs, links, profiles and scenarios, with their sources."""
+    document = _document()
+    show(document, [_table(kind, rows) for kind, rows in document.items() if rows], as_json)
+
+
+def schema() -> None:
+    """Print the JSON schema of scenario files, with every default."""
+    from streamtwin.core.scenario import Scenario  # noqa: PLC0415
+
+    print(json.dumps(Scenario.model_json_schema(), indent=2))
+
+
+def _document() -> dict[str, list[dict[str, Any]]]:
+    from streamtwin.calibrate.locate import list_profiles  # noqa: PLC0415
+    from streamtwin.core import catalog as known  # noqa: PLC0415
+    from streamtwin.core.library import find_scenario, shipped_names  # noqa: PLC0415
+
+    models = [known.model(name) for name in known.names("models")]
+    return {
+        "models": [
+            {**asdict(one), "dim": one.dim, "parameters": one.parameters,
+             "block_parameters": one.block_parameters}
+            for one in models
+        ],
+        "vaes": [asdict(known.vae(name)) for name in known.names("vaes")],
+        "gpus": [asdict(known.gpu(name)) for name in known.names("gpus")],
+        "links": [asdict(known.link(name)) for name in known.names("links")],
+        "profiles": [_profile(name) for name in list_profiles()],
+        "scenarios": [
+            {"name": name, "question": find_scenario(name).question} for name in shipped_names()
+        ],
+    }  # fmt: skip
+
+
+def _profile(name: str) -> dict[str, Any]:
+    from streamtwin.calibrate.locate import find_profile  # noqa: PLC0415
+    from streamtwin.calibrate.profile import read_profile  # noqa: PLC0415
+    from streamtwin.core.errors import CalibrationError  # noqa: PLC0415
+
+    try:
+        profile = read_profile(find_profile(name))
+    except CalibrationError as error:
+        return {"name": name, "provenance": f"cannot be read: {error}"}
+    return {"name": name, "provenance": str(profile.provenance), "ranks": list(profile.ranks)}
+
+
+COLUMNS: dict[str, tuple[tuple[str, str, float], ...]] = {
+    "models": (
+        ("name", "model", 0),
+        ("blocks", "blocks", 1),
+        ("dim", "width", 1),
+        ("heads", "heads", 1),
+        ("ffn_dim", "FFN width", 1),
+        ("parameters", "parameters, M", 1e6),
+        ("block_parameters", "a block, M", 1e6),
+    ),
+    "vaes": (
+        ("name", "VAE", 0),
+        ("base_channels", "base channels", 1),
+        ("latent_channels", "latent channels", 1),
+    ),
+    "gpus": (
+        ("name", "GPU", 0),
+        ("flops_bf16", "bf16 dense, TFLOP/s", 1e12),
+        ("memory_bytes", "memory, GB", 1e9),
+        ("memory_bytes_per_s", "memory, TB/s", 1e12),
+        ("price_usd_per_hour", "USD/h", 1),
+        ("confidence", "confidence", 0),
+    ),
+    "links": (
+        ("name", "link", 0),
+        ("bytes_per_s", "one way, GB/s", 1e9),
+        ("latency_s", "latency, us", 1e-6),
+        ("confidence", "confidence", 0),
+    ),
+    "profiles": (("name", "profile", 0), ("provenance", "provenance", 0), ("ranks", "ranks", 0)),
+    "scenarios": (("name", "scenario", 0), ("question", "question", 0)),
+}
+"""Columns of each table: key, heading with unit, and the unit's size (0 for text)."""
+
+
+def _table(kind: str, rows: list[dict[str, Any]]) -> Any:  # noqa: ANN401 - a rich table
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(title=kind, title_justify="left")
+    for _, heading, size in COLUMNS[kind]:
+        table.add_column(heading, justify="right" if size else "left", overflow="fold")
+    sources = [f"{row['name']}: {row['source']}" for row in rows if "source" in row]
+    table.caption, table.caption_justify = "\n".join(sources) or None, "left"
+    for row in rows:
+        table.add_row(*(_cell(row.get(key), size) for key, _, size in COLUMNS[kind]))
+    return table
+
+
+def _cell(value: Any, size: float) -> str:  # noqa: ANN401 - any value of the catalogue
+    if value is None:
+        return "-"
+    return f"{value / size:,.6g}" if size else str(value)

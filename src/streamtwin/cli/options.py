@@ -1,0 +1,46 @@
+"""Which options do several commands share?"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streamtwin import __version__
+
+ScenarioArgument = Annotated[
+    str, typer.Argument(metavar="SCENARIO", help="a scenario file, or the name of a shipped one")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="override a key, e.g. deployment.gpus=2"),
+]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="folder for records, metrics, report")
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="print one JSON document instead of tables")
+]
+InputOption = Annotated[
+    Path | None,
+    typer.Option("--input", metavar="VIDEO", help="input video [default: the shipped clip]"),
+]
+DeviceOption = Annotated[
+    str, typer.Option("--device", metavar="cpu|cuda", help="where the kernels run")
+]
+CheckOption = Annotated[
+    bool, typer.Option("--check", help="exit with status 1 if a bound is broken")
+]
+
+
+def print_version(
+    version: Annotated[bool, typer.Option("--version", help="print the version and exit")] = False,
+) -> None:
+    """Take the options that stand before a command."""
+    if version:
+        typer.echo(f"streamtwin {__version__}")
+        raise typer.Exit
+
+
+def overrides(given: list[str] | None) -> tuple[str, ...]:
+    """The --set options, none given being none."""
+    return tuple(given or ())

@@ -1,0 +1,88 @@
+"""How do results reach people, programs and files?"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from streamtwin.core.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def complain(message: str) -> None:
+    """Print an error for people on stderr."""
+    Console(stderr=True, soft_wrap=True, highlight=False).print(
+        f"streamtwin: {message}", markup=False
+    )
+
+
+def remark(message: str) -> None:
+    """Print something worth knowing on stderr, so that stdout stays the result's."""
+    Console(stderr=True, soft_wrap=True, highlight=False).print(message, markup=False)
+
+
+def show(document: Mapping[str, Any], tables: Sequence["Table"], as_json: bool) -> None:
+    """Print the result: one JSON document, or tables."""
+    if as_json:
+        print(json.dumps(document, indent=2, allow_nan=False))
+        return
+    console = Console()
+    for table in tables:
+        console.print(table)
+
+
+@contextmanager
+def progress(text: str, total: float) -> Iterator["Bar"]:
+    """Show a progress bar on stderr while the block runs; only the end where nobody watches."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as display:
+        task = display.add_task(text, total=total)
+        yield Bar(display, task)
+
+
+class Bar:
+    """A progress bar that is told how far the work is."""
+
+    def __init__(self, display: Progress, task: Any) -> None:  # noqa: ANN401 - rich's TaskID
+        self._display, self._task = display, task
+
+    def beyond(self, base: float, text: str) -> Callable[[float], None]:
+        """A counter that starts at *base* of the total."""
+
+        def count(done: float) -> None:
+            self.at(base + done, text)
+
+        return count
+
+    def at(self, done: float, text: str | None = None) -> None:
+        """Show *done* of the total, and *text* beside it."""
+        if text is None:
+            self._display.update(self._task, completed=done)
+        else:
+            self._display.update(self._task, completed=done, description=text)
+
+
+def result_folder(out: Path | None, name: str, verb: str) -> Path:
+    """The folder that *out* names, made and writable, or a new one under `runs/`.
+
+    Raises:
+        UserError: it cannot be made or written.
+    """
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    folder = out or Path("runs", f"{stamp}-{name}-{verb}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"--out {folder}: cannot be written: {error.strerror}") from error
+    return folder

@@ -1,0 +1,48 @@
+"""What does the twin say of a scenario, and how sure is it?"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from streamtwin.cli.profiles import itemsize_of, latency_of, lazily
+from streamtwin.core.library import clip_path
+from streamtwin.core.metrics import compute_metrics
+from streamtwin.core.plan import Plan, lay_out
+from streamtwin.core.records import Records
+from streamtwin.core.scenario import Scenario
+
+if TYPE_CHECKING:
+    from streamtwin.calibrate.profile import Profile
+    from streamtwin.runtime.video import Clip
+
+
+def read_clip(scenario: Scenario, path: Path | None) -> "Clip":
+    """The input video at the scenario's resolution; the shipped clip when none is given."""
+    from streamtwin.runtime.video import read_frames  # noqa: PLC0415
+
+    height, width = scenario.resolution
+    return read_frames(path or clip_path(), height, width)
+
+
+def plan_of(scenario: Scenario, profile: "Profile") -> Plan:
+    """Lay *scenario* out on what *profile* knows."""
+    return lay_out(scenario, lazily(profile, scenario), itemsize_of(profile))
+
+
+def predict(
+    plan: Plan, profile: "Profile", motion: Sequence[float]
+) -> tuple[Records, dict[str, Any]]:
+    """Simulate *plan*: its records, and its metrics with the intervals that calibration allows."""
+    from streamtwin.sim.simulate import simulate  # noqa: PLC0415
+
+    latency = latency_of(profile, plan.scenario)
+    records = simulate(plan, latency, motion)
+    metrics = compute_metrics(records)
+    ends = [
+        compute_metrics(simulate(plan, latency, motion, level=level)) for level in ("low", "high")
+    ]
+    metrics["intervals"] = {
+        key: sorted([*(end[key] for end in ends), metrics[key]])[:: len(ends)]
+        for key in ("fps", "period_s", "ttff_s")
+    }
+    return records, metrics

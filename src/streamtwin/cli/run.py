@@ -1,0 +1,76 @@
+"""`streamtwin run`: the real pipeline, from video to video."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from streamtwin.cli.options import (
+    DeviceOption,
+    InputOption,
+    JsonOption,
+    OutOption,
+    ScenarioArgument,
+    SetOption,
+)
+from streamtwin.cli.options import overrides as given
+from streamtwin.cli.output import progress, remark, result_folder, show
+from streamtwin.core.plan import Plan
+from streamtwin.core.scenario import Scenario
+
+if TYPE_CHECKING:
+    from streamtwin.runtime.run import RealRun
+    from streamtwin.runtime.video import Clip
+
+
+def run(
+    scenario: ScenarioArgument,
+    overrides: SetOption = None,
+    video: InputOption = None,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+    device: DeviceOption = "cpu",
+) -> None:
+    """Run SCENARIO for real, one process a rank, and write the video that it makes."""
+    from streamtwin.cli.predict import read_clip  # noqa: PLC0415
+    from streamtwin.cli.save import save_run  # noqa: PLC0415
+    from streamtwin.core.library import find_scenario  # noqa: PLC0415
+    from streamtwin.core.metrics import compute_metrics  # noqa: PLC0415
+    from streamtwin.reports.tables import metrics_tables  # noqa: PLC0415
+
+    asked = find_scenario(scenario, given(overrides))
+    plan = plan_to_run(asked, device)
+    clip = read_clip(asked, video)
+    folder = result_folder(out, asked.name, "run")
+    done = run_once(plan, clip, folder / "out.mp4", device)
+    metrics = compute_metrics(done.records)
+    page = save_run(folder, done.records, metrics, None)
+    show(metrics, metrics_tables(metrics), as_json)
+    remark(f"report: {page}\nvideo:  {done.video} ({done.frames} frames)")
+
+
+def plan_to_run(scenario: Scenario, device: str) -> Plan:
+    """Lay *scenario* out; only a policy that weighs predicted times needs a profile for it.
+
+    Raises:
+        UserError: what *device* has does not hold the plan, or it is not there.
+    """
+    from streamtwin.cli.profiles import latency_of, profile_of  # noqa: PLC0415
+    from streamtwin.core.memory import check_memory  # noqa: PLC0415
+    from streamtwin.core.plan import lay_out  # noqa: PLC0415
+    from streamtwin.runtime.devices import check_device, free_bytes  # noqa: PLC0415
+
+    check_device(device, scenario.deployment.gpus)
+    plan = lay_out(
+        scenario,
+        lambda: latency_of(profile_of(scenario), scenario),
+        itemsize=4 if device == "cpu" else 2,
+    )
+    check_memory(plan, free_bytes(device, plan.ranks), device)
+    return plan
+
+
+def run_once(plan: Plan, clip: "Clip", video: Path, device: str) -> "RealRun":
+    """Run *plan* once with a progress bar."""
+    from streamtwin.runtime.run import run_pipeline  # noqa: PLC0415
+
+    with progress(f"running on {plan.ranks} rank(s)", plan.scenario.chunks) as bar:
+        return run_pipeline(plan, clip, video, device=device, on_emitted=bar.at)

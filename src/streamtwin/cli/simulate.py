@@ -1,0 +1,31 @@
+"""`streamtwin simulate`: what will this deployment do?"""
+
+from streamtwin.cli.options import InputOption, JsonOption, OutOption, ScenarioArgument, SetOption
+from streamtwin.cli.options import overrides as given
+from streamtwin.cli.output import remark, result_folder, show
+
+
+def simulate(
+    scenario: ScenarioArgument,
+    overrides: SetOption = None,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+    video: InputOption = None,
+) -> None:
+    """Predict what SCENARIO does: frame rate, latency, and where the idle time goes."""
+    from streamtwin.cli.predict import plan_of, predict, read_clip  # noqa: PLC0415
+    from streamtwin.cli.profiles import profile_of  # noqa: PLC0415
+    from streamtwin.cli.save import save_run  # noqa: PLC0415
+    from streamtwin.core.library import find_scenario  # noqa: PLC0415
+    from streamtwin.reports.tables import metrics_tables  # noqa: PLC0415
+    from streamtwin.runtime.run import motion_trace  # noqa: PLC0415
+
+    asked = find_scenario(scenario, given(overrides))
+    profile = profile_of(asked)
+    plan = plan_of(asked, profile)
+    records, metrics = predict(plan, profile, motion_trace(read_clip(asked, video), plan))
+    show(metrics, metrics_tables(metrics), as_json)
+    if out is not None:
+        folder = result_folder(out, asked.name, "simulate")
+        page = save_run(folder, records, metrics, profile)
+        remark(f"report: {page}")

@@ -1,0 +1,185 @@
+"""`streamtwin validate`: predict, run for real, and say how far the two differ."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from streamtwin.cli.options import (
+    CheckOption,
+    DeviceOption,
+    InputOption,
+    JsonOption,
+    OutOption,
+    ScenarioArgument,
+    SetOption,
+)
+from streamtwin.cli.options import overrides as given
+from streamtwin.cli.output import progress, remark, result_folder, show
+from streamtwin.core.records import Records
+
+if TYPE_CHECKING:
+    from streamtwin.calibrate.profile import Profile
+    from streamtwin.core.plan import Plan
+    from streamtwin.reports.comparison import ValidationResult
+    from streamtwin.runtime.video import Clip
+
+RepeatsOption = Annotated[
+    int, typer.Option("--repeats", min=1, help="real runs of each deployment")
+]
+
+
+@dataclass(slots=True)
+class Trial:
+    """One deployment: what was predicted before, and the real runs of it."""
+
+    label: str
+    plan: "Plan"
+    clip: "Clip"
+    predicted: Records
+    metrics: dict[str, Any]
+    measured: list[Records]
+
+
+def validate(
+    scenario: ScenarioArgument,
+    overrides: SetOption = None,
+    video: InputOption = None,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+    check: CheckOption = False,
+    repeats: RepeatsOption = 3,
+    device: DeviceOption = "cpu",
+) -> None:
+    """Calibrate this host, predict every variant of SCENARIO, run each for real, compare."""
+    from streamtwin.cli.profiles import HOST, profile_of  # noqa: PLC0415
+    from streamtwin.core.library import find_variants  # noqa: PLC0415
+    from streamtwin.reports.tables import comparison_table  # noqa: PLC0415
+
+    variants = find_variants(scenario, given(overrides))
+    first = next(iter(variants.values()))
+    folder = result_folder(out, first.name, "validate")
+    ranks = max(one.deployment.gpus for one in variants.values())
+    profile = profile_of(first, fresh=first.profile == HOST, ranks=ranks)
+    trials = [_trial(label, one, profile, video) for label, one in variants.items()]
+    made = _run_all(trials, folder, repeats, device)
+    result = _compare(trials, profile)
+    page = _save(folder, trials, result, profile)
+    show(_document(result, trials), [comparison_table(result)], as_json)
+    remark(f"report: {page}\nvideo:  {made}")
+    if check and not result.ok:
+        raise typer.Exit(1)
+
+
+def _trial(label: str, scenario: Any, profile: "Profile", video: Path | None) -> Trial:  # noqa: ANN401
+    from streamtwin.cli.predict import plan_of, predict, read_clip  # noqa: PLC0415
+    from streamtwin.runtime.run import motion_trace  # noqa: PLC0415
+
+    plan = plan_of(scenario, profile)
+    clip = read_clip(scenario, video)
+    records, metrics = predict(plan, profile, motion_trace(clip, plan))
+    return Trial(label, plan, clip, records, metrics, [])
+
+
+def _run_all(trials: list[Trial], folder: Path, repeats: int, device: str) -> Path:
+    """Run every deployment *repeats* times, by turns, so that drift meets all of them alike."""
+    from streamtwin.core.memory import check_memory  # noqa: PLC0415
+    from streamtwin.runtime.devices import check_device, free_bytes  # noqa: PLC0415
+    from streamtwin.runtime.run import run_pipeline  # noqa: PLC0415
+
+    for trial in trials:
+        check_device(device, trial.plan.ranks)
+        check_memory(trial.plan, free_bytes(device, trial.plan.ranks), device)
+    videos = [folder / f"{index + 1}-{slug(t.label)}.mp4" for index, t in enumerate(trials)]
+    with progress("running", repeats * sum(t.plan.scenario.chunks for t in trials)) as bar:
+        before = 0
+        for repeat in range(repeats):
+            for trial, video in zip(trials, videos, strict=True):
+                text = f"running {trial.label}, {repeat + 1} of {repeats}"
+                done = run_pipeline(
+                    trial.plan,
+                    trial.clip,
+                    video,
+                    device=device,
+                    on_emitted=bar.beyond(before, text),
+                )
+                trial.measured.append(done.records)
+                before += trial.plan.scenario.chunks
+    return videos[0]
+
+
+def _compare(trials: list[Trial], profile: "Profile") -> "ValidationResult":
+    from streamtwin.cli.save import environment_of  # noqa: PLC0415
+    from streamtwin.reports.comparison import ValidationResult, compare_runs  # noqa: PLC0415
+
+    first = trials[0].plan.scenario
+    return ValidationResult(
+        name=first.name,
+        deployments=tuple(
+            compare_runs(t.label, first.variants.get(t.label, ()), t.predicted, t.measured)
+            for t in trials
+        ),
+        question=first.question,
+        environment=environment_of(profile),
+    )
+
+
+def _save(
+    folder: Path, trials: list[Trial], result: "ValidationResult", profile: "Profile"
+) -> Path:
+    from streamtwin.cli.save import fit_points, scenario_yaml  # noqa: PLC0415
+    from streamtwin.core.metrics import compute_metrics  # noqa: PLC0415
+    from streamtwin.reports.page import render_validation  # noqa: PLC0415
+    from streamtwin.reports.perfetto import timeline  # noqa: PLC0415
+    from streamtwin.reports.store import write_run  # noqa: PLC0415
+
+    for index, trial in enumerate(trials):
+        base = folder / f"{index + 1}-{slug(trial.label)}"
+        text = scenario_yaml(trial.predicted)
+        write_run(base / "predicted", trial.predicted, trial.metrics, text)
+        for repeat, records in enumerate(trial.measured):
+            write_run(base / f"measured-{repeat + 1}", records, compute_metrics(records), text)
+    document = _document(result, trials)
+    (folder / "validation.json").write_text(json.dumps(document, indent=2), "utf-8")
+    pairs = {f"{d.label}, measured": d.measured for d in result.deployments}
+    pairs |= {f"{d.label}, simulated": d.predicted for d in result.deployments}
+    (folder / "timeline.json").write_text(json.dumps(timeline(pairs)), "utf-8")
+    page = folder / "report.html"
+    text = scenario_yaml(trials[0].predicted)
+    page.write_text(
+        render_validation(result, scenario_yaml=text, fit_points=fit_points(profile)), "utf-8"
+    )
+    return page
+
+
+def _document(result: "ValidationResult", trials: list[Trial]) -> dict[str, Any]:
+    """The comparison for programs; quantities in SI units, what has no value is null."""
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from streamtwin.reports.store import finite_or_null  # noqa: PLC0415
+
+    return {
+        "schema": 1,
+        "scenario": result.name,
+        "ok": result.ok,
+        "environment": dict(result.environment),
+        "deployments": [
+            {
+                "label": deployment.label,
+                "overrides": list(deployment.overrides),
+                "ok": deployment.ok,
+                "intervals": trial.metrics["intervals"],
+                "provenance": trial.metrics["provenance"],
+                "metrics": [finite_or_null(asdict(row)) for row in deployment.rows],
+            }
+            for deployment, trial in zip(result.deployments, trials, strict=True)
+        ],
+    }
+
+
+def slug(label: str) -> str:
+    """*label* as part of a file name."""
+    words = "".join(c.lower() if c.isalnum() else " " for c in label).split()
+    return "-".join(words) or "run"

@@ -1,0 +1,91 @@
+"""Can a person read the result in the terminal?"""
+
+import io
+from dataclasses import replace
+
+import pytest
+from reports_synthetic import ring_records
+from rich.console import Console
+from rich.table import Table
+
+from streamtwin.core.metrics import compute_metrics
+from streamtwin.reports.comparison import ValidationResult, compare_runs
+from streamtwin.reports.tables import comparison_table, metrics_tables
+from streamtwin.reports.words import milliseconds, quantity, share
+
+
+def _text(*tables: Table, width: int = 120) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    for table in tables:
+        console.print(table)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def _result(scale: float) -> ValidationResult:
+    measured = [ring_records("measured", scale=scale * off) for off in (0.99, 1.0, 1.01)]
+    return ValidationResult("ring", (compare_runs("2 GPUs", [], ring_records(), measured),))
+
+
+def test_bound_and_spread_stand_beside_the_error() -> None:
+    text = _text(comparison_table(_result(1.05)))
+    assert "spread, %" in text
+    assert "bound, %" in text
+    (fps,) = [line for line in text.splitlines() if " fps " in line]
+    cells = [cell.strip() for cell in fps.split("│")]
+    assert cells[1:4] == ["2 GPUs", "fps", "frames/s"]
+    assert cells[6] == "+4.9"  # 5 % on all but the host's time
+    assert cells[8:10] == ["10.0", "within"]
+
+
+def test_a_broken_bound_is_said_in_words() -> None:
+    assert "OUTSIDE" in _text(comparison_table(_result(1.3)))
+    assert "OUTSIDE" not in _text(comparison_table(_result(1.0)))
+
+
+def test_one_repeat_has_no_spread_to_show() -> None:
+    deployment = compare_runs("a", [], ring_records(), [ring_records("measured")])
+    assert "one run" in _text(comparison_table(ValidationResult("v", (deployment,))))
+
+
+def test_the_metrics_of_a_run_are_shown_with_units() -> None:
+    text = _text(*metrics_tables(compute_metrics(ring_records(ranks=4, fps=16))))
+    for expected in ("fps, frames/s", "period, ms", "memory, GB", "busy, %", "rank 3", "input"):
+        assert expected in text
+    assert "policy wait" not in text  # a cause that did not occur
+    assert "host-a, 2026-01-02" in text
+
+
+def test_eight_ranks_fit_a_terminal() -> None:
+    text = _text(*metrics_tables(compute_metrics(ring_records(ranks=8, chunks=60))), width=100)
+    assert "…" not in text
+    assert "rank 7" in text
+
+
+def test_missing_numbers_are_named_so() -> None:
+    metrics = compute_metrics(ring_records()) | {"fps": None, "period_s": float("nan")}
+    assert _text(*metrics_tables(metrics)).count("n/a") == 2
+
+
+def test_names_in_brackets_are_text_and_no_markup() -> None:
+    records = ring_records(name="[red]x[/red]")
+    assert "[red]x[/red]" in _text(*metrics_tables(compute_metrics(records)))
+    result = _result(1.0)
+    odd = replace(result.deployments[0], label="[bold]2")
+    assert "[bold]2" in _text(comparison_table(ValidationResult("[i]v", (odd,))))
+    assert "[i]v" in _text(comparison_table(ValidationResult("[i]v", (odd,))))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(1.5, "1500"), (0.0123, "12.3"), (0.00123, "1.23"), (0, "0.00")]
+)
+def test_times_are_read_in_ms(seconds: float, text: str) -> None:
+    assert milliseconds(seconds) == text
+    assert quantity(seconds, "s") == text
+
+
+def test_shares_are_read_in_percent_without_a_negative_zero() -> None:
+    assert share(0.123) == "12.3"
+    assert share(0.05, sign=True) == "+5.0"
+    assert share(-0.0001, sign=True) == "0.0"
+    assert share(float("nan")) == "n/a"
