@@ -1,22 +1,17 @@
 """Which form and which parameters follow from the raw times, and how wrong are they?
 
-Parameters are the non-negative least squares of relative errors on case medians. A form is chosen
+Parameters are the non-negative least squares of relative errors. A form is chosen
 by leaving out one configuration at a time among the fitted ones. Held-out cases are never seen by
 parameters or choice; with the left-out ones they give the width of the 90 % interval.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from math import ceil
 from statistics import fmean, median
 from typing import Annotated
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
-from scipy.optimize import nnls
 
-from streamtwin.calibrate.cases import Case
 from streamtwin.calibrate.forms import (
     FORMS,
     Family,
@@ -26,12 +21,11 @@ from streamtwin.calibrate.forms import (
     family_of,
     subject_of,
 )
-from streamtwin.calibrate.harness import UNSTABLE, Measurement, relative_iqr
+from streamtwin.calibrate.harness import Measurement
+from streamtwin.calibrate.least_squares import Solution, half_width, solve
+from streamtwin.calibrate.observed import Observed, observe
 from streamtwin.core.errors import CalibrationError
 from streamtwin.core.ops import Op
-
-COVERAGE = 0.9
-"""Share of configurations whose median is to lie inside the interval."""
 
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -48,9 +42,9 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One configuration: what was measured of it, and what the fit says.
+    """One configuration: what was measured of it (its typical time), and what the fit says.
 
-    `ratios` are all its raw times after warm-up divided by the median.
+    `ratios` are all its raw times after warm-up as shares of the typical one.
     """
 
     op: Op
@@ -104,49 +98,7 @@ class Fit:
     @property
     def held_out_error(self) -> float | None:
         """Median absolute relative error on held-out configurations; None without any."""
-        errors = [abs(point.error) for point in self.points if point.held_out]
-        return median(errors) if errors else None
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """One configuration with its raw times after warm-up, those of every rank together.
-
-    `clean` are the times that no other process disturbed, `times` all of them.
-    """
-
-    case: Case
-    times: tuple[float, ...]
-    clean: tuple[float, ...]
-
-    @property
-    def median_s(self) -> float:
-        """Median of the clean times over all ranks."""
-        return median(self.clean)
-
-
-@dataclass(frozen=True, slots=True)
-class Solution:
-    """Non-negative parameters by term, with standard errors and the sum of squared errors."""
-
-    values: dict[str, float]
-    stderr: dict[str, float | None]
-    squares: float
-
-
-def observe(measurements: Iterable[Measurement]) -> list[Observed]:
-    """Put the ranks' measurements of each case together."""
-    ranks: dict[Case, list[Measurement]] = {}
-    for measurement in measurements:
-        ranks.setdefault(measurement.case, []).append(measurement)
-    return [
-        Observed(
-            case,
-            tuple(time for one in each for time in one.steady),
-            tuple(time for one in each for time in one.clean),
-        )
-        for case, each in ranks.items()
-    ]
+        return median(map(abs, self.held_out_errors)) if self.held_out_errors else None
 
 
 def fit_all(measurements: Iterable[Measurement]) -> tuple[Fit, ...]:
@@ -172,14 +124,9 @@ def fit_family(observed: Sequence[Observed]) -> Fit:
     errors = {name: _left_out_errors(form, fitted) for name, form in forms.items()}
     alternatives = {name: fmean(map(abs, found or [1.0])) for name, found in errors.items()}
     best = min(alternatives, key=lambda name: alternatives[name])
-    knob, solution = _solve_form(forms[best], fitted)
-    held_out = [
-        one.median_s
-        / _evaluate(forms[best].terms(one.case.op, one.case.tag, knob), solution.values)
-        - 1
-        for one in observed
-        if one.case.held_out
-    ]
+    designs = _designs(forms[best], fitted)
+    knob, solution = _solve_best(designs, fitted, range(len(fitted)))
+    held_out = _errors(forms[best], knob, solution, [one for one in observed if one.case.held_out])
     fit = Fit(
         family=family,
         subject=subject_of(fitted[0].case.op),
@@ -206,85 +153,63 @@ def with_points(fit: Fit, observed: Iterable[Observed]) -> Fit:
             op=one.case.op,
             ranks=one.case.ranks,
             tag=one.case.tag,
-            measured_s=one.median_s,
+            measured_s=one.typical_s,
             predicted_s=fit.predict_s(one.case.op, one.case.tag),
             held_out=one.case.held_out,
-            stable=relative_iqr(one.clean) <= UNSTABLE,
-            ratios=tuple(time / one.median_s for time in one.times),
+            stable=one.stable,
+            ratios=one.ratios,
         )
         for one in observed
     )
     return replace(fit, points=points)
 
 
-def solve(rows: Sequence[Terms], seconds: Sequence[float]) -> Solution:
-    """Minimise the squared relative errors of sum(parameter * term) over parameters >= 0."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    times = np.asarray(seconds)
-    design = np.array([[row.get(name, 0.0) for name in names] for row in rows]) / times[:, None]
-    # Terms span ten orders of magnitude; columns of equal length keep the solver exact.
-    scale = np.where(design.any(axis=0), np.linalg.norm(design, axis=0), 1.0)
-    scaled, residual = nnls(design / scale, np.ones(len(times)))
-    stderr = _stderr(design / scale, scaled, residual**2)
-    return Solution(
-        values={name: float(v) for name, v in zip(names, scaled / scale, strict=True)},
-        stderr={
-            name: None if np.isnan(e) else float(e)
-            for name, e in zip(names, stderr / scale, strict=True)
-        },
-        squares=float(residual**2),
-    )
+_Designs = dict[float, list[Terms]]
+"""Terms of all configurations, by candidate of the knob."""
 
 
-def _stderr(
-    design: NDArray[np.float64], values: NDArray[np.float64], squares: float
-) -> NDArray[np.float64]:
-    """Standard errors of the parameters that are off their bound; NaN for the others."""
-    free = values > 0
-    stderr = np.full(len(values), np.nan)
-    degrees = len(design) - int(free.sum())
-    if degrees > 0 and free.any():
-        active = design[:, free]
-        stderr[free] = np.sqrt(squares / degrees * np.diag(np.linalg.pinv(active.T @ active)))
-    return stderr
+def _designs(form: Form, fitted: Sequence[Observed]) -> _Designs:
+    knobs = form.knobs([one.case.op for one in fitted])
+    return {knob: [form.terms(one.case.op, one.case.tag, knob) for one in fitted] for knob in knobs}
 
 
-def half_width(errors: Sequence[float]) -> float:
-    """Half-width of the interval from relative *errors*: their split-conformal quantile.
-
-    With too few errors for the coverage the largest one stands, a little enlarged.
-    """
-    ordered = sorted(map(abs, errors))
-    rank = ceil(COVERAGE * (len(ordered) + 1))
-    if rank <= len(ordered):
-        return ordered[rank - 1]
-    return ordered[-1] * rank / len(ordered) if ordered else 1.0
-
-
-def _solve_form(form: Form, fitted: Sequence[Observed]) -> tuple[float, Solution]:
-    """The knob with the smallest squares, and the parameters at it."""
-    seconds = [one.median_s for one in fitted]
-    found = [
-        (knob, solve([form.terms(one.case.op, one.case.tag, knob) for one in fitted], seconds))
-        for knob in form.knobs([one.case.op for one in fitted])
-    ]
+def _solve_best(
+    designs: _Designs, fitted: Sequence[Observed], kept: Sequence[int]
+) -> tuple[float, Solution]:
+    """The knob with the smallest squares on the *kept* configurations, and its parameters."""
+    seconds = [fitted[i].typical_s for i in kept]
+    found = [(knob, solve([rows[i] for i in kept], seconds)) for knob, rows in designs.items()]
     return min(found, key=lambda pair: pair[1].squares)
 
 
 def _left_out_errors(form: Form, fitted: Sequence[Observed]) -> list[float]:
-    """Measured / predicted - 1 of each configuration, predicted from the others."""
+    """Error on each operation, predicted from the others only."""
     if not form.interpolates:
         return _repeat_errors(fitted)
+    designs, errors = _designs(form, fitted), list[float]()
+    for op in dict.fromkeys(one.case.op for one in fitted):
+        kept = [i for i, one in enumerate(fitted) if one.case.op != op]
+        if len(kept) > 1:
+            knob, solution = _solve_best(designs, fitted, kept)
+            out = [one for one in fitted if one.case.op == op]
+            errors += _errors(form, knob, solution, out)
+    return errors
+
+
+def _errors(
+    form: Form, knob: float, solution: Solution, observed: Sequence[Observed]
+) -> list[float]:
+    """Measured / predicted - 1 of each operation, both in the mean over its tags."""
     errors = []
-    for place, one in enumerate(fitted):
-        others = [*fitted[:place], *fitted[place + 1 :]]
-        if len(others) < 2:
-            continue
-        knob, solution = _solve_form(form, others)
-        terms = form.terms(one.case.op, one.case.tag, knob)
-        predicted = sum(solution.values.get(name, 0.0) * value for name, value in terms.items())
-        if predicted > 0:
-            errors.append(one.median_s / predicted - 1)
+    for op in dict.fromkeys(one.case.op for one in observed):
+        same = [one for one in observed if one.case.op == op]
+        terms = [form.terms(op, one.case.tag, knob) for one in same]
+        predicted_s = fmean(
+            sum(solution.values.get(name, 0.0) * value for name, value in each.items())
+            for each in terms
+        )
+        if predicted_s > 0:
+            errors.append(fmean(one.typical_s for one in same) / predicted_s - 1)
     return errors
 
 

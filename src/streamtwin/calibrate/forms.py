@@ -8,10 +8,12 @@ that enters the terms themselves and is chosen among a few candidates.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from streamtwin.core import catalog
 from streamtwin.core.ops import DitPass, Hop, Op, VaeDecode, VaeEncode
+from streamtwin.core.specs import ModelSpec
 
 Family = Literal["dit", "encode", "decode", "hop"]
 Terms = dict[str, float]
@@ -64,8 +66,18 @@ def _bent(op: Op, tag: str, knob: float) -> Terms:
 def _roofline(op: Op, _tag: str, knob: float) -> Terms:
     """A block costs its FLOPs at one rate, but never less than the knob's FLOPs: the launch."""
     assert isinstance(op, DitPass)
-    flops = catalog.model(op.model).block_flops(op.query_tokens, int(op.kv_tokens))
+    flops = _block_flops(op)
     return _ends(op) | {"block_flops": op.blocks * max(knob, flops)}
+
+
+def _block_flops(op: DitPass) -> float:
+    return _model(op.model).block_flops(op.query_tokens, int(op.kv_tokens))
+
+
+@cache
+def _model(name: str) -> ModelSpec:
+    """The catalogue's entry, read once: a fit asks for it a thousand times."""
+    return catalog.model(name)
 
 
 def _token_knobs(ops: Sequence[Op]) -> list[float]:
@@ -75,11 +87,7 @@ def _token_knobs(ops: Sequence[Op]) -> list[float]:
 
 def _flop_knobs(ops: Sequence[Op]) -> list[float]:
     """No floor, or the floor at one of the sizes of a block."""
-    flops = {
-        catalog.model(op.model).block_flops(op.query_tokens, int(op.kv_tokens))
-        for op in ops
-        if isinstance(op, DitPass) and op.blocks
-    }
+    flops = {_block_flops(op) for op in ops if isinstance(op, DitPass) and op.blocks}
     return [0.0, *sorted(flops)[:-1]]
 
 
@@ -96,18 +104,23 @@ def _hop_linear(op: Op, tag: str, _knob: float) -> Terms:
     return {tag: 1.0, "bytes": op.size_bytes}
 
 
-def _hop_step(op: Op, tag: str, knob: float) -> Terms:
-    """As linear, plus a wait for items larger than the knob.
+def _hop_ramp(op: Op, tag: str, knob: float) -> Terms:
+    """As linear, plus a wait that grows with the item until it has the size of the knob.
 
     What fits the socket's buffer leaves at once; for the rest the sender's transfer thread needs
-    its core again, and gets it late from a sender that computes.
+    its core again, and gets it late from a sender that computes. Bytes beyond may cost more.
     """
     assert isinstance(op, Hop)
-    return {tag: 1.0, f"{tag}, large": float(op.size_bytes > knob), "bytes": op.size_bytes}
+    return {
+        tag: 1.0,
+        f"{tag}, filling": min(1.0, op.size_bytes / knob),
+        "bytes": op.size_bytes,
+        "bytes_beyond": max(0.0, op.size_bytes - knob),
+    }
 
 
 def _byte_knobs(ops: Sequence[Op]) -> list[float]:
-    return sorted({float(op.size_bytes) for op in ops if isinstance(op, Hop)})[:-1] or [0.0]
+    return sorted({float(op.size_bytes) for op in ops if isinstance(op, Hop)})[:-1] or [1.0]
 
 
 FORMS: dict[str, Form] = {
@@ -116,7 +129,7 @@ FORMS: dict[str, Form] = {
     "roofline": Form(("dit",), _roofline, _flop_knobs, "block_flops"),
     "table": Form(("encode", "decode"), _table, interpolates=False),
     "hop_linear": Form(("hop",), _hop_linear),
-    "hop_step": Form(("hop",), _hop_step, _byte_knobs, "bytes"),
+    "hop_ramp": Form(("hop",), _hop_ramp, _byte_knobs, "bytes"),
 }
 
 

@@ -16,11 +16,12 @@ import yaml
 
 from streamtwin.calibrate import samples
 from streamtwin.calibrate.environment import Environment
-from streamtwin.calibrate.fit import Fit, fit_all, observe, with_points
+from streamtwin.calibrate.fit import Fit, fit_all, with_points
 from streamtwin.calibrate.forms import FORMS, Family
 from streamtwin.calibrate.harness import Measurement
 from streamtwin.calibrate.meta import META, Meta, read_meta
 from streamtwin.calibrate.model import ProfileLatency
+from streamtwin.calibrate.observed import observe
 from streamtwin.core.errors import CalibrationError
 from streamtwin.core.latency import LatencyModel, Provenance
 
