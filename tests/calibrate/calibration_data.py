@@ -77,8 +77,9 @@ def noisy(
     cases: list[Case], spread: float, seed: int = 0, cost=cost_s, count: int = 9
 ) -> list[Measurement]:
     draw = random.Random(seed)
+    true = {case: cost(case) for case in cases}
     return [
-        measurement(case, [cost(case) * (1 + draw.gauss(0, spread)) for _ in range(count)], rank)
+        measurement(case, [true[case] * (1 + draw.gauss(0, spread)) for _ in range(count)], rank)
         for case in cases
         for rank in range(case.ranks if not isinstance(case.op, Hop) else 1)
     ]

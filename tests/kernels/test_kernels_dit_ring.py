@@ -9,6 +9,7 @@ from kernel_cases import context, error, latents, make_stage
 from streamtwin.core.window import Window
 from streamtwin.kernels.cache import PassRow
 from streamtwin.kernels.dit import sinusoid
+from streamtwin.kernels.rope import pass_rotations, space_rotations
 
 WINDOW = Window(6, 3)
 
@@ -119,3 +120,19 @@ def test_ring_equals_concatenation():
         for block in plain:
             expected = block(expected, frame, e0, text)
         assert error(y[0], expected) < 1e-5, f"frame {frame}"
+
+
+def test_a_position_shifts_the_rotation_and_not_the_slot() -> None:
+    moved = PassRow(0, 7, 1, position=4)
+    space = space_rotations(2, 3, 128, torch.device("cpu"))
+    assert torch.equal(
+        pass_rotations([moved], space, 128), pass_rotations([PassRow(0, 4, 1)], space, 128)
+    )
+    assert moved.slot(0, Window(6, 3)) == PassRow(0, 7, 1).slot(0, Window(6, 3))
+
+
+def test_a_refreshed_sink_holds_the_new_frame_and_the_ring_keeps_its_own() -> None:
+    window = Window(6, 3)
+    refresh = PassRow(0, 7, 1, sink=1)
+    assert refresh.slot(0, window) == 1
+    assert PassRow(0, 8, 1).slot(0, window) == window.slot(8)

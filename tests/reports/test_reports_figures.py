@@ -203,7 +203,8 @@ def _cut_texts(figure: Figure) -> list[str]:
     ]
 
 
-def _crowded() -> list[Figure]:
+@pytest.fixture(scope="module")
+def crowded() -> list[Figure]:
     """Every figure at its fullest: 8 ranks, many causes, many series."""
     runs = _runs(8, 16.0)
     metrics = {label: compute_metrics(run) for label, run in runs.items()}
@@ -222,15 +223,15 @@ def _crowded() -> list[Figure]:
         ]  # fmt: skip
 
 
-def test_no_text_is_cut_at_the_edge_of_a_figure() -> None:
+def test_no_text_is_cut_at_the_edge_of_a_figure(crowded: list[Figure]) -> None:
     with house_style():
-        for figure in _crowded():
+        for figure in crowded:
             assert _cut_texts(figure) == []
 
 
-def test_no_two_tick_labels_overlap() -> None:
+def test_no_two_tick_labels_overlap(crowded: list[Figure]) -> None:
     with house_style():
-        for figure in _crowded():
+        for figure in crowded:
             figure.draw_without_rendering()
             for axes in figure.axes:
                 for labels in _tick_labels(axes):
@@ -274,15 +275,17 @@ def test_runs_of_unlike_length_and_ranks_are_drawn() -> None:
 def test_every_figure_is_the_same_text_each_time_and_leaves_no_trace() -> None:
     runs = _runs()
     metrics = {label: compute_metrics(run) for label, run in runs.items()}
-    before = dict(mpl.rcParams)
     for draw in (
         lambda: timelines_svg(runs),
         lambda: bubbles_svg(metrics),
         lambda: latency_svg(runs),
         lambda: fit_svg([_point(), _point(rows=2)]),
     ):
-        assert draw() == draw()
-    assert dict(mpl.rcParams) == before
+        plain = draw()
+        with mpl.rc_context({"font.size": 17, "svg.fonttype": "path"}):
+            theirs = dict(mpl.rcParams)
+            assert draw() == plain
+            assert dict(mpl.rcParams) == theirs
 
 
 def test_labels_are_text_in_the_figure() -> None:

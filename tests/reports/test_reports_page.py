@@ -167,7 +167,7 @@ def test_the_verdict_names_the_worst_prediction() -> None:
     verdict = validation_verdict(mixed)
     assert "2 of 3 deployments" in verdict
     assert "fps on the bad one, +49.2 % (bound 10.0 %)" in verdict
-    html = render_validation(mixed)
+    html = render_validation(ValidationResult("x", (bad,)))
     assert "Outside the bounds" in html
     assert "✗ OUTSIDE" in html
 

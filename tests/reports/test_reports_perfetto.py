@@ -2,6 +2,7 @@
 
 import json
 from collections import defaultdict
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from reports_synthetic import ring_records
 
 from streamtwin.core.metrics import compute_metrics
-from streamtwin.core.records import SERVICES, Records
+from streamtwin.core.records import SERVICES, Records, Span
 from streamtwin.reports.perfetto import timeline
 
 Event = dict[str, Any]
@@ -122,13 +123,19 @@ def test_an_arrow_goes_from_the_pass_that_made_the_item_to_a_later_one(
             assert [e["cat"] for e in inside] == ["dit"]
 
 
-def test_the_first_arrow_joins_the_turns_of_one_item() -> None:
-    records = ring_records(ranks=2, chunks=5)
+def test_an_arrow_begins_at_the_pass_of_its_own_item_though_a_newer_one_has_run() -> None:
+    spans = (
+        Span(0, "dit", 0.0, 0.1, item=0),
+        Span(0, "dit", 0.1, 0.2, item=1),
+        Span(1, "hop", 0.2, 0.3, item=0, peer=0),
+        Span(1, "dit", 0.3, 0.4, item=0),
+        Span(1, "hop", 0.4, 0.5, item=1, peer=0),
+        Span(1, "dit", 0.5, 0.6, item=1),
+    )
+    records = replace(ring_records(ranks=2, chunks=2), spans=spans)
     events = timeline({"run": records})["traceEvents"]
-    hop = next(span for span in records.spans if span.kind == "hop")
-    begin = next(e for e in events if e["ph"] == "s")
-    made = next(s for s in records.spans if (s.kind, s.rank, s.item) == ("dit", 0, hop.item))
-    assert begin["ts"] == pytest.approx((made.began_s + made.ended_s) / 2 * 1e6, abs=1e-2)
+    ends = [[e["ts"] for e in events if e["ph"] == phase] for phase in "sf"]
+    assert ends == [pytest.approx([0.05e6, 0.15e6]), pytest.approx([0.35e6, 0.55e6])]
 
 
 def test_the_life_of_every_emitted_chunk_is_there(

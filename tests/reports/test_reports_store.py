@@ -39,7 +39,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("records") / "records.parquet"
 
 
-@settings(deadline=None)  # the first call loads the library
+@settings(deadline=None, max_examples=60)  # the first call loads the library
 @given(
     spans=st.lists(SPANS, max_size=6),
     chunks=st.lists(CHUNKS, max_size=4),

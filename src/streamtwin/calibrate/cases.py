@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Literal, get_args
 
-from streamtwin.core import catalog
+from streamtwin.core import catalog, specs
 from streamtwin.core.errors import UserError
 from streamtwin.core.ops import DitPass, Hop, Op, VaeDecode, VaeEncode
 from streamtwin.core.plan import HEADER_BYTES, Plan, lay_out
@@ -138,7 +138,7 @@ class _Design:
         latents: int = 1,
     ) -> DitPass:
         """A pass whose rows attend *frames* latent frames on average; None: the full window."""
-        tokens = self.request.plan().scenario.size.tokens
+        tokens = specs.Resolution(*self.request.resolution).tokens
         attended = self.request.window if frames is None else min(frames, self.request.window)
         return DitPass(
             model=self.request.model,

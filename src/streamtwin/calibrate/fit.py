@@ -120,22 +120,20 @@ def fit_family(observed: Sequence[Observed]) -> Fit:
     fitted = [one for one in observed if not one.case.held_out]
     if not fitted:
         raise CalibrationError(f"{family}: all {len(observed)} configurations are held out")
-    forms = {name: form for name, form in FORMS.items() if family in form.families}
-    errors = {name: _left_out_errors(form, fitted) for name, form in forms.items()}
+    names = [name for name, form in FORMS.items() if family in form.families]
+    errors = {name: _left_out_errors(FORMS[name], fitted) for name in names}
     alternatives = {name: fmean(map(abs, found or [1.0])) for name, found in errors.items()}
     best = min(alternatives, key=lambda name: alternatives[name])
-    designs = _designs(forms[best], fitted)
-    knob, solution = _solve_best(designs, fitted, range(len(fitted)))
-    held_out = _errors(forms[best], knob, solution, [one for one in observed if one.case.held_out])
+    knob, solution = _solve_best(_designs(FORMS[best], fitted), fitted, range(len(fitted)))
+    tested = [one for one in observed if one.case.held_out]
+    held_out = _errors(FORMS[best], knob, solution, tested)
     fit = Fit(
         family=family,
         subject=subject_of(fitted[0].case.op),
         ranks=fitted[0].case.ranks,
         form=best,
         knob=knob,
-        parameters=tuple(
-            Parameter(name, value, solution.stderr[name]) for name, value in solution.values.items()
-        ),
+        parameters=_parameters(solution),
         tags=tuple(dict.fromkeys(one.case.tag for one in fitted)),
         ranges=_ranges([one.case.op for one in fitted]),
         left_out_errors=tuple(errors[best]),
@@ -144,6 +142,12 @@ def fit_family(observed: Sequence[Observed]) -> Fit:
         alternatives=alternatives,
     )
     return with_points(fit, observed)
+
+
+def _parameters(solution: Solution) -> tuple[Parameter, ...]:
+    return tuple(
+        Parameter(name, value, solution.stderr[name]) for name, value in solution.values.items()
+    )
 
 
 def with_points(fit: Fit, observed: Iterable[Observed]) -> Fit:

@@ -29,14 +29,14 @@ class Meta:
 
     def as_dict(self) -> dict[str, Any]:
         """The file's content; `complete` stands last, so that a torn file lacks it."""
-        return {"schema": SCHEMA, **_plain(asdict(self)), "complete": True}
+        return {"schema": SCHEMA, **plain(asdict(self)), "complete": True}
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - any value that YAML knows
+def plain(value: Any) -> Any:  # noqa: ANN401 - any value that YAML knows
     """The value with tuples as lists: YAML has no tuples."""
     if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
+        return {key: plain(inner) for key, inner in value.items()}
+    return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def read_meta(path: Path) -> Meta:

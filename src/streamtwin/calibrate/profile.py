@@ -19,9 +19,9 @@ from streamtwin.calibrate.environment import Environment
 from streamtwin.calibrate.fit import Fit, fit_all, with_points
 from streamtwin.calibrate.forms import FORMS, Family
 from streamtwin.calibrate.harness import Measurement
-from streamtwin.calibrate.meta import META, Meta, read_meta
+from streamtwin.calibrate.meta import META, Meta, plain, read_meta
 from streamtwin.calibrate.model import ProfileLatency
-from streamtwin.calibrate.observed import observe
+from streamtwin.calibrate.observed import Observed, observe
 from streamtwin.core.errors import CalibrationError
 from streamtwin.core.latency import LatencyModel, Provenance
 
@@ -83,7 +83,7 @@ def make_profile(
     """Fit *measurements*, all taken in *environment*, and put them together."""
     taken = tuple(measurements)
     provenance = Provenance("measured", environment.host, environment.date[:10])
-    return Profile(name, environment, provenance, request, taken, fit_all(taken))
+    return Profile(name, environment, provenance, plain(request), taken, fit_all(taken))
 
 
 def write_profile(profile: Profile, folder: Path) -> None:
@@ -136,28 +136,23 @@ def read_profile(folder: Path) -> Profile:
         raise CalibrationError(
             f"{folder / SAMPLES}: has {rows} raw times, {META} says raw_times = {meta.raw_times}"
         )
-    fits = samples.read_fits(folder / FITS)
-    observed = observe(measurements)
-    known = {(fit.family, fit.subject, fit.ranks) for fit in fits}
-    measured = {samples.group_of(one.case) for one in observed}
-    if known != measured:
+    fits = _join(samples.read_fits(folder / FITS), measurements, folder / FITS)
+    return Profile(meta.name, meta.environment, meta.provenance, meta.request, measurements, fits)
+
+
+def _join(
+    fits: tuple[Fit, ...], measurements: tuple[Measurement, ...], path: Path
+) -> tuple[Fit, ...]:
+    """The fits in *path* with their points, which follow from the raw times."""
+    groups: dict[samples.Group, list[Observed]] = {}
+    for one in observe(measurements):
+        groups.setdefault(samples.group_of(one.case), []).append(one)
+    known = [(fit.family, fit.subject, fit.ranks) for fit in fits]
+    if sorted(known) != sorted(groups):
         raise CalibrationError(
-            f"{folder / FITS}: has fits of {sorted(known)} where {SAMPLES} has {sorted(measured)}"
+            f"{path}: has fits of {sorted(known)} where {SAMPLES} has {sorted(groups)}"
         )
     for fit in fits:
         if fit.form not in FORMS or fit.family not in FORMS[fit.form].families:
-            raise CalibrationError(f"{folder / FITS}: form = {fit.form!r} of {fit.family}: unknown")
-    complete = tuple(
-        with_points(
-            fit,
-            [
-                one
-                for one in observed
-                if samples.group_of(one.case) == (fit.family, fit.subject, fit.ranks)
-            ],
-        )
-        for fit in fits
-    )
-    return Profile(
-        meta.name, meta.environment, meta.provenance, meta.request, measurements, complete
-    )
+            raise CalibrationError(f"{path}: form = {fit.form!r} of {fit.family}: unknown")
+    return tuple(with_points(fit, groups[key]) for fit, key in zip(fits, known, strict=True))

@@ -85,7 +85,7 @@ def _phases(request: CalibrationRequest) -> list[_Phase]:
 def _measure(
     request: CalibrationRequest, budget_s: float, clock: Clock, on_progress: Progress
 ) -> tuple[list[Measurement], str | None]:
-    """Run one phase after the other, each with its share of the time that is left."""
+    """All times, and the accelerator's name; each phase gets its share of the time left."""
     phases = _phases(request)
     total = sum(phase.share for phase in phases)
     began_s, done = clock(), 0.0
@@ -94,11 +94,10 @@ def _measure(
     for phase in phases:
         left_s = budget_s - (clock() - began_s)
         share_s = max(0.0, left_s) * phase.share / (total - done)
-        for result in _run_phase(
-            phase, request, share_s, (done / total, phase.share / total), on_progress
-        ):
-            measured += result[0]
-            device = device or result[1]
+        span = (done / total, phase.share / total)
+        for times, name in _run_phase(phase, request, share_s, span, on_progress):
+            measured += times
+            device = device or name
         done += phase.share
     on_progress(1.0, "fitted")
     return measured, device

@@ -32,9 +32,10 @@ CASE_COLUMNS = ("kind", *OP_COLUMNS, "ranks", "tag", "held_out")
 COLUMNS = (*CASE_COLUMNS, "rank", "repetition", "warmup", "core_share", "seconds", "environment")
 
 Row = dict[str, str]
+Group = tuple[Family, str, int]
 
 
-def group_of(case: Case) -> tuple[Family, str, int]:
+def group_of(case: Case) -> Group:
     """Family, subject and ranks: the cases that one fit covers."""
     return family_of(case.op), subject_of(case.op), case.ranks
 
@@ -78,28 +79,32 @@ def read_samples(path: Path, environment: str) -> tuple[Measurement, ...]:
     Raises:
         CalibrationError: names file, line, column and value.
     """
-    taken: dict[tuple[Case, int], list[tuple[float, float]]] = {}
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            if tuple(reader.fieldnames or ()) != COLUMNS:
-                raise CalibrationError(f"{path}: columns are not {', '.join(COLUMNS)}")
-            for row in reader:
-                line = _Line(path, reader.line_num, row)
-                line.check(environment)
-                key = (line.case(), line.integer("rank"))
-                series = taken.setdefault(key, [])
-                line.follows(len(series))
-                series.append((line.seconds(), line.number_in("core_share")))
+            found = _measurements(path, csv.DictReader(file, strict=True), environment)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CalibrationError(f"{path}: cannot be read: {error}") from error
-    found = tuple(_measurement(*key, pairs) for key, pairs in taken.items())
     if not found:
         raise CalibrationError(f"{path}: has no raw time")
     for one in found:
         if not one.steady:
             raise CalibrationError(f"{path}: {one.case.op} has no time after its warm-up")
     return found
+
+
+def _measurements(
+    path: Path, reader: "csv.DictReader[str]", environment: str
+) -> tuple[Measurement, ...]:
+    if tuple(reader.fieldnames or ()) != COLUMNS:
+        raise CalibrationError(f"{path}: columns are not {', '.join(COLUMNS)}")
+    taken: dict[tuple[Case, int], list[tuple[float, float]]] = {}
+    for row in reader:
+        line = _Line(path, reader.line_num, row)
+        line.check(environment)
+        series = taken.setdefault((line.case(), line.integer("rank")), [])
+        line.follows(len(series))
+        series.append((line.seconds(), line.number_in("core_share")))
+    return tuple(_measurement(*key, pairs) for key, pairs in taken.items())
 
 
 def _measurement(case: Case, rank: int, pairs: Sequence[tuple[float, float]]) -> Measurement:

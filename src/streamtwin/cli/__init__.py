@@ -13,7 +13,7 @@ import typer
 from streamtwin.cli.calibrate import calibrate as calibrate_command
 from streamtwin.cli.catalog import catalog as catalog_command
 from streamtwin.cli.catalog import schema as schema_command
-from streamtwin.cli.options import print_version
+from streamtwin.cli.options import before_command
 from streamtwin.cli.output import complain
 from streamtwin.cli.report import compare as compare_command
 from streamtwin.cli.report import report as report_command
@@ -34,7 +34,7 @@ def build() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    app.callback()(print_version)
+    app.callback()(before_command)
     app.command("calibrate")(calibrate_command)
     app.command("simulate")(simulate_command)
     app.command("run")(run_command)

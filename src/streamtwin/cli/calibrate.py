@@ -5,15 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from streamtwin.cli.options import DeviceOption, JsonOption
+from streamtwin.cli.options import BudgetOption, DeviceOption, JsonOption
 from streamtwin.cli.output import progress, remark, show
 
 if TYPE_CHECKING:
     from streamtwin.calibrate.profile import Profile
-
-BudgetOption = Annotated[
-    float | None, typer.Option("--budget", metavar="SECONDS", help="time that it may take in all")
-]
 
 
 def calibrate(

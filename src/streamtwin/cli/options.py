@@ -27,18 +27,30 @@ InputOption = Annotated[
 DeviceOption = Annotated[
     str, typer.Option("--device", metavar="cpu|cuda", help="where the kernels run")
 ]
+BudgetOption = Annotated[
+    float | None,
+    typer.Option("--budget", metavar="SECONDS", help="time that calibrating may take in all"),
+]
 CheckOption = Annotated[
     bool, typer.Option("--check", help="exit with status 1 if a bound is broken")
 ]
 
 
-def print_version(
-    version: Annotated[bool, typer.Option("--version", help="print the version and exit")] = False,
-) -> None:
-    """Take the options that stand before a command."""
-    if version:
+def _print_version(asked: bool) -> None:
+    if asked:
         typer.echo(f"streamtwin {__version__}")
         raise typer.Exit
+
+
+def before_command(
+    version: Annotated[  # noqa: ARG001 - its callback has answered it
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="print the version and exit"
+        ),
+    ] = False,
+) -> None:
+    """A calibrated twin of a streaming video-diffusion deployment."""
 
 
 def overrides(given: list[str] | None) -> tuple[str, ...]:

@@ -15,10 +15,17 @@ HOST = "host"
 """Profile name that means: this machine, measured when there is no measurement yet."""
 
 
-def profile_of(scenario: Scenario, *, fresh: bool = False, ranks: int | None = None) -> "Profile":
+def profile_of(
+    scenario: Scenario,
+    *,
+    fresh: bool = False,
+    ranks: int | None = None,
+    budget_s: float | None = None,
+) -> "Profile":
     """The profile that *scenario* names; `host` is measured if *fresh* or not measured yet.
 
-    *ranks* is the largest number of ranks that will be asked for.
+    *ranks* is the largest number of ranks that will be asked for, *budget_s* the time in seconds
+    that measuring may take.
 
     Raises:
         UserError: there is no such profile.
@@ -42,15 +49,15 @@ def profile_of(scenario: Scenario, *, fresh: bool = False, ranks: int | None = N
             if wanted in known.ranks or scenario.extrapolate:
                 return known
             remark(f"this host's profile has no measurement with {wanted} ranks: calibrating")
-    return calibrate_host(scenario, wanted)
+    return calibrate_host(scenario, wanted, budget_s)
 
 
-def calibrate_host(scenario: Scenario, ranks: int) -> "Profile":
+def calibrate_host(scenario: Scenario, ranks: int, budget_s: float | None = None) -> "Profile":
     """Measure this host for *scenario* with up to *ranks* ranks, and keep the profile."""
     from streamtwin.calibrate.cases import CalibrationRequest  # noqa: PLC0415
     from streamtwin.calibrate.environment import usable_cores  # noqa: PLC0415
     from streamtwin.calibrate.locate import host_profile_name, profile_path  # noqa: PLC0415
-    from streamtwin.calibrate.run import calibrate  # noqa: PLC0415
+    from streamtwin.calibrate.run import DEFAULT_BUDGET_S, calibrate  # noqa: PLC0415
 
     cores = usable_cores()
     if ranks > cores and not scenario.extrapolate:
@@ -69,7 +76,8 @@ def calibrate_host(scenario: Scenario, ranks: int) -> "Profile":
     )
     name = host_profile_name(scenario.model, scenario.vae, scenario.resolution)
     with progress("calibrating", 1.0) as bar:
-        return calibrate(request, out=profile_path(name), on_progress=bar.at)
+        budget = DEFAULT_BUDGET_S if budget_s is None else budget_s
+        return calibrate(request, out=profile_path(name), budget_s=budget, on_progress=bar.at)
 
 
 def latency_of(profile: "Profile", scenario: Scenario) -> "LatencyModel":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from streamtwin.cli.options import (
+    BudgetOption,
     CheckOption,
     DeviceOption,
     InputOption,
@@ -51,6 +52,7 @@ def validate(
     as_json: JsonOption = False,
     check: CheckOption = False,
     repeats: RepeatsOption = 3,
+    budget_s: BudgetOption = None,
     device: DeviceOption = "cpu",
 ) -> None:
     """Calibrate this host, predict every variant of SCENARIO, run each for real, compare."""
@@ -62,7 +64,7 @@ def validate(
     first = next(iter(variants.values()))
     folder = result_folder(out, first.name, "validate")
     ranks = max(one.deployment.gpus for one in variants.values())
-    profile = profile_of(first, fresh=first.profile == HOST, ranks=ranks)
+    profile = profile_of(first, fresh=first.profile == HOST, ranks=ranks, budget_s=budget_s)
     trials = [_trial(label, one, profile, video) for label, one in variants.items()]
     made = _run_all(trials, folder, repeats, device)
     result = _compare(trials, profile)

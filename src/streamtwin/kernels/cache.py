@@ -22,11 +22,26 @@ class PassRow:
         kv_row: KV row of the session, which is its denoising step.
         first_frame: absolute latent frame index of the chunk's first frame.
         frames: T', latent frames in the chunk.
+        position: temporal RoPE position of the first frame, when it is not its index.
+        sink: slot of a sink that the first frame takes over, when a sink is refreshed.
     """
 
     kv_row: int
     first_frame: int
     frames: int
+    position: int | None = None
+    sink: int | None = None
+
+    @property
+    def first_position(self) -> int:
+        """Temporal RoPE position of the first frame."""
+        return self.first_frame if self.position is None else self.position
+
+    def slot(self, offset: int, window: Window) -> int:
+        """Slot of the chunk's frame number *offset*."""
+        if offset == 0 and self.sink is not None:
+            return self.sink
+        return window.slot(self.first_frame + offset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +73,7 @@ def _runs(row: PassRow, window: Window) -> list[tuple[int, int, int]]:
     """(first frame within the chunk, first slot, frames) of each contiguous run of slots."""
     runs: list[tuple[int, int, int]] = []
     for offset in range(row.frames):
-        slot = window.slot(row.first_frame + offset)
+        slot = row.slot(offset, window)
         if runs and runs[-1][1] + runs[-1][2] == slot:
             start, first, count = runs[-1]
             runs[-1] = (start, first, count + 1)
@@ -75,10 +90,11 @@ def _check(rows: Sequence[PassRow], kv_rows: int, window: Window) -> None:
     for row in rows:
         if not 0 <= row.kv_row < kv_rows:
             raise ValueError(f"kv_row = {row.kv_row}: choose one of 0..{kv_rows - 1}")
-        frames = range(row.first_frame, row.first_frame + row.frames)
         if row.frames < 1 or row.first_frame < 0:
             raise ValueError(f"{row}: frames must be >= 1 and first_frame >= 0")
-        if len({window.slot(frame) for frame in frames}) < row.frames:
+        if row.sink is not None and not 0 <= row.sink < window.sink:
+            raise ValueError(f"sink = {row.sink}: choose one of the {window.sink} sink slots")
+        if len({row.slot(offset, window) for offset in range(row.frames)}) < row.frames:
             raise ValueError(
                 f"{row.frames} frames from frame {row.first_frame} on do not fit the window: "
                 f"{window.frames} frames, of which {window.sink} are sinks"

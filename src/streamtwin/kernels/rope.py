@@ -55,7 +55,7 @@ def pass_rotations(rows: Sequence[PassRow], space: Tensor, head_dim: int) -> Ten
     """
     frames = [
         torch.arange(
-            r.first_frame, r.first_frame + r.frames, dtype=torch.float64, device=space.device
+            r.first_position, r.first_position + r.frames, dtype=torch.float64, device=space.device
         )
         for r in rows
     ]

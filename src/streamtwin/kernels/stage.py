@@ -14,6 +14,8 @@ from torch import Tensor
 
 from streamtwin.core.motion import motion
 from streamtwin.core.plan import Plan, Stage
+from streamtwin.core.policies.rope import ROPE, PositionView
+from streamtwin.core.policies.sink import SINK, SinkView
 from streamtwin.core.ring import Item, Row
 from streamtwin.core.scenario import STEP_TIMESTEPS
 from streamtwin.core.window import Window
@@ -147,17 +149,21 @@ class StageKernels:
     def _window(self) -> Window:
         return self.plan.scenario.attention_window
 
-    def _pass_rows(self, item: Item) -> Sequence[PassRow]:
+    def _pass_rows(self, item: Item) -> list[PassRow]:
         """Where each row's K and V go: a KV row a step, the first chunk's all in row 0."""
-        shape = self.plan.scenario.shape
-        return [
-            PassRow(
-                kv_row=0 if item.first else row.step,
-                first_frame=shape.first_latent(row.ordinal),
-                frames=shape.latents_of(row.ordinal),
-            )
-            for row in item.rows
-        ]
+        return [self._pass_row(item, row) for row in item.rows]
+
+    def _pass_row(self, item: Item, row: Row) -> PassRow:
+        shape, window = self.plan.scenario.shape, self._window
+        conditioning = self.plan.scenario.conditioning
+        frame = shape.first_latent(row.ordinal)
+        return PassRow(
+            kv_row=0 if item.first else row.step,
+            first_frame=frame,
+            frames=shape.latents_of(row.ordinal),
+            position=ROPE[conditioning.rope_refresh](PositionView(frame, window.frames)),
+            sink=SINK[conditioning.sink_refresh](SinkView(frame, window.sink)),
+        )
 
     def _step(self, item: Item, work: Work, velocity: Tensor) -> Tensor:
         """Latents of every row after its denoising step, re-noised unless it was the last."""

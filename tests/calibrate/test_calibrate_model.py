@@ -1,0 +1,164 @@
+"""What a profile answers, and what it refuses."""
+
+from dataclasses import replace
+from statistics import fmean
+
+import pytest
+from calibration_data import ENVIRONMENT, all_cases, cost_s, noisy
+
+from streamtwin.calibrate.cases import Case
+from streamtwin.calibrate.profile import make_profile
+from streamtwin.core.errors import CalibrationError
+from streamtwin.core.ops import DitPass, Hop, VaeDecode, VaeEncode
+
+STEADY = DitPass("tiny", 3, 2, 1, 160, 960.0, True, False)
+ENCODE = VaeEncode("tiny", 160, 256, 1, False)
+DECODE = VaeDecode("tiny", 160, 256, 2, True)
+HOP = Hop(410112)
+
+
+@pytest.fixture(scope="module")
+def profile():
+    return make_profile("bench", ENVIRONMENT, {}, noisy(all_cases(1) + all_cases(2), 0.02))
+
+
+@pytest.fixture
+def model(profile):
+    return profile.latency_model(2)
+
+
+@pytest.mark.parametrize("op", [STEADY, ENCODE, DECODE], ids=lambda op: type(op).__name__)
+def test_predicts_what_the_host_takes(model, op):
+    found = model.predict(op)
+    assert found.mean_s == pytest.approx(cost_s(Case(op, 2)), rel=0.05)
+    assert found.low_s < found.mean_s < found.high_s
+    assert found.provenance.kind == "measured"
+    assert str(found.provenance) == "measured: bench, 2026-01-02"
+
+
+def test_a_hop_is_the_mean_over_its_situations(model, profile):
+    fit = profile.fit_of("hop", 2)
+    assert model.predict(HOP).mean_s == pytest.approx(
+        fmean(fit.predict_s(HOP, tag) for tag in fit.tags)
+    )
+
+
+OUTSIDE = [
+    (replace(STEADY, rows=5), "rows = 5", "1..4"),
+    (replace(STEADY, blocks=7), "blocks = 7", "0..6"),
+    (replace(STEADY, chunk_latents=3, rows=1), "chunk_latents = 3", "1..2"),
+    (replace(STEADY, tokens=161), "tokens = 161", "160..160"),
+    (replace(STEADY, kv_tokens=961.0), "kv_tokens = 961", "320..960"),
+    (replace(STEADY, kv_tokens=160.0), "kv_tokens = 160", "320..960"),
+    (replace(STEADY, chunk_latents=2, rows=4), "query_tokens = 1280", "160..640"),
+    (replace(ENCODE, height=320), "height = 320", "160..160"),
+    (replace(DECODE, latents=4), "latents = 4", "1..2"),
+    (Hop(10**8), "size_bytes = 1e+08", "1792..3.27731e+06"),
+    (Hop(512), "size_bytes = 512", "1792.."),
+]
+
+
+@pytest.mark.parametrize(("op", "value", "span"), OUTSIDE)
+def test_outside_the_range_it_refuses_and_says_where(model, op, value, span):
+    with pytest.raises(CalibrationError) as caught:
+        model.predict(op)
+    assert value in str(caught.value)
+    assert span in str(caught.value)
+
+
+@pytest.mark.parametrize("op", [op for op, _, _ in OUTSIDE if isinstance(op, DitPass | Hop)])
+def test_extrapolation_is_marked_and_wider(profile, op):
+    found = profile.latency_model(2, extrapolate=True).predict(op)
+    inside = profile.latency_model(2).predict(STEADY if isinstance(op, DitPass) else HOP)
+    assert found.provenance.extrapolated
+    assert "extrapolated" in str(found.provenance)
+    assert found.high_s / found.mean_s > inside.high_s / inside.mean_s
+
+
+def test_farther_out_is_less_sure(profile):
+    model = profile.latency_model(2, extrapolate=True)
+    widths = [
+        model.predict(op).high_s / model.predict(op).mean_s
+        for op in (STEADY, replace(STEADY, blocks=9), replace(STEADY, blocks=60))
+    ]
+    assert widths[0] < widths[1] < widths[2]
+
+
+def test_inside_the_range_extrapolation_changes_nothing(profile, model):
+    for op in (STEADY, ENCODE, HOP):
+        assert profile.latency_model(2, extrapolate=True).predict(op) == model.predict(op)
+
+
+@pytest.mark.parametrize("extrapolate", [False, True])
+@pytest.mark.parametrize(
+    "op", [replace(STEADY, model="wan2.1-1.3b"), replace(ENCODE, vae="wan2.1")]
+)
+def test_another_model_is_always_refused(profile, op, extrapolate):
+    with pytest.raises(CalibrationError, match=r"wan2\.1.* was not measured; tiny was"):
+        profile.latency_model(2, extrapolate).predict(op)
+
+
+def test_a_table_does_not_extrapolate(profile):
+    with pytest.raises(CalibrationError, match="nothing was measured at"):
+        profile.latency_model(2, extrapolate=True).predict(replace(ENCODE, latents=3))
+
+
+def test_two_coordinates_that_were_never_seen_together_are_refused(model):
+    with pytest.raises(CalibrationError, match="nothing was measured at"):
+        model.predict(replace(ENCODE, latents=2))
+
+
+def test_hops_need_two_ranks(profile):
+    with pytest.raises(CalibrationError, match="no hop was measured with 1 ranks"):
+        profile.latency_model(1).predict(HOP)
+
+
+def test_other_ranks_are_refused_or_marked(profile):
+    with pytest.raises(CalibrationError, match=r"ranks = 4 was not measured; 1, 2 was"):
+        profile.latency_model(4)
+    found = profile.latency_model(4, extrapolate=True).predict(STEADY)
+    near = profile.latency_model(2).predict(STEADY)
+    assert found.mean_s == near.mean_s
+    assert found.provenance.extrapolated
+    assert found.high_s > near.high_s
+
+
+def test_ranks_are_fitted_apart():
+    def cost(case):
+        return cost_s(case) * case.ranks
+
+    profile = make_profile("b", ENVIRONMENT, {}, noisy(all_cases(1) + all_cases(2), 0.0, cost=cost))
+    alone, both = (profile.latency_model(ranks).predict(STEADY).mean_s for ranks in (1, 2))
+    assert both == pytest.approx(2 * alone)
+
+
+def test_an_answer_is_kept(model):
+    assert model.predict(STEADY) is model.predict(replace(STEADY))
+    assert model.noise(STEADY) is model.noise(replace(STEADY))
+
+
+@pytest.mark.parametrize("op", [STEADY, ENCODE, HOP], ids=lambda op: type(op).__name__)
+def test_noise_is_a_sample_around_one(model, op):
+    sample = model.noise(op)
+    assert fmean(sample) == pytest.approx(1.0, abs=0.05 if op != HOP else 0.1)
+    assert min(sample) > 0
+    assert len(set(sample)) > 5
+
+
+def test_noise_of_a_hop_spans_its_situations(model):
+    """On the invented host the slowest situation takes several times the fastest."""
+    assert max(model.noise(HOP)) / min(model.noise(HOP)) > 2
+
+
+def test_noise_comes_from_passes_that_take_about_as_long():
+    def measured(spread_of):
+        return [
+            one
+            for seed, case in enumerate(all_cases(1))
+            for one in noisy([case], spread_of(case), seed)
+        ]
+
+    wild_when_short = measured(lambda case: 0.3 if cost_s(case) < 5e-3 else 0.001)
+    model = make_profile("b", ENVIRONMENT, {}, wild_when_short).latency_model(1)
+    assert max(model.noise(replace(STEADY, blocks=6, rows=4))) < 1.01
+    assert max(model.noise(replace(STEADY, blocks=0, rows=1))) > 1.1

@@ -1,0 +1,269 @@
+"""Profiles on disk: whole or not at all, and every defect named."""
+
+import csv
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from calibration_data import ENVIRONMENT, all_cases, noisy
+
+from streamtwin.calibrate import locate
+from streamtwin.calibrate import profile as profile_module
+from streamtwin.calibrate.environment import MUST_AGREE, read_environment
+from streamtwin.calibrate.locate import find_profile, host_profile_name, list_profiles, profile_path
+from streamtwin.calibrate.profile import make_profile, read_profile, write_profile
+from streamtwin.core.errors import CalibrationError, UserError
+
+
+@pytest.fixture(scope="module")
+def profile():
+    return make_profile(
+        "bench", ENVIRONMENT, {"model": "tiny"}, noisy(all_cases(1) + all_cases(2), 0.02, count=4)
+    )
+
+
+@pytest.fixture(scope="module")
+def written(profile, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("profiles") / "bench"
+    write_profile(profile, folder)
+    return folder
+
+
+@pytest.fixture
+def folder(written, tmp_path):
+    """A profile of its own to spoil."""
+    copy = tmp_path / "bench"
+    copy.mkdir()
+    for file in written.iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+    return copy
+
+
+def test_reads_what_was_written(profile, folder):
+    assert read_profile(folder) == profile
+
+
+def test_writes_nothing_beside_the_three_files(folder, written):
+    assert {file.name for file in written.iterdir()} == {"meta.yaml", "samples.csv", "fit.json"}
+    assert [entry.name for entry in written.parent.iterdir()] == ["bench"]
+
+
+def test_complete_is_said_last(folder):
+    assert (folder / "meta.yaml").read_text().rstrip().endswith("\ncomplete: true")
+
+
+def test_every_raw_time_has_a_row(profile, folder):
+    with (folder / "samples.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == sum(len(one.times) for one in profile.measurements)
+    assert {row["environment"] for row in rows} == {ENVIRONMENT.key}
+
+
+def test_replaces_an_older_profile(profile, folder):
+    write_profile(replace(profile, name="newer"), folder)
+    assert read_profile(folder).name == "newer"
+    assert [entry.name for entry in folder.parent.iterdir()] == ["bench"]
+
+
+@pytest.mark.parametrize("step", ["dump_fits", "write_samples"])
+def test_a_write_that_fails_leaves_the_old_profile(profile, folder, monkeypatch, step):
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(profile_module.samples, step, fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_profile(replace(profile, name="newer"), folder)
+    monkeypatch.undo()
+    assert read_profile(folder).name == "bench"
+    assert [entry.name for entry in folder.parent.iterdir()] == ["bench"]
+
+
+def set_cell(folder, column, value, line=5):
+    path = folder / "samples.csv"
+    rows = list(csv.reader(path.read_text().splitlines()))
+    rows[line - 1][rows[0].index(column)] = value
+    with path.open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "complaint"),
+    [
+        ("seconds", "nan", "finite"),
+        ("seconds", "inf", "finite"),
+        ("seconds", "-0.1", "at least 0"),
+        ("seconds", "0", "no operation takes no time"),
+        ("seconds", "fast", "not a number"),
+        ("seconds", "", "not a number"),
+        ("rows", "1.5", "whole"),
+        ("rows", "-1", "at least 0"),
+        ("kind", "hip", "choose one of dit, encode, decode, hop"),
+        ("repetition", "7", "expected 3"),
+        ("warmup", "1", "warm-ups"),
+        ("core_share", "x", "not a number"),
+        ("environment", "0123456789ab", "environments are mixed"),
+    ],
+)
+def test_a_wrong_cell_is_named(folder, column, value, complaint):
+    set_cell(folder, column, value)
+    with pytest.raises(CalibrationError, match=complaint) as caught:
+        read_profile(folder)
+    for part in ("samples.csv, line 5", f"{column} = {value!r}"):
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("cut", [2, 7, 120])
+def test_a_file_that_was_cut_off_is_noticed(folder, cut):
+    path = folder / "samples.csv"
+    path.write_bytes(path.read_bytes()[:-cut])
+    with pytest.raises(CalibrationError, match=r"samples\.csv"):
+        read_profile(folder)
+
+
+def test_a_file_that_lost_its_last_row_is_noticed(folder):
+    path = folder / "samples.csv"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(CalibrationError, match="raw_times"):
+        read_profile(folder)
+
+
+@pytest.mark.parametrize("name", ["meta.yaml", "samples.csv", "fit.json"])
+@pytest.mark.parametrize("content", [None, b"", b"{[", b"\xff\xfe\x00"])
+def test_a_missing_or_broken_file_is_named(folder, name, content):
+    if content is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_bytes(content)
+    with pytest.raises(CalibrationError, match=name):
+        read_profile(folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "complaint"),
+    [
+        ("complete", False, "complete is not true"),
+        ("complete", None, "complete is not true"),
+        ("schema", 2, "schema"),
+        ("name", [1], "name"),
+        ("environment", {"host": "x"}, "environment"),
+        ("surprise", 1, "surprise"),
+    ],
+)
+def test_a_wrong_head_is_named(folder, key, value, complaint):
+    path = folder / "meta.yaml"
+    data = yaml.safe_load(path.read_text())
+    if value is None:
+        del data[key]
+    else:
+        data[key] = value
+    path.write_text(yaml.safe_dump(data))
+    with pytest.raises(CalibrationError, match=complaint):
+        read_profile(folder)
+
+
+def test_another_environment_in_the_head_is_mixed(folder):
+    path = folder / "meta.yaml"
+    path.write_text(path.read_text().replace("torch: 2.11.0", "torch: 2.12.0"))
+    with pytest.raises(CalibrationError, match="environments are mixed"):
+        read_profile(folder)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("half_width", float("nan")), ("half_width", -1), ("form", "magic"), ("ranks", 3)],
+)
+def test_a_wrong_fit_is_named(folder, field, value):
+    path = folder / "fit.json"
+    data = json.loads(path.read_text())
+    data[0][field] = value
+    path.write_text(json.dumps(data))
+    with pytest.raises(CalibrationError, match=r"fit\.json"):
+        read_profile(folder)
+
+
+def test_a_negative_parameter_is_refused(folder):
+    path = folder / "fit.json"
+    data = json.loads(path.read_text())
+    data[0]["parameters"][0]["value"] = -1e-3
+    path.write_text(json.dumps(data))
+    with pytest.raises(CalibrationError, match=r"parameters\.0\.value"):
+        read_profile(folder)
+
+
+@pytest.mark.parametrize("name", MUST_AGREE)
+def test_every_field_that_must_agree_changes_the_key(name):
+    other = replace(ENVIRONMENT, **{name: 99 if name == "cores" else "other"})
+    assert other.key != ENVIRONMENT.key
+    assert len(ENVIRONMENT.differences(other)) == 1
+    assert name in ENVIRONMENT.differences(other)[0]
+
+
+def test_the_date_does_not_make_another_environment():
+    assert replace(ENVIRONMENT, date="2027-01-01").key == ENVIRONMENT.key
+
+
+def test_this_host_can_be_described():
+    here = read_environment()
+    assert here.cores >= 1
+    assert here.key == read_environment().key
+    assert all(str(value) for value in here.as_dict().values())
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch, profile):
+    monkeypatch.setenv(locate.HOME, str(tmp_path / "home"))
+    monkeypatch.setattr(locate, "shipped_profiles", lambda: tmp_path / "shipped")
+    for base in ("home/profiles", "shipped"):
+        write_profile(replace(profile, name=base), tmp_path / base / "both")
+    write_profile(profile, tmp_path / "shipped" / "published")
+    return tmp_path
+
+
+def test_the_users_profile_comes_before_the_shipped_one(home):
+    assert find_profile("both") == home / "home" / "profiles" / "both" == profile_path("both")
+    assert find_profile("published") == home / "shipped" / "published"
+    assert list_profiles() == ["both", "published"]
+
+
+def test_a_folder_is_a_profile_by_its_path(home):
+    folder = home / "shipped" / "published"
+    assert find_profile(str(folder)) == folder
+
+
+def test_an_unknown_name_lists_the_known_ones(home):
+    with pytest.raises(UserError, match=r"'none'; known: both, published"):
+        find_profile("none")
+
+
+def test_no_profiles_at_all(tmp_path, monkeypatch):
+    monkeypatch.setenv(locate.HOME, str(tmp_path / "nowhere"))
+    monkeypatch.setattr(locate, "shipped_profiles", lambda: tmp_path / "none")
+    assert list_profiles() == []
+
+
+def test_the_hosts_name_follows_from_what_is_measured():
+    names = {
+        host_profile_name(*what)
+        for what in [
+            ("tiny", "tiny", (160, 256)),
+            ("tiny", "tiny", (160, 240)),
+            ("tiny", "wan2.1", (160, 256)),
+            ("wan2.1-1.3b", "tiny", (160, 256)),
+        ]
+    }
+    assert len(names) == 4
+    assert host_profile_name("tiny", "tiny", (160, 256)) in names
+    assert all(Path(name).name == name for name in names)
+
+
+@pytest.mark.parametrize("module", ["profile", "fit", "forms", "environment", "locate", "model"])
+def test_reading_a_profile_never_loads_torch(module):
+    code = (
+        f"import sys, streamtwin.calibrate.{module}; "
+        "assert not {'torch', 'matplotlib', 'simpy'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -1,0 +1,85 @@
+"""A real calibration, as small as it gets."""
+
+import pytest
+import torch
+
+from streamtwin.calibrate import run
+from streamtwin.calibrate.cases import CalibrationRequest, Case, kernel_cases
+from streamtwin.calibrate.kernel_runner import KernelRunner, item_of
+from streamtwin.calibrate.profile import read_profile
+from streamtwin.calibrate.run import calibrate
+from streamtwin.core.errors import UserError
+from streamtwin.core.ops import DitPass, Hop
+
+SMALL = CalibrationRequest(resolution=(32, 48))
+
+
+def test_measures_fits_and_writes_a_profile(tmp_path):
+    heard = []
+    profile = calibrate(
+        SMALL,
+        out=tmp_path / "here",
+        budget_s=3.0,
+        on_progress=lambda share, text: heard.append((share, text)),
+    )
+    assert read_profile(tmp_path / "here") == profile
+    assert profile.name == "here"
+    assert profile.request["resolution"] == [32, 48]
+    shares = [share for share, _ in heard]
+    assert shares[-1] == 1.0
+    assert all(0 <= share <= 1 for share in shares)
+    cores = run.usable_cores()
+    families = {(fit.family, fit.ranks) for fit in profile.fits}
+    both = {("dit", 2), ("encode", 2), ("decode", 2), ("hop", 2)} if cores > 1 else set()
+    assert families == {("dit", 1), ("encode", 1), ("decode", 1)} | both
+    ranks = {(one.case.ranks, one.rank) for one in profile.measurements if one.case.ranks == 2}
+    assert ranks == ({(2, 0), (2, 1)} if cores > 1 else set())
+    fit = profile.fit_of("dit", 1)
+    least = {(p.op.blocks, p.op.rows): p.measured_s for p in fit.points if p.op.chunk_latents == 1}
+    assert least[0, 1] < least[6, 4]
+
+
+def test_each_pass_attends_what_its_case_says():
+    plan = SMALL.plan()
+    for case in kernel_cases(SMALL, 1):
+        if isinstance(case.op, DitPass):
+            item = item_of(case.op, plan)
+            assert plan.attended_tokens(item) == case.op.kv_tokens
+            assert len(item.rows) == case.op.rows
+            assert len({row.step for row in item.rows}) == case.op.rows
+
+
+def test_every_case_can_be_performed_and_counts_only_the_service():
+    torch.set_num_threads(1)
+    runner = KernelRunner(SMALL.plan())
+    ticks = iter(range(10**6))
+    for case in kernel_cases(SMALL, 1):
+        assert runner.time_s(case, lambda: next(ticks)) == 1
+    with pytest.raises(AssertionError, match="two ranks"):
+        runner.time_s(Case(Hop(1), 2), lambda: 0.0)
+
+
+def test_stages_of_any_length_share_the_weights():
+    runner = KernelRunner(SMALL.plan())
+    short, long = runner._stage(2, True, False), runner._stage(5, False, True)
+    assert short.dit.blocks["1"] is long.dit.blocks["1"] is runner.whole.dit.blocks["1"]
+    assert len(short.dit.blocks) == 2
+    assert short.dit.head is None
+    assert long.dit.patch_embedding is None
+
+
+def test_one_core_measures_one_rank_only(monkeypatch):
+    monkeypatch.setattr(run, "usable_cores", lambda: 1)
+    assert run._fitting(CalibrationRequest(ranks=(1, 2))).ranks == (1,)
+    assert [phase.ranks for phase in run._phases(CalibrationRequest(ranks=(1,)))] == [1]
+
+
+@pytest.mark.parametrize("budget_s", [0.0, -1.0, float("nan")])
+def test_a_budget_is_positive(budget_s):
+    with pytest.raises(UserError, match="budget_s"):
+        calibrate(SMALL, budget_s=budget_s)
+
+
+def test_an_unknown_model_is_refused_before_anything_starts():
+    with pytest.raises(UserError, match="unknown model"):
+        calibrate(CalibrationRequest(model="none"), budget_s=1.0)

@@ -1,0 +1,147 @@
+"""The command line as a user meets it: results on stdout, the rest on stderr, exit status."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from streamtwin import __version__
+
+SMALL = ["--set", "workload.chunks=12", "--set", "resolution=[32,48]"]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user's data folder in which this host has been calibrated, briefly."""
+    home = tmp_path_factory.mktemp("home")
+    done = streamtwin(home, "calibrate", "--resolution", "32", "48", "--budget", "8", "--json")
+    assert done.returncode == 0, done.stderr
+    fits = json.loads(done.stdout)["fits"]
+    assert {fit["ranks"] for fit in fits} >= {1}
+    return home
+
+
+def streamtwin(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "streamtwin.cli", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=home,
+        env={"STREAMTWIN_HOME": str(home), "PATH": "/usr/bin:/bin", "COLUMNS": "100"},
+    )
+
+
+def test_version(tmp_path: Path) -> None:
+    done = streamtwin(tmp_path, "--version")
+    assert (done.returncode, done.stdout) == (0, f"streamtwin {__version__}\n")
+
+
+def test_schema_and_catalog_are_json(tmp_path: Path) -> None:
+    schema = json.loads(streamtwin(tmp_path, "schema").stdout)
+    assert schema["properties"]["profile"]["default"] == "host"
+    known = json.loads(streamtwin(tmp_path, "catalog", "--json").stdout)
+    sizes = {model["name"]: model["parameters"] for model in known["models"]}
+    assert sizes["wan2.1-1.3b"] == 1_418_996_800
+    table = streamtwin(tmp_path, "catalog").stdout
+    assert "h100-sxm" in table
+    assert "cpu-tiny" in table
+
+
+def test_simulate_prints_one_document_and_writes_the_folder(home: Path) -> None:
+    done = streamtwin(home, "simulate", "cpu-tiny", *SMALL, "--json", "--out", "sim")
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads(done.stdout)
+    assert metrics["source"] == "simulated"
+    assert metrics["provenance"]["service_times"] == "measured"
+    low, high = metrics["intervals"]["fps"]
+    assert low <= metrics["fps"] <= high
+    for name in (
+        "scenario.yaml",
+        "records.parquet",
+        "metrics.json",
+        "report.html",
+        "timeline.json",
+    ):
+        assert (home / "sim" / name).stat().st_size > 0
+    resolved = yaml.safe_load((home / "sim" / "scenario.yaml").read_text())
+    assert resolved["workload"]["chunks"] == 12
+    again = streamtwin(home, "simulate", "sim/scenario.yaml", "--json")
+    assert json.loads(again.stdout) == metrics
+    shown = streamtwin(home, "report", "sim", "--json")
+    assert json.loads(shown.stdout)["fps"] == metrics["fps"]
+
+
+def test_simulating_never_loads_torch(home: Path) -> None:
+    code = (
+        "import sys\n"
+        "from streamtwin.cli import main\n"
+        "try:\n"
+        f"    main(['simulate', 'cpu-tiny', *{SMALL!r}, '--json'])\n"
+        "except SystemExit as end:\n"
+        "    assert not end.code, end.code\n"
+        "print('torch' in sys.modules, file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"STREAMTWIN_HOME": str(home), "PATH": "/usr/bin:/bin"},
+    )
+    assert done.stderr.split()[-1] == "False"
+
+
+def test_run_makes_a_video_and_compare_reads_both(home: Path) -> None:
+    done = streamtwin(home, "run", "cpu-tiny", *SMALL, "--json", "--out", "real")
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads(done.stdout)
+    assert metrics["source"] == "measured"
+    assert metrics["chunks"]["emitted"] == 12
+    assert (home / "real" / "out.mp4").stat().st_size > 1000
+    assert "video:  real/out.mp4 (49 frames)" in done.stderr
+    streamtwin(home, "simulate", "cpu-tiny", *SMALL, "--out", "predicted")
+    both = streamtwin(home, "compare", "predicted", "real", "--json")
+    names = {row["metric"] for row in json.loads(both.stdout)["metrics"]}
+    assert len(names) >= 5
+
+
+def test_validate_runs_every_variant_and_writes_the_page(home: Path) -> None:
+    arguments = ["--repeats", "1", "--budget", "8", "--out", "valid", "--json"]
+    done = streamtwin(home, "validate", "cpu-tiny", *SMALL, *arguments)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert [d["label"] for d in document["deployments"]] == [
+        "W=1 N=2", "W=2 N=2", "W=2 N=1", "W=2 N=2 live 16 fps",
+    ]  # fmt: skip
+    judged = [m for d in document["deployments"] for m in d["metrics"] if m["bound"] is not None]
+    assert all(m["bound"] >= 0.1 for m in judged)
+    assert len(judged) == 8
+    page = (home / "valid" / "report.html").read_text()
+    assert "W=2 N=1" in page
+
+
+MISTAKES = {
+    ("simulate", "nothing"): "unknown scenario 'nothing'; known: cpu-tiny",
+    ("simulate", "cpu-tiny", "--set", "deployment.gpu=2"): "did you mean 'gpus'",
+    ("simulate", "cpu-tiny", "--set", "profile=none"): "unknown profile 'none'",
+    ("simulate", "cpu-tiny", "--set", "deployment.gpus=99"): "deployment.gpus = 99",
+    ("run", "cpu-tiny", "--input", "no.mp4"): "no.mp4: no such video file",
+    ("run", "cpu-tiny", "--device", "tpu"): "device 'tpu': choose cpu or cuda",
+    ("run", "cpu-tiny", "--out", "/proc/none"): "--out /proc/none: cannot be written",
+    ("report", "nowhere"): "nowhere: not a folder",
+    ("compare", "nowhere"): "at least two result folders",
+    ("calibrate", "--model", "wan9"): "unknown model 'wan9'",
+}
+
+
+@pytest.mark.parametrize("arguments", MISTAKES, ids=" ".join)
+def test_a_mistake_ends_with_one_line_and_status_2(home: Path, arguments: tuple[str, ...]) -> None:
+    done = streamtwin(home, *arguments)
+    assert done.returncode == 2
+    assert MISTAKES[arguments] in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
