@@ -43,7 +43,7 @@ def _print_version(asked: bool) -> None:
 
 
 def before_command(
-    version: Annotated[  # noqa: ARG001 - its callback has answered it
+    version: Annotated[
         bool,
         typer.Option(
             "--version", callback=_print_version, is_eager=True, help="print the version and exit"

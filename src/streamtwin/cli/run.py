@@ -37,8 +37,8 @@ def run(
     from streamtwin.reports.tables import metrics_tables  # noqa: PLC0415
 
     asked = find_scenario(scenario, given(overrides))
-    plan = plan_to_run(asked, device)
     clip = read_clip(asked, video)
+    plan = plan_to_run(asked, device)
     folder = result_folder(out, asked.name, "run")
     done = run_once(plan, clip, folder / "out.mp4", device)
     metrics = compute_metrics(done.records)

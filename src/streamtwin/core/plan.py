@@ -7,7 +7,7 @@ from streamtwin.core import catalog
 from streamtwin.core.errors import ScenarioError
 from streamtwin.core.latency import LatencyModel
 from streamtwin.core.ops import DitPass, Hop, VaeDecode, VaeEncode
-from streamtwin.core.policies.partition import PARTITION, StageCosts
+from streamtwin.core.policies.partition import PARTITION, WEIGHS_NOTHING, StageCosts
 from streamtwin.core.ring import Item, Row
 from streamtwin.core.scenario import Scenario
 from streamtwin.core.specs import ModelSpec, VaeSpec
@@ -134,19 +134,18 @@ def lay_out(
         )
     name = scenario.deployment.partition.policy
     draft = Plan(scenario, model, vae, _stages([range(model.blocks)] * ranks), itemsize)
-    costs = _even_costs(draft) if latency is None else stage_costs(draft, latency())
-    if latency is None and name != "even":
+    if name in WEIGHS_NOTHING:
+        costs = StageCosts((1.0,) * model.blocks, (0.0,) * ranks)
+    elif latency is None:
         raise ScenarioError(f"deployment.partition.policy = {name!r} needs a latency profile")
+    else:
+        costs = stage_costs(draft, latency())
     return Plan(scenario, model, vae, _stages(list(PARTITION[name](costs))), itemsize)
 
 
 def _stages(blocks: list[range]) -> tuple[Stage, ...]:
     last = len(blocks) - 1
     return tuple(Stage(rank, part, rank == 0, rank == last) for rank, part in enumerate(blocks))
-
-
-def _even_costs(plan: Plan) -> StageCosts:
-    return StageCosts((1.0,) * plan.model.blocks, (0.0,) * plan.ranks)
 
 
 def stage_costs(plan: Plan, latency: LatencyModel) -> StageCosts:

@@ -1,7 +1,6 @@
 """Which blocks does each stage hold?
 
-Blocks are contiguous intervals in rank order; a rank may hold none only if there are fewer
-blocks than it takes to be worth it, which no policy here chooses: every stage keeps one.
+Blocks are contiguous intervals in rank order, and every stage holds at least one.
 """
 
 from collections.abc import Callable
@@ -60,3 +59,6 @@ def _intervals(counts: list[int] | tuple[int, ...]) -> tuple[range, ...]:
 
 
 PARTITION: dict[str, PartitionPolicy] = {"even": even, "optimal": optimal}
+
+WEIGHS_NOTHING: frozenset[str] = frozenset({"even"})
+"""Policies that look at counts only, for which no time has to be predicted."""
