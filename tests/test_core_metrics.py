@@ -1,5 +1,7 @@
 """Metrics, bubbles and playback on records made by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from streamtwin.core.bubbles import rank_times
@@ -111,3 +113,10 @@ def test_intervals() -> None:
     assert gaps([(1.0, 2.0), (3.0, 4.0)], (0.0, 5.0)) == [(0.0, 1.0), (2.0, 3.0), (4.0, 5.0)]
     assert gaps([(1.0, 9.0)], (0.0, 5.0)) == [(0.0, 1.0)]
     assert overlap_s([(1.0, 2.0), (3.0, 9.0)], (1.5, 4.0)) == pytest.approx(1.5)
+
+
+def test_a_run_too_short_to_be_steady_says_so() -> None:
+    assert compute_metrics(records([], [1.0, 2.0, 3.0, 4.0]))["steady_reached"]
+    short = records([], [1.0, 2.0, 3.0])
+    late = replace(short, info=replace(short.info, warmup_chunks=2))
+    assert not compute_metrics(late)["steady_reached"]

@@ -19,11 +19,16 @@ PERCENTILES = (50, 90, 95, 99)
 
 @dataclass(frozen=True, slots=True)
 class Steady:
-    """The steady window: chunks `first`..`last` of the emitted ones, both ends as instants."""
+    """The steady window: chunks `first`..`last` of the emitted ones, both ends as instants.
+
+    `reached` is False for a run too short to have one: the window is then the whole run but for
+    its first chunk.
+    """
 
     first: int
     last: int
     interval: Interval
+    reached: bool
 
 
 def emitted_chunks(records: Records) -> list[ChunkRecord]:
@@ -40,7 +45,8 @@ def _emitted(chunk: ChunkRecord) -> float:
 def steady_window(records: Records) -> Steady:
     """From the emission after warm-up to the last before the tail, in whole turns of the lanes.
 
-    A run too short for that is used whole but for its first chunk, which waits for its frames.
+    Raises:
+        RunError: fewer than three chunks were emitted.
     """
     done = emitted_chunks(records)
     if len(done) < 3:
@@ -48,11 +54,12 @@ def steady_window(records: Records) -> Steady:
     info = records.info
     first, last = info.warmup_chunks, len(done) - 1 - info.tail_chunks
     lanes = len(info.ranks)
-    if last - first < lanes:
-        first, last = 1, len(done) - 1
-    elif lanes > 1:
+    reached = last - first >= lanes
+    if reached:
         last -= (last - first) % lanes
-    return Steady(first, last, (_emitted(done[first]), _emitted(done[last])))
+    else:
+        first, last = 1, len(done) - 1
+    return Steady(first, last, (_emitted(done[first]), _emitted(done[last])), reached)
 
 
 def compute_metrics(records: Records) -> dict[str, Any]:
@@ -92,12 +99,14 @@ def compute_metrics(records: Records) -> dict[str, Any]:
         "ranks": [_rank(records, time, steady) for time in rank_times(records, steady.interval)],
         "links": _links(records, steady),
         "steady_window_s": list(steady.interval),
+        "steady_reached": steady.reached,
         "intervals": {},
         "provenance": dict(records.info.provenance),
     }
 
 
 def _mean_rate(frames: np.ndarray, gaps_s: np.ndarray) -> float:
+    # chunks of several lanes may come at one instant of virtual time: no rate is left then
     positive = gaps_s > 0
     return float(np.mean(frames[positive] / gaps_s[positive]))
 
@@ -135,7 +144,7 @@ def _outcomes(records: Records) -> dict[str, int]:
 
 
 def _rank(records: Records, time: RankTime, steady: Steady) -> dict[str, Any]:
-    info = records.info.ranks[time.rank]
+    info = next(info for info in records.info.ranks if info.rank == time.rank)
     services = [
         (span.began_s, span.ended_s)
         for span in records.spans

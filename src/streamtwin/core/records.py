@@ -47,7 +47,7 @@ class ChunkRecord:
     """One camera chunk from release to emission.
 
     `outcome` is `emitted`, `in_flight` (the run ended before), or `dropped`. Times are seconds
-    since the start of the stream; those that did not happen are None. `frames` counts pixels
+    since the start of the stream; those that did not happen are None. `frames` counts pixel
     frames emitted for it (0 when dropped).
     """
 
@@ -61,7 +61,7 @@ class ChunkRecord:
 
     @property
     def latency_s(self) -> float | None:
-        """From release (or from being taken, when input always waits) to emission."""
+        """From release to emission. Where input always waits, a chunk is released when taken."""
         return None if self.emitted_s is None else self.emitted_s - self.released_s
 
 
