@@ -7,7 +7,6 @@ import pytest
 
 from streamtwin.calibrate.cases import Case
 from streamtwin.calibrate.harness import (
-    DISTURBED,
     ENOUGH_TIMES,
     MIN_TIMES,
     UNSTABLE,
@@ -15,6 +14,7 @@ from streamtwin.calibrate.harness import (
     Measurement,
     measure,
 )
+from streamtwin.calibrate.observed import observe
 from streamtwin.core.ops import Hop
 
 STEADY, NOISY, LONG = (Case(Hop(size), 2, "") for size in (1, 2, 3))
@@ -124,10 +124,17 @@ def test_times_without_the_core_are_told_apart():
     assert 2.0 in one.steady
 
 
-def test_a_host_that_is_always_busy_still_gets_a_median():
-    replay = Replay({STEADY: [2.0]}, {STEADY: [DISTURBED / 2]})
-    (one,) = run(replay, 20.0, core_clock=replay.core_clock)
-    assert one.clean == one.steady
+def test_on_a_host_that_is_always_busy_the_held_part_of_each_time_counts():
+    times, shares = (9.0, 4.0, 2.0, 1.0, 1.0), (0.1, 0.25, 0.5, 1.0, 1.0)
+    assert Measurement(STEADY, 0, times, shares).clean == (1.0, 1.0, 1.0, 1.0)
+
+
+def test_ranks_are_pooled_before_disturbed_times_are_left_out():
+    quiet = Measurement(STEADY, 0, (9.0, 1.0, 1.0, 1.0, 1.0), (1.0,) * 5)
+    busy = Measurement(STEADY, 1, (9.0, 2.0, 2.5, 3.0), (0.5,) * 4)
+    (both,) = observe([quiet, busy])
+    assert both.clean == quiet.steady
+    assert both.times == quiet.steady + busy.steady
 
 
 def test_progress_rises_to_one(replay):

@@ -41,7 +41,7 @@ class CalibrationRequest:
 
     model: str = "tiny"
     vae: str = "tiny"
-    resolution: Resolution = (160, 256)
+    resolution: Resolution = (128, 192)
     ranks: tuple[int, ...] = (1, 2)
     window: int = 6
     sink: int = 3

@@ -66,10 +66,8 @@ class Measurement:
 
     @property
     def clean(self) -> tuple[float, ...]:
-        """Steady times that were not disturbed; all of them where too few are left."""
-        shares = self.core_shares[self.warmups :]
-        kept = [t for t, share in zip(self.steady, shares, strict=True) if share >= DISTURBED]
-        return tuple(kept) if len(kept) >= MIN_TIMES else self.steady
+        """Steady times that were not disturbed; if these are too few, the held part of each."""
+        return undisturbed(self.steady, self.core_shares[self.warmups :])
 
     @property
     def median_s(self) -> float:
@@ -85,6 +83,13 @@ class Measurement:
     def stable(self) -> bool:
         """Whether the spread is small enough to trust the median."""
         return self.rel_iqr <= UNSTABLE
+
+
+def undisturbed(times: Sequence[float], core_shares: Sequence[float]) -> tuple[float, ...]:
+    """The *times* during which the core was held; where too few, what was held of each time."""
+    pairs = list(zip(times, core_shares, strict=True))
+    kept = tuple(time for time, share in pairs if share >= DISTURBED)
+    return kept if len(kept) >= MIN_TIMES else tuple(time * share for time, share in pairs)
 
 
 def relative_iqr(times: Sequence[float]) -> float:

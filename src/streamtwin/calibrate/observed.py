@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean, median
 
 from streamtwin.calibrate.cases import Case
-from streamtwin.calibrate.harness import UNSTABLE, Measurement, relative_iqr
+from streamtwin.calibrate.harness import UNSTABLE, Measurement, relative_iqr, undisturbed
 from streamtwin.core.ops import Hop
 
 
@@ -13,7 +13,8 @@ from streamtwin.core.ops import Hop
 class Observed:
     """One configuration with its raw times after warm-up, those of every rank together.
 
-    `clean` are the times that no other process disturbed, `times` all of them.
+    `clean` are the times that no other process disturbed (see `harness.undisturbed`), `times` all
+    of them.
     """
 
     case: Case
@@ -45,11 +46,10 @@ def observe(measurements: Iterable[Measurement]) -> list[Observed]:
     ranks: dict[Case, list[Measurement]] = {}
     for measurement in measurements:
         ranks.setdefault(measurement.case, []).append(measurement)
-    return [
-        Observed(
-            case,
-            tuple(time for one in each for time in one.steady),
-            tuple(time for one in each for time in one.clean),
-        )
-        for case, each in ranks.items()
-    ]
+    return [_pool(case, each) for case, each in ranks.items()]
+
+
+def _pool(case: Case, ranks: list[Measurement]) -> Observed:
+    times = tuple(time for one in ranks for time in one.steady)
+    shares = [share for one in ranks for share in one.core_shares[one.warmups :]]
+    return Observed(case, times, undisturbed(times, shares))
