@@ -10,6 +10,7 @@ from streamtwin.calibrate.profile import read_profile
 from streamtwin.calibrate.run import calibrate
 from streamtwin.core.errors import UserError
 from streamtwin.core.ops import DitPass, Hop
+from streamtwin.runtime.spool import VideoSpool
 
 SMALL = CalibrationRequest(resolution=(32, 48))
 
@@ -49,9 +50,9 @@ def test_each_pass_attends_what_its_case_says():
             assert len({row.step for row in item.rows}) == case.op.rows
 
 
-def test_every_case_can_be_performed_and_counts_only_the_service():
+def test_every_case_can_be_performed_and_counts_only_the_service(tmp_path):
     torch.set_num_threads(1)
-    runner = KernelRunner(SMALL.plan())
+    runner = KernelRunner(SMALL.plan(), VideoSpool(tmp_path / "frames"))
     ticks = iter(range(10**6))
     for case in kernel_cases(SMALL, 1):
         assert runner.time_s(case, lambda: next(ticks)) == 1
@@ -59,8 +60,8 @@ def test_every_case_can_be_performed_and_counts_only_the_service():
         runner.time_s(Case(Hop(1), 2), lambda: 0.0)
 
 
-def test_stages_of_any_length_share_the_weights():
-    runner = KernelRunner(SMALL.plan())
+def test_stages_of_any_length_share_the_weights(tmp_path):
+    runner = KernelRunner(SMALL.plan(), VideoSpool(tmp_path / "frames"))
     short, long = runner._stage(2, True, False), runner._stage(5, False, True)
     assert short.dit.blocks["1"] is long.dit.blocks["1"] is runner.whole.dit.blocks["1"]
     assert len(short.dit.blocks) == 2

@@ -18,15 +18,24 @@ from streamtwin.core.plan import Plan, Stage
 from streamtwin.core.ring import Item, Row
 from streamtwin.core.scenario import STEP_TIMESTEPS
 from streamtwin.kernels.stage import Frames, SessionState, StageKernels, Work
+from streamtwin.runtime.spool import VideoSpool
 
 INPUTS = 4
 """Different random inputs of each shape, used in turn."""
 
+EVICTED_BYTES = 2**26
+"""What is written before each time, so that no cache holds what the case used last: more than
+the last-level cache of the CPUs and cards this runs on."""
+
 
 class KernelRunner:
-    """Performs passes, encodings and decodings of one plan on one device."""
+    """Performs passes, encodings and decodings of one plan on one device.
 
-    def __init__(self, plan: Plan, device: str = "cpu") -> None:
+    Decoded frames are handed to *spool*, as they are in the pipeline.
+    """
+
+    def __init__(self, plan: Plan, spool: VideoSpool, device: str = "cpu") -> None:
+        self.spool = spool
         self.plan = plan
         self.dtype = torch.float32 if device == "cpu" else torch.bfloat16
         self.whole = StageKernels(
@@ -36,6 +45,7 @@ class KernelRunner:
         self.generator = torch.Generator().manual_seed(plan.scenario.seed)
         self.inputs: dict[tuple[int, ...], list[Tensor]] = {}
         self.turns = count()
+        self.scratch = torch.empty(EVICTED_BYTES, dtype=torch.uint8, device=device)
         self.running = self.whole.new_session(0)
         self._begin(self.running)
 
@@ -60,7 +70,7 @@ class KernelRunner:
             None if op.embeds else self._random(op.rows, op.chunk_latents * op.tokens, model.dim)
         )
         work = Work(self._random(*shape), STEP_TIMESTEPS[: op.rows], hidden)
-        self.whole.synchronize()
+        self._settle()
         began_s = clock()
         kernels.run(self.running, item, work)
         self.whole.synchronize()
@@ -70,7 +80,7 @@ class KernelRunner:
         ordinal = 0 if op.first else 1
         frames = self._frames(self.plan.scenario.shape.frames_of(ordinal))
         state = self._state(op.first)
-        self.whole.synchronize()
+        self._settle()
         began_s = clock()
         self.whole.encode(state, Row(0, ordinal, ordinal, 0), frames, _noise_rate)
         self.whole.synchronize()
@@ -80,11 +90,15 @@ class KernelRunner:
         channels, size = self.plan.model.latent_channels, self.plan.scenario.size
         latents = self._random(op.latents, channels, *size.latent)
         state = self._state(op.first)
-        self.whole.synchronize()
+        self._settle()
         began_s = clock()
-        self.whole.decode(state, latents)
-        self.whole.synchronize()
+        self.spool.append(self.whole.decode(state, latents))
         return clock() - began_s
+
+    def _settle(self) -> None:
+        """Leave the device idle and its caches with nothing of use, as between services."""
+        self.scratch.zero_()
+        self.whole.synchronize()
 
     def _state(self, first: bool) -> SessionState:
         """State of a stream that runs, or of one whose *first* chunk is due."""

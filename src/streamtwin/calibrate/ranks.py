@@ -7,6 +7,7 @@ its neighbours computing. A rank that has finished goes on computing until all h
 import random
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -17,6 +18,7 @@ from streamtwin.calibrate.harness import Measurement, measure
 from streamtwin.calibrate.hop_runner import HopEnd
 from streamtwin.calibrate.kernel_runner import KernelRunner
 from streamtwin.runtime.processes import RankContext
+from streamtwin.runtime.spool import VideoSpool
 from streamtwin.runtime.transport import connect, disconnect
 
 Result = tuple[list[Measurement], str | None]
@@ -28,7 +30,8 @@ def measure_kernels(context: RankContext, request: CalibrationRequest, end_s: fl
 
     *end_s* is when the budget ends on the monotonic clock, which all processes share.
     """
-    runner = KernelRunner(request.plan(), request.device)
+    spool = VideoSpool(Path(f"{context.rendezvous}-frames-{context.rank}"))
+    runner = KernelRunner(request.plan(), spool, request.device)
     cases = kernel_cases(request, context.ranks)
     done = FileStore(f"{context.rendezvous}-done", context.ranks)
     budget_s = end_s - context.ready()
@@ -44,6 +47,7 @@ def measure_kernels(context: RankContext, request: CalibrationRequest, end_s: fl
     )
     done.add("ranks", 1)
     _keep_company(done, context, runner, cases)
+    spool.close()
     name = None if request.device == "cpu" else torch.cuda.get_device_name(request.device)
     return measured, name
 

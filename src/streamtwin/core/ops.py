@@ -40,7 +40,7 @@ class VaeEncode:
 
 @dataclass(frozen=True, slots=True)
 class VaeDecode:
-    """Decoding of one chunk of `latents` latents to pixels in host memory."""
+    """Decoding of one chunk of `latents` latents to pixels, handed to the output."""
 
     vae: str
     height: int

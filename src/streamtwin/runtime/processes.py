@@ -29,6 +29,9 @@ STOP_GRACE_S = 3.0
 PR_SET_PDEATHSIG = 1
 """prctl(2): which signal this process gets when its parent dies."""
 
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""mallopt(3): from which size on freed memory goes back to the kernel, and allocations to mmap."""
+
 
 class Note(NamedTuple):
     """What a rank tells the launcher."""
@@ -240,13 +243,26 @@ def _rank_main(
 
 
 def _settle(core: int | None, threads: int) -> None:
-    """Give this process its core and its threads."""
+    """Give this process its core, its threads, and memory that it keeps."""
+    _keep_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launcher decides what Ctrl-C ends
     if core is not None:
         os.sched_setaffinity(0, {core})
     import torch  # noqa: PLC0415 - loaded in the rank, not wherever a run is described
 
     torch.set_num_threads(threads)
+
+
+def _keep_memory() -> None:
+    """Let the allocator keep what is freed, as the allocator of a card does.
+
+    Otherwise activations of some MB go back to the kernel after every service and are faulted in
+    again page by page: a tenth of a VAE pass, and more or less of it as the heap happens to lie.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(M_MMAP_THRESHOLD, 2**30)
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def _die_with(launcher: int) -> None:

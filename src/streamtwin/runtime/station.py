@@ -11,7 +11,7 @@ from streamtwin.core.controller import Controller
 from streamtwin.core.policies.noise import entry_timestep
 from streamtwin.core.records import ChunkRecord, Recorder, Span, SpanKind
 from streamtwin.core.ring import Item, Row
-from streamtwin.kernels.stage import Frames, SessionState, StageKernels, Work
+from streamtwin.kernels.stage import SessionState, StageKernels, Work
 from streamtwin.runtime.spool import VideoSpool
 from streamtwin.runtime.transport import Arrival, Transport
 from streamtwin.runtime.video import FrameSource
@@ -125,8 +125,10 @@ class Station:
         for position in item.finished(self.steps):
             began_s = self.now_s
             frames = self.kernels.decode(self.state, self._work.latents[position])
+            if self.spool is not None:
+                self.spool.append(frames)
             self._done("decode", began_s, item.rows[position].chunk, item.index)
-            self._emit(item.rows[position], frames)
+            self._emit(item.rows[position], len(frames))
 
     def end(self) -> None:
         """Tell the next rank that nothing follows, unless the ring closes here."""
@@ -150,14 +152,11 @@ class Station:
                 self._latents[_key(row)] = work.latents[position]
                 self._timesteps[_key(row)] = self.kernels.timestep(row.step + 1)
 
-    def _emit(self, row: Row, frames: Frames) -> None:
+    def _emit(self, row: Row, frames: int) -> None:
         key = (row.session, row.chunk)
         known = self.recorder.chunks.get(key, ChunkRecord(*key, released_s=self.now_s))
-        emitted_s = self.now_s
-        if self.spool is not None:
-            self.spool.append(frames)
         self.recorder.chunks[key] = replace(
-            known, emitted_s=emitted_s, frames=len(frames), outcome="emitted"
+            known, emitted_s=self.now_s, frames=frames, outcome="emitted"
         )
         self.emitted(row.chunk)
 
