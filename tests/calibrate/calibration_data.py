@@ -8,7 +8,7 @@ from streamtwin.calibrate.forms import FORMS
 from streamtwin.calibrate.harness import WARMUPS, Measurement
 from streamtwin.core.ops import DitPass, Hop
 
-REQUEST = CalibrationRequest()
+REQUEST = CalibrationRequest(resolution=(160, 256))
 
 LINEAR = {
     "pass": 8e-4,

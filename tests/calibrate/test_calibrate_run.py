@@ -15,6 +15,12 @@ from streamtwin.runtime.spool import VideoSpool
 SMALL = CalibrationRequest(resolution=(32, 48))
 
 
+@pytest.fixture
+def spool(tmp_path):
+    with VideoSpool(tmp_path / "frames") as open_spool:
+        yield open_spool
+
+
 def test_measures_fits_and_writes_a_profile(tmp_path):
     heard = []
     profile = calibrate(
@@ -50,9 +56,9 @@ def test_each_pass_attends_what_its_case_says():
             assert len({row.step for row in item.rows}) == case.op.rows
 
 
-def test_every_case_can_be_performed_and_counts_only_the_service(tmp_path):
+def test_every_case_can_be_performed_and_counts_only_the_service(spool):
     torch.set_num_threads(1)
-    runner = KernelRunner(SMALL.plan(), VideoSpool(tmp_path / "frames"))
+    runner = KernelRunner(SMALL.plan(), spool)
     ticks = iter(range(10**6))
     for case in kernel_cases(SMALL, 1):
         assert runner.time_s(case, lambda: next(ticks)) == 1
@@ -60,8 +66,8 @@ def test_every_case_can_be_performed_and_counts_only_the_service(tmp_path):
         runner.time_s(Case(Hop(1), 2), lambda: 0.0)
 
 
-def test_stages_of_any_length_share_the_weights(tmp_path):
-    runner = KernelRunner(SMALL.plan(), VideoSpool(tmp_path / "frames"))
+def test_stages_of_any_length_share_the_weights(spool):
+    runner = KernelRunner(SMALL.plan(), spool)
     short, long = runner._stage(2, True, False), runner._stage(5, False, True)
     assert short.dit.blocks["1"] is long.dit.blocks["1"] is runner.whole.dit.blocks["1"]
     assert len(short.dit.blocks) == 2
