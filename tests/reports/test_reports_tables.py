@@ -31,11 +31,20 @@ def test_bound_and_spread_stand_beside_the_error() -> None:
     text = _text(comparison_table(_result(1.05)))
     assert "spread, %" in text
     assert "bound, %" in text
-    (fps,) = [line for line in text.splitlines() if " fps " in line]
-    cells = [cell.strip() for cell in fps.split("│")]
-    assert cells[1:4] == ["2 GPUs", "fps", "frames/s"]
-    assert cells[6] == "+4.9"  # 5 % on all but the host's time
-    assert cells[8:10] == ["10.0", "within"]
+    (fps,) = [line for line in text.splitlines() if "fps, frames/s" in line]
+    cells = fps.split()
+    assert cells[4] == "+4.9"  # 5 % on all but the host's time
+    assert cells[6:8] == ["10.0", "within"]
+    assert any(line.strip() == "2 GPUs" for line in text.splitlines())
+    assert all(len(line) <= 80 for line in text.splitlines())
+
+
+def test_repeats_that_disagree_are_called_so() -> None:
+    assert "differ by up to" not in _result(1.0).remark
+    measured = [ring_records("measured", scale=scale) for scale in (0.8, 1.0, 1.2)]
+    noisy = ValidationResult("v", (compare_runs("a", [], ring_records(), measured),))
+    assert "differ by up to 4" in noisy.remark
+    assert "worst" in noisy.remark
 
 
 def test_a_broken_bound_is_said_in_words() -> None:

@@ -12,6 +12,8 @@ from streamtwin.core.records import Records
 
 MIN_BOUND = 0.10
 """Relative error that a prediction may always have."""
+NOISY = 0.15
+"""Spread of the repeats from which on a comparison says little about the prediction."""
 SPREADS = 2.0
 """... and how many spreads of the repeats, where they scatter more than that."""
 
@@ -68,6 +70,29 @@ class ValidationResult:
     def ok(self) -> bool:
         """Whether there are deployments and all are within their bounds."""
         return bool(self.deployments) and all(d.ok for d in self.deployments)
+
+    @property
+    def judged(self) -> list[ComparisonRow]:
+        """The rows that have a bound."""
+        return [row for one in self.deployments for row in one.rows if row.bound is not None]
+
+    @property
+    def remark(self) -> str:
+        """How far off the judged predictions are, and whether the real runs agree at all."""
+        errors = [abs(row.error) for row in self.judged if not math.isnan(row.error)]
+        if not errors:
+            return "Nothing could be judged."
+        text = (
+            f"fps and period: median error {100 * median(errors):.1f} %, "
+            f"worst {100 * max(errors):.1f} %."
+        )
+        spread = max(row.spread for row in self.judged)
+        if spread > NOISY:
+            text += (
+                f" The real runs differ by up to {100 * spread:.0f} % among themselves: this host "
+                "was busy, and bounds that wide say little. Repeat on a quiet host."
+            )
+        return text
 
 
 def compare(predicted: _Metrics, measured: Sequence[_Metrics]) -> list[ComparisonRow]:

@@ -118,7 +118,8 @@ def validation_verdict(result: ValidationResult) -> str:
     return (
         f"Predicted frame rate and period are within their bounds on {held} of {count} "
         f"{_plural('deployment', count)}. Largest error for its bound: {metric_name(row.metric)} "
-        f"on {deployment.label}, {error} % (bound {share(row.bound or math.nan)} %)."
+        f"on {deployment.label}, {error} % (bound {share(row.bound or math.nan)} %). "
+        f"{result.remark}"
     )
 
 

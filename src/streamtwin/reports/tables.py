@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -30,19 +31,20 @@ def metrics_tables(metrics: _Metrics) -> list[Table]:
 
 def comparison_table(result: ValidationResult) -> Table:
     """Predicted beside measured for every deployment, with error, spread and bound."""
-    table = Table(title=escape(f"{result.name}: predicted and measured"), title_justify="left")
-    table.add_column("deployment")
-    table.add_column("metric")
-    table.add_column("unit")
+    title = escape(f"{result.name}: predicted and measured")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("")
     for heading in ("predicted", "measured", "error, %", "spread, %", "bound, %"):
         table.add_column(heading, justify="right")
     table.add_column("verdict")
     for deployment in result.deployments:
-        for index, row in enumerate(deployment.rows):
-            label = "" if index else escape(deployment.label)
+        table.add_row(f"[bold]{escape(deployment.label)}[/bold]")
+        for row in deployment.rows:
+            metric, unit, *cells = comparison_cells(row)
             style = "bold red" if row.ok is False else ""
-            table.add_row(label, *comparison_cells(row), style=style)
+            table.add_row(f"  {metric}, {unit}", *cells, style=style)
         table.add_section()
+    table.caption, table.caption_justify = escape(result.remark), "left"
     return table
 
 
