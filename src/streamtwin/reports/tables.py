@@ -1,7 +1,7 @@
 """What does a person read in the terminal? Tables of one run and of a comparison."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -32,9 +32,15 @@ def metrics_tables(metrics: _Metrics) -> list[Table]:
 def comparison_table(result: ValidationResult) -> Table:
     """Predicted beside measured for every deployment, with error, spread and bound."""
     title = escape(f"{result.name}: predicted and measured")
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=title,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,  # fits a terminal of 80 columns
+    )
     table.add_column("")
-    for heading in ("predicted", "measured", "error, %", "spread, %", "bound, %"):
+    for heading in ("predicted", "measured", "error %", "spread %", "bound %"):
         table.add_column(heading, justify="right")
     table.add_column("verdict")
     for deployment in result.deployments:
@@ -66,9 +72,11 @@ def _whole(metrics: _Metrics) -> Table:
     title = escape(f"{metrics['scenario']} ({metrics['source']})")
     table = Table(title=title, title_justify="left", show_header=False)
     viewer, chunks = metrics["viewer"], metrics["chunks"]
-    table.add_row("fps, frames/s", _number(metrics["fps"]))
-    table.add_row("period, ms", _ms(metrics["period_s"]))
-    table.add_row("time to first frame, ms", _ms(metrics["ttff_s"]))
+    sure = metrics.get("intervals") or {}
+    table.add_row("fps, frames/s", _number(metrics["fps"]) + _between(sure.get("fps"), _number))
+    table.add_row("period, ms", _ms(metrics["period_s"]) + _between(sure.get("period_s"), _ms))
+    first_s = _ms(metrics["ttff_s"]) + _between(sure.get("ttff_s"), _ms)
+    table.add_row("time to first frame, ms", first_s)
     table.add_row("deadline misses, %", share(metrics["deadline_miss_rate"]))
     table.add_row("viewer's stalls", f"{viewer['stalls']} in {_ms(viewer['stall_s'])} ms")
     for outcome, count in chunks.items():
@@ -93,7 +101,7 @@ def _ranks(metrics: _Metrics) -> Table:
     table = Table(title="ranks; busy in the steady window", title_justify="left")
     table.add_column("rank", justify="right")
     table.add_column("blocks")
-    table.add_column("memory, GB", justify="right")
+    table.add_column("memory, MiB", justify="right")
     table.add_column("busy, %", justify="right")
     table.add_column("idle, % of span", justify="right")
     for rank in metrics["ranks"]:
@@ -101,7 +109,7 @@ def _ranks(metrics: _Metrics) -> Table:
         table.add_row(
             str(rank["rank"]),
             f"{first} to {end - 1}" if end > first else "none",
-            f"{sum(rank['memory_bytes'].values()) / 1e9:.2f}",
+            f"{sum(rank['memory_bytes'].values()) / 2**20:,.0f}",
             share(rank["busy_fraction"]),
             share(rank["idle_s"] / rank["span_s"]) if rank["span_s"] else "n/a",
         )
@@ -120,6 +128,11 @@ def _bubbles(metrics: _Metrics) -> Table:
             seconds = (f"{rank['bubbles'].get(cause, 0.0):.3f}" for rank in ranks)
             table.add_row(cause_name(cause), *seconds)
     return table
+
+
+def _between(interval: Sequence[float] | None, word: Callable[[float], str]) -> str:
+    """Word what the calibration leaves open about a prediction."""
+    return f"  ({word(interval[0])} to {word(interval[1])})" if interval else ""
 
 
 def _number(value: float | None) -> str:
