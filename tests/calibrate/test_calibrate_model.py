@@ -33,7 +33,7 @@ def test_predicts_what_the_host_takes(model, op):
     assert found.mean_s == pytest.approx(cost_s(Case(op, 2)), rel=0.05)
     assert found.low_s < found.mean_s < found.high_s
     assert found.provenance.kind == "measured"
-    assert str(found.provenance) == "measured: bench, 2026-01-02"
+    assert str(found.provenance) == "measured: bench on cpu of the bench, 2026-01-02"
 
 
 def test_a_hop_is_the_mean_over_its_situations(model, profile):

@@ -82,7 +82,7 @@ def make_profile(
 ) -> Profile:
     """Fit *measurements*, all taken in *environment*, and put them together."""
     taken = tuple(measurements)
-    provenance = Provenance("measured", environment.host, environment.date[:10])
+    provenance = Provenance("measured", f"{name} on {environment.device}", environment.date[:10])
     return Profile(name, environment, provenance, plain(request), taken, fit_all(taken))
 
 

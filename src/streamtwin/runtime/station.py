@@ -57,12 +57,15 @@ class Station:
         """Wait for a chunk if the controller does; False when there is none."""
         began_s, queue = self.now_s, controller.queue
         queue.release_due(began_s)
+        waited = False
         while controller.waits() and not queue.waiting and not queue.ended():
             due_s = queue.next_release_s()
             assert due_s is not None
             time.sleep(max(0.0, due_s - self.now_s))
             queue.release_due(self.now_s)
-        self._record("wait_input", began_s)
+            waited = True
+        if waited:
+            self._record("wait_input", began_s)
         return bool(queue.waiting)
 
     def encode(self, row: Row, controller: Controller) -> None:
