@@ -38,6 +38,11 @@ def run(
 
     asked = find_scenario(scenario, given(overrides))
     clip = read_clip(asked, video)
+    fed = asked.workload.source_fps
+    if fed is not None and abs(fed - clip.fps) > 0.5:
+        remark(f"{clip.path}: recorded at {clip.fps:.3g} frames/s, fed at {fed:.3g} frames/s")
+    if clip.corrupt:
+        remark(f"{clip.path}: {clip.corrupt} corrupt packets or frames were left out")
     plan = plan_to_run(asked, device)
     folder = result_folder(out, asked.name, "run")
     done = run_once(plan, clip, folder / "out.mp4", device)

@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from streamtwin.runtime.devices import check_device
 from streamtwin.runtime.processes import run_ranks
 from streamtwin.runtime.spool import encode_spool
 from streamtwin.runtime.video import Clip, FrameSource
+
+if TYPE_CHECKING:
+    from streamtwin.runtime.worker import Job
 
 Progress = Callable[[int], None]
 
@@ -72,9 +76,9 @@ def run_pipeline(
                 run_rank, plan.ranks, (job,), pin=device == "cpu", on_progress=count.emitted
             )
         except RunError as error:
-            kept = _write_video(plan, job.spool, video)
+            kept = _write_video(plan, job, video)
             raise RunError(f"{error}\n{kept} frames emitted before are in {video}") from error
-        frames = _write_video(plan, job.spool, video)
+        frames = _write_video(plan, job, video)
     recorder = Recorder(decisions=[partition_decision(plan)])
     merged = recorder.merge([result.recorder for result in results])
     provenance = {"service_times": "measured", "device": device, **(environment or {})}
@@ -95,9 +99,11 @@ class _Count:
             self.on_emitted(self.chunks)
 
 
-def _write_video(plan: Plan, spool: Path, video: Path) -> int:
-    if not spool.exists():
+def _write_video(plan: Plan, job: "Job", video: Path) -> int:
+    """Encode what was emitted, at the pace of the input."""
+    if not job.spool.exists():
         return 0
     height, width = plan.scenario.resolution
     video.parent.mkdir(parents=True, exist_ok=True)
-    return encode_spool(spool, height, width, plan.scenario.playout_fps, video)
+    fps = plan.scenario.workload.source_fps or job.input_fps
+    return encode_spool(job.spool, height, width, fps, video)
