@@ -6,7 +6,7 @@ import pytest
 
 from streamtwin.core.bubbles import rank_times
 from streamtwin.core.errors import RunError
-from streamtwin.core.intervals import gaps, overlap_s
+from streamtwin.core.intervals import gaps, overlap_s, union_s
 from streamtwin.core.metrics import compute_metrics
 from streamtwin.core.records import ChunkRecord, RankInfo, Records, RunInfo, Span
 from streamtwin.core.viewer import play
@@ -72,9 +72,11 @@ def test_every_idle_piece_has_its_cause() -> None:
     whole = (-1.0, 100.0)
     first, second = rank_times(records(TWO_RANKS, [1.0, 2.0, 3.0], ranks=2), whole)
     causes = {k: v for k, v in first.seconds_by_cause().items() if v}
+    # from 6.0 s on rank 0 waits for rank 1, which waits to be rid of its item until 7.0 s and
+    # has waited since, whatever it does then
     assert causes == pytest.approx({"host": 0.5, "input": 0.5, "downstream": 2.0})
     causes = {k: v for k, v in second.seconds_by_cause().items() if v}
-    # rank 0 serves from 1.0 to 3.0 and from 4.0 on: the wait in between is not its own doing
+    # rank 0 serves until 3.5 s without waiting, then waits for input itself
     assert causes == pytest.approx(
         {"imbalance": 2.5, "upstream": 1.0, "communication": 0.5, "downstream": 1.0}
     )
@@ -120,3 +122,21 @@ def test_a_run_too_short_to_be_steady_says_so() -> None:
     short = records([], [1.0, 2.0, 3.0])
     late = replace(short, info=replace(short.info, warmup_chunks=2))
     assert not compute_metrics(late)["steady_reached"]
+
+
+def test_busy_time_is_counted_from_services_and_not_from_bubbles() -> None:
+    """The law has teeth only if the two sides are computed apart."""
+    first, second = rank_times(records(TWO_RANKS, [1.0, 2.0, 3.0], ranks=2), (-1.0, 100.0))
+    for time in (first, second):
+        assert time.idle_s == pytest.approx(sum(b.ended_s - b.began_s for b in time.bubbles))
+    assert union_s([(0.0, 2.0), (1.0, 3.0), (5.0, 6.0)]) == pytest.approx(4.0)
+
+
+def test_the_steady_window_is_cut_to_whole_turns_of_the_lanes() -> None:
+    """Two lanes that emit in bursts: an odd number of chunks would favour the short gap."""
+    emitted = [0.0, 1.0]
+    for _ in range(4):
+        emitted += [emitted[-1] + 3.0, emitted[-1] + 3.1]
+    metrics = compute_metrics(records([], emitted, ranks=2))
+    assert metrics["steady_reached"]
+    assert metrics["period_s"] == pytest.approx(3.1 / 2)

@@ -10,7 +10,7 @@ from streamtwin.core.library import find_scenario, find_variants, shipped_names
 from streamtwin.core.memory import check_memory, rank_memory
 from streamtwin.core.plan import lay_out
 from streamtwin.core.scenario import Scenario
-from streamtwin.core.scenario_file import check_scenario, load_scenario, parse_scenario
+from streamtwin.core.scenario_file import check_scenario, parse_scenario
 
 CHUNKS = "workload: {chunks: 9}\n"
 
@@ -52,7 +52,21 @@ MISTAKES = {
     "resolution: [100, 256]": ["height = 100", "multiple of 16"],
     "resolution: [160]": ["resolution.1", "Field required"],
     "workload: {chunks: 9, duration_s: 3}": ["exactly one of duration_s", "chunks = 9"],
-    "workload: {source_fps: -1, chunks: 3}": ["source_fps = -1", "greater than 0"],
+    "workload: {source_fps: -1, chunks: 3}": ["source_fps = -1", "greater than or equal to 0.1"],
+    "workload: {source_fps: .inf, chunks: 3}": ["source_fps = inf", "100000"],
+    "workload: {duration_s: .inf}": ["duration_s = inf", "finite"],
+    "workload: {duration_s: 0.1}": ["duration_s = 0.1 is 0 chunks", "3 to 1000000"],
+    "workload: {chunks: 2}": ["chunks = 2", "greater than or equal to 3"],
+    "workload: {chunks: 1000000000}": ["less than or equal to 1000000"],
+    "workload: {chunks: 3}\nworkload: {chunks: 5}": ["key 'workload' stands twice", "line 1"],
+    "workload: 3": ["workload = 3", "a section with keys"],
+    "seed: 2024-13-45": ["not valid YAML", "month must be in 1..12"],
+    "seed: !!int foo": ["not valid YAML", "'foo'"],
+    "name: ../../escape": ["name = '../../escape'", "pattern"],
+    "conditioning: {noise_rate: 0.1}": ["noise_rate = 0.1", "greater than or equal to 0.2"],
+    "variants: {A: [foo]}": ["variant 'A'", "override 'foo': write key=value"],
+    "variants: {A: [deployment.steps=9]}": ["variant 'A'", "deployment.steps = 9"],
+    "deployment: {window: 1}": ["window = 1", "greater than or equal to 2"],
     "workload: {admission: perhaps, chunks: 3}": ["'perhaps'", "drop_oldest"],
     "slo: {miss_rate: 2}": ["slo.miss_rate = 2", "less than or equal to 1"],
     "- a list": ["a mapping of keys, not list"],
@@ -65,10 +79,39 @@ def test_a_mistake_is_answered_with_key_value_and_choices(text: str, tmp_path: P
     path = tmp_path / "mine.yaml"
     path.write_text(text if "workload" in text or not text[0].isalpha() else CHUNKS + text)
     with pytest.raises(ScenarioError) as error:
-        load_scenario(path)
+        find_scenario(str(path))
     for part in [str(path), *MISTAKES[text]]:
         assert part in str(error.value)
-    assert "\n" not in str(error.value) or "YAML" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_bomb_of_aliases_is_answered_at_once(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [1, 1]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30)]
+    path = tmp_path / "bomb.yaml"
+    path.write_text("\n".join([*lines, "workload: {chunks: *a29}"]))
+    with pytest.raises(ScenarioError) as error:
+        find_scenario(str(path))
+    assert len(str(error.value)) < 10_000
+
+
+def test_deep_nesting_is_no_crash(tmp_path: Path) -> None:
+    path = tmp_path / "deep.yaml"
+    path.write_text("[" * 20_000)
+    with pytest.raises(ScenarioError, match="nested too deeply"):
+        find_scenario(str(path))
+
+
+def test_a_partition_may_be_given_and_must_cover_the_blocks() -> None:
+    data = {"deployment": {"gpus": 2, "partition": {"blocks": [2, 4]}}, "workload": {"chunks": 3}}
+    plan = lay_out(check_scenario(data, "x"))
+    assert [stage.blocks for stage in plan.stages] == [range(2), range(2, 6)]
+    for wrong in ([3, 2], [6], [0, 6], [2, 2, 2]):
+        data["deployment"]["partition"]["blocks"] = wrong  # type: ignore[index]
+        with pytest.raises(
+            ScenarioError, match=r"partition.blocks = .*sum to the 6 blocks of tiny"
+        ):
+            lay_out(check_scenario(data, "x"))
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ class CalibrationRequest:
             vae=self.vae,
             resolution=resolution or self.resolution,
             deployment=deployment,
-            workload=Workload(chunks=2),
+            workload=Workload(chunks=3),
             seed=self.seed,
         )
         return lay_out(scenario, itemsize=4 if self.device == "cpu" else 2)

@@ -6,19 +6,21 @@ piece has one cause:
 - `fill_drain`: the pipeline was filling or running empty (outside the steady window);
 - `input`: rank 0 had no chunk;
 - `communication`: the item the rank waits for was under way;
-- `imbalance`: it waits for the rank before it, which is serving: that stage is longer;
-- `upstream`: it waits for the rank before it, which itself serves nothing;
-- `downstream`: its lane has not returned (rank 0), or its last item has not been taken;
+- `imbalance`: it waits for its neighbour, which has not waited for anybody since: that rank has
+  more to do;
+- `upstream`: it waits for the rank before it, which has itself been waiting;
+- `downstream`: its lane has not returned while the last rank has been waiting too (rank 0), or
+  its last item has not been taken;
 - `host`: it waits for nobody: what the process does between services.
 
 `rebalancing` and `policy_wait` complete the vocabulary; no executor causes them yet.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from streamtwin.core.intervals import Interval, cut, gaps
+from streamtwin.core.intervals import Interval, cut, gaps, union_s
 from streamtwin.core.records import SERVICES, WAITS, Records, Span
 
 CAUSES = (
@@ -46,12 +48,17 @@ class Bubble:
 
 @dataclass(frozen=True, slots=True)
 class RankTime:
-    """One rank from its first to its last work: `busy_s` plus all bubbles is `span_s`."""
+    """One rank from its first to its last work: its bubbles sum to `idle_s`."""
 
     rank: int
     span_s: float
     busy_s: float
     bubbles: tuple[Bubble, ...]
+
+    @property
+    def idle_s(self) -> float:
+        """Time between first and last work in which nothing is served."""
+        return self.span_s - self.busy_s
 
     def seconds_by_cause(self) -> dict[str, float]:
         """Idle seconds of every cause, those that did not occur included."""
@@ -59,6 +66,10 @@ class RankTime:
         for bubble in self.bubbles:
             totals[bubble.cause] += bubble.ended_s - bubble.began_s
         return totals
+
+
+NEGLIGIBLE_S = 1e-4
+"""A wait shorter than this does not make a rank one that waits: posting takes some time."""
 
 
 class _Timeline:
@@ -77,15 +88,15 @@ class _Timeline:
             return self.spans[index]
         return None
 
+    def touching(self, interval: Interval) -> list[Span]:
+        """The spans that overlap *interval*."""
+        first = max(0, bisect_right(self._begins, interval[0]) - 1)
+        after = bisect_left(self._begins, interval[1])
+        return [span for span in self.spans[first:after] if span.ended_s > interval[0]]
+
     def edges(self, interval: Interval) -> list[float]:
-        """Begins and ends of the spans that touch *interval*."""
-        start = max(0, bisect_right(self._begins, interval[0]) - 1)
-        edges: list[float] = []
-        for span in self.spans[start:]:
-            if span.began_s >= interval[1]:
-                break
-            edges += [span.began_s, span.ended_s]
-        return edges
+        """Begins and ends of the spans that overlap *interval*."""
+        return [edge for span in self.touching(interval) for edge in (span.began_s, span.ended_s)]
 
 
 def rank_times(records: Records, steady: Interval) -> list[RankTime]:
@@ -94,51 +105,54 @@ def rank_times(records: Records, steady: Interval) -> list[RankTime]:
     spans = {rank: [span for span in records.spans if span.rank == rank] for rank in ranks}
     serving = {rank: _Timeline(spans[rank], SERVICES) for rank in ranks}
     waiting = {rank: _Timeline(spans[rank], (*WAITS, "hop")) for rank in ranks}
-    return [_rank_time(rank, serving, waiting[rank], steady) for rank in ranks]
+    return [_rank_time(rank, serving[rank], waiting, steady) for rank in ranks]
 
 
 def _rank_time(
-    rank: int, serving: dict[int, _Timeline], waits: _Timeline, steady: Interval
+    rank: int, serving: _Timeline, waiting: dict[int, _Timeline], steady: Interval
 ) -> RankTime:
-    services = serving[rank].spans
-    if not services:
+    busy = [(span.began_s, span.ended_s) for span in serving.spans]
+    if not busy:
         return RankTime(rank, 0.0, 0.0, ())
-    work = (services[0].began_s, max(span.ended_s for span in services))
-    busy = [(span.began_s, span.ended_s) for span in services]
+    work = (busy[0][0], max(ended for _, ended in busy))
     bubbles = [
-        Bubble(rank, piece[0], piece[1], _cause(piece, rank, serving, waits, steady))
+        Bubble(rank, piece[0], piece[1], _cause(piece, rank, waiting, steady))
         for gap in gaps(busy, work)
-        for piece in cut(gap, _instants(gap, rank, serving, waits, steady))
+        for piece in cut(gap, _instants(gap, rank, waiting, steady))
     ]
-    busy_s = work[1] - work[0] - sum(bubble.ended_s - bubble.began_s for bubble in bubbles)
-    return RankTime(rank, work[1] - work[0], busy_s, tuple(_merged(bubbles)))
+    return RankTime(rank, work[1] - work[0], union_s(busy), tuple(_merged(bubbles)))
 
 
 def _instants(
-    gap: Interval, rank: int, serving: dict[int, _Timeline], waits: _Timeline, steady: Interval
+    gap: Interval, rank: int, waiting: dict[int, _Timeline], steady: Interval
 ) -> list[float]:
-    before = serving.get(rank - 1)
-    edges = [*steady, *waits.edges(gap)]
-    return edges + before.edges(gap) if before is not None else edges
+    """Where the cause may change: steady window, own waits, and waits of the rank waited for."""
+    own = waiting[rank]
+    peers = {span.peer for span in own.touching(gap)} & waiting.keys()
+    edges = [*steady, *own.edges(gap)]
+    return edges + [edge for peer in sorted(peers) for edge in waiting[peer].edges(gap)]
 
 
-def _cause(
-    piece: Interval,
-    rank: int,
-    serving: dict[int, _Timeline],
-    waits: _Timeline,
-    steady: Interval,
-) -> str:
+def _cause(piece: Interval, rank: int, waiting: dict[int, _Timeline], steady: Interval) -> str:
     middle = (piece[0] + piece[1]) / 2
     if not steady[0] <= middle < steady[1]:
         return "fill_drain"
-    wait = waits.at(middle)
+    wait = waiting[rank].at(middle)
     if wait is None:
         return "host"
-    if wait.kind == "wait_hop" and rank > 0:
-        return "upstream" if serving[rank - 1].at(middle) is None else "imbalance"
+    if wait.kind == "wait_hop" and wait.peer in waiting:
+        if not _has_waited(waiting[wait.peer], (wait.began_s, middle)):
+            return "imbalance"
+        return "upstream" if rank > 0 else "downstream"
     named = {"wait_input": "input", "hop": "communication"}
     return named.get(wait.kind, "downstream")
+
+
+def _has_waited(timeline: _Timeline, interval: Interval) -> bool:
+    """Whether the rank of *timeline* has waited for input or for another rank in *interval*."""
+    return any(
+        span.kind in WAITS and span.seconds >= NEGLIGIBLE_S for span in timeline.touching(interval)
+    )
 
 
 def _merged(bubbles: list[Bubble]) -> list[Bubble]:

@@ -18,6 +18,15 @@ def overlap_s(intervals: Iterable[Interval], window: Interval) -> float:
     return sum(ended - began for began, ended in clipped)
 
 
+def union_s(intervals: Iterable[Interval]) -> float:
+    """Total length of what the *intervals* cover, counting what several cover once."""
+    total_s, until = 0.0, float("-inf")
+    for began, ended in sorted(intervals):
+        total_s += max(0.0, ended - max(began, until))
+        until = max(until, ended)
+    return total_s
+
+
 def gaps(busy: list[Interval], window: Interval) -> list[Interval]:
     """The parts of *window* that the intervals *busy*, sorted by begin, leave free."""
     free: list[Interval] = []

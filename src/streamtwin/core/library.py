@@ -24,7 +24,10 @@ def find_scenario(argument: str, overrides: tuple[str, ...] = ()) -> Scenario:
         ScenarioError: there is neither, or it is wrong.
     """
     text, origin = _text(argument)
-    return parse_scenario(text, origin, overrides)
+    scenario = parse_scenario(text, origin, overrides)
+    for label in scenario.variants:
+        _variant(text, origin, scenario, label, overrides)
+    return scenario
 
 
 def find_variants(argument: str, overrides: tuple[str, ...] = ()) -> dict[str, Scenario]:
@@ -34,15 +37,21 @@ def find_variants(argument: str, overrides: tuple[str, ...] = ()) -> dict[str, S
     """
     text, origin = _text(argument)
     base = parse_scenario(text, origin, overrides)
-    return {
-        label: parse_scenario(text, f"{origin}: variant {label!r}", (*own, *overrides))
-        for label, own in base.variants.items()
-    } or {base.name: base}
+    return {label: _variant(text, origin, base, label, overrides) for label in base.variants} or {
+        base.name: base
+    }
 
 
 def clip_path() -> Path:
     """The video clip that ships with the scenarios: 16 frames/s, 10 s, slow and fast motion."""
     return Path(str(files("streamtwin.scenarios") / "clip.mp4"))
+
+
+def _variant(
+    text: str, origin: str, base: Scenario, label: str, overrides: tuple[str, ...]
+) -> Scenario:
+    own = base.variants[label]
+    return parse_scenario(text, f"{origin}: variant {label!r}", (*own, *overrides))
 
 
 def _text(argument: str) -> tuple[str, str]:

@@ -125,8 +125,14 @@ def _latencies(done: list[ChunkRecord], steady: Steady, scenario: Scenario) -> d
 
 
 def _percentiles(values: np.ndarray) -> dict[str, float]:
+    """Percentiles in seconds, and how many values they are of: few have no 99th."""
     named = {f"p{p}": float(np.percentile(values, p)) for p in PERCENTILES}
-    return {**named, "mean": float(values.mean()), "max": float(values.max())}
+    return {
+        **named,
+        "mean": float(values.mean()),
+        "max": float(values.max()),
+        "count": len(values),
+    }
 
 
 def _miss_rate(times: np.ndarray, playback: Playback) -> float:
@@ -151,15 +157,14 @@ def _rank(records: Records, time: RankTime, steady: Steady) -> dict[str, Any]:
         if span.rank == time.rank and span.kind in SERVICES
     ]
     window_s = steady.interval[1] - steady.interval[0]
-    bubbles = time.seconds_by_cause()
     return {
         "rank": time.rank,
         "blocks": list(info.blocks),
         "busy_fraction": overlap_s(services, steady.interval) / window_s,
         "span_s": time.span_s,
         "busy_s": time.busy_s,
-        "idle_s": sum(bubbles.values()),
-        "bubbles": bubbles,
+        "idle_s": time.idle_s,
+        "bubbles": time.seconds_by_cause(),
         "memory_bytes": dict(info.memory_bytes),
     }
 

@@ -25,6 +25,11 @@ class Stage:
     first: bool
     last: bool
 
+    @property
+    def alone(self) -> bool:
+        """Whether this rank is the whole ring, so that nothing hops."""
+        return self.first and self.last
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -41,6 +46,11 @@ class Plan:
     def ranks(self) -> int:
         """W: ranks, and lanes of the ring."""
         return len(self.stages)
+
+    @property
+    def steps(self) -> int:
+        """N: denoising steps of a chunk."""
+        return self.scenario.deployment.steps
 
     @property
     def max_rows(self) -> int:
@@ -134,6 +144,9 @@ def lay_out(
         )
     name = scenario.deployment.partition.policy
     draft = Plan(scenario, model, vae, _stages([range(model.blocks)] * ranks), itemsize)
+    given = scenario.deployment.partition.blocks
+    if given is not None:
+        return Plan(scenario, model, vae, _stages(_given(given, model, ranks)), itemsize)
     if name in WEIGHS_NOTHING:
         costs = StageCosts((1.0,) * model.blocks, (0.0,) * ranks)
     elif latency is None:
@@ -141,6 +154,17 @@ def lay_out(
     else:
         costs = stage_costs(draft, latency())
     return Plan(scenario, model, vae, _stages(list(PARTITION[name](costs))), itemsize)
+
+
+def _given(blocks: list[int], model: ModelSpec, ranks: int) -> list[range]:
+    """The partition that the scenario states itself."""
+    if len(blocks) != ranks or min(blocks) < 1 or sum(blocks) != model.blocks:
+        raise ScenarioError(
+            f"deployment.partition.blocks = {blocks}: give {ranks} counts of at least 1, one a "
+            f"rank, that sum to the {model.blocks} blocks of {model.name}"
+        )
+    starts = [sum(blocks[:rank]) for rank in range(ranks)]
+    return [range(start, start + count) for start, count in zip(starts, blocks, strict=True)]
 
 
 def _stages(blocks: list[range]) -> tuple[Stage, ...]:

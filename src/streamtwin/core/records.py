@@ -120,6 +120,11 @@ class Recorder:
     chunks: dict[tuple[int, int], ChunkRecord] = field(default_factory=dict)
     decisions: list[Decision] = field(default_factory=list)
 
+    def span(self, rank: int, kind: SpanKind, began_s: float, ended_s: float, **about: int) -> None:
+        """Note an interval of *rank*; one without length is none."""
+        if ended_s > began_s:
+            self.spans.append(Span(rank, kind, began_s, ended_s, **about))
+
     def merge(self, others: "list[Recorder]") -> "Recorder":
         """Join the recorders of several ranks, each list in order of time."""
         every = [self, *others]

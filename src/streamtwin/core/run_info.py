@@ -34,9 +34,14 @@ def partition_decision(plan: Plan) -> Decision:
         time_s=0.0,
         rank=0,
         family="partition",
-        policy=plan.scenario.deployment.partition.policy,
+        policy=_partition_name(plan),
         session=0,
         chunk=-1,
         saw={"blocks": plan.model.blocks, "ranks": plan.ranks},
         chose=counts,
     )
+
+
+def _partition_name(plan: Plan) -> str:
+    partition = plan.scenario.deployment.partition
+    return partition.policy if partition.blocks is None else "given"

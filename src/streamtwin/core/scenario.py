@@ -20,8 +20,13 @@ from streamtwin.core.window import Window
 STEP_TIMESTEPS = (700, 500, 400, 200)
 """Denoising timesteps of the reference configuration; N steps use the first N."""
 
-Positive = Annotated[float, Field(gt=0)]
+MAX_CHUNKS = 1_000_000
+"""Longest input that is taken: days of video, more than any record of it is good for."""
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+FrameRate = Annotated[float, Field(ge=0.1, le=100_000)]
 Rate = Annotated[float, Field(ge=0, le=1)]
+Name = Annotated[str, Field(pattern=r"^\w[\w .,+=-]*$", max_length=80)]
 
 
 class _Section(BaseModel):
@@ -32,6 +37,10 @@ class Partition(_Section):
     """Which blocks each rank holds."""
 
     policy: Annotated[str, OneOf(PARTITION)] = "even"
+    blocks: Annotated[
+        list[int] | None,
+        Field(description="blocks of each rank in order, instead of what the policy decides"),
+    ] = None
 
 
 class Batching(_Section):
@@ -65,15 +74,18 @@ class Workload(_Section):
 
     sessions: Annotated[int, Field(ge=1, le=1, description="concurrent streams")] = 1
     source_fps: Annotated[
-        Positive | None, Field(description="frame rate of a live input; null: input always waits")
+        FrameRate | None, Field(description="frame rate of a live input; null: input always waits")
     ] = None
     duration_s: Annotated[
         Positive | None, Field(description="length of the input in video time; null: use chunks")
     ] = None
     chunks: Annotated[
-        int | None, Field(ge=2, description="length of the input in chunks; null: use duration_s")
+        int | None,
+        Field(ge=3, le=MAX_CHUNKS, description="length of the input in chunks; null: duration_s"),
     ] = None
-    max_waiting: Annotated[int, Field(ge=1, description="bound of the input queue, chunks")] = 8
+    max_waiting: Annotated[
+        int, Field(ge=1, le=MAX_CHUNKS, description="bound of the input queue")
+    ] = 8
     admission: Annotated[str, OneOf(ADMISSION)] = "accept_all"
     dispatch: Annotated[str, OneOf(DISPATCH)] = "fifo"
 
@@ -81,7 +93,7 @@ class Workload(_Section):
 class Slo(_Section):
     """What the viewer was promised."""
 
-    fps: Positive = 16.0
+    fps: FrameRate = 16.0
     ttff_s: Positive = 1.0
     latency_s: Positive = 1.0
     miss_rate: Rate = 0.01
@@ -97,7 +109,11 @@ class Conditioning(_Section):
     """What shapes the picture and the attention state rather than the time."""
 
     noise: Annotated[str, OneOf(NOISE)] = "motion_aware"
-    noise_rate: Rate = 0.8
+    noise_rate: Annotated[
+        float,
+        # the entry timestep 1000 s - 100 stays within 0..1000, also where motion takes 0.1 off
+        Field(ge=0.2, le=1.0, description="rate s at which noise is mixed in"),
+    ] = 0.8
     sink_refresh: Annotated[str, OneOf(SINK)] = "never"
     rope_refresh: Annotated[str, OneOf(ROPE)] = "never"
 
@@ -105,7 +121,7 @@ class Conditioning(_Section):
 class Scenario(_Section):
     """A deployment, its load and what is promised of it."""
 
-    name: str = "unnamed"
+    name: Name = "unnamed"
     question: Annotated[str, Field(description="one sentence: what this scenario asks")] = ""
     model: str = "tiny"
     vae: str = "tiny"
@@ -128,7 +144,7 @@ class Scenario(_Section):
     viewer: Viewer = Viewer()
     seed: Annotated[int, Field(ge=0)] = 0
     variants: Annotated[
-        dict[str, list[str]],
+        dict[Name, list[str]],
         Field(description="named lists of key=value overrides that validate runs one by one"),
     ] = {}
 
@@ -147,8 +163,12 @@ class Scenario(_Section):
                 "workload: give exactly one of duration_s (seconds) and chunks, "
                 f"not duration_s = {workload.duration_s} and chunks = {workload.chunks}"
             )
-        if self.chunks < 2:
-            raise ScenarioError(f"workload.duration_s = {workload.duration_s} is under two chunks")
+        if not 3 <= self.chunks <= MAX_CHUNKS:
+            raise ScenarioError(
+                f"workload.duration_s = {workload.duration_s} is {self.chunks} chunks of "
+                f"{self.shape.frames_of(1)} frames at {self.playout_fps} frames/s: "
+                f"it must be 3 to {MAX_CHUNKS}"
+            )
         return self
 
     @property

@@ -1,29 +1,22 @@
 """How does a scenario file, with its overrides, become a checked scenario?"""
 
 import difflib
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from streamtwin.core.errors import ScenarioError
 from streamtwin.core.scenario import Scenario
+from streamtwin.core.yaml_text import parse_yaml
 
 _Data = dict[str, Any]
 
-
-def load_scenario(path: Path, overrides: Sequence[str] = ()) -> Scenario:
-    """Read, override and check the scenario in *path*.
-
-    Each override is `key.path=value`, its value in YAML.
-
-    Raises:
-        ScenarioError: with file, key, value and legal choices.
-    """
-    return parse_scenario(read_scenario_text(path), str(path), overrides)
+MAX_TOLD = 5
+"""Mistakes of one file that are named; the others are counted."""
 
 
 def read_scenario_text(path: Path) -> str:
@@ -39,18 +32,21 @@ def read_scenario_text(path: Path) -> str:
 
 
 def parse_scenario(text: str, origin: str, overrides: Sequence[str] = ()) -> Scenario:
-    """Check the scenario in *text*; *origin* names it in errors."""
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ScenarioError(f"{origin}: not valid YAML: {error}") from error
+    """Check the scenario in *text*; *origin* names it in errors.
+
+    Each override is `key.path=value`, its value in YAML. Variants are checked along.
+
+    Raises:
+        ScenarioError: with origin, key, value and legal choices.
+    """
+    data = parse_yaml(text, origin)
     if data is None:
         data = {}
     if not isinstance(data, dict):
         raise ScenarioError(f"{origin}: a scenario is a mapping of keys, not {type(data).__name__}")
     for override in overrides:
-        _override(data, override)
-    where = f"{origin} with --set {' '.join(overrides)}" if overrides else origin
+        _override(data, override, origin)
+    where = f"{origin} with {' '.join(overrides)}" if overrides else origin
     return check_scenario(data, where)
 
 
@@ -59,25 +55,26 @@ def check_scenario(data: _Data, origin: str) -> Scenario:
     try:
         return Scenario.model_validate(data)
     except ValidationError as error:
-        lines = [_explain(item) for item in error.errors()]
+        mistakes = error.errors()
+        lines = [_explain(item) for item in mistakes[:MAX_TOLD]]
+        if len(mistakes) > MAX_TOLD:
+            lines.append(f"and {len(mistakes) - MAX_TOLD} more")
         raise ScenarioError(f"{origin}: " + "; ".join(lines)) from error
     except ScenarioError as error:
         raise ScenarioError(f"{origin}: {error}") from error
 
 
-def _override(data: _Data, override: str) -> None:
+def _override(data: _Data, override: str, origin: str) -> None:
+    where = f"{origin}: override {override!r}"
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
-        raise ScenarioError(f"--set {override!r}: write key=value, for example deployment.gpus=2")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ScenarioError(f"--set {override!r}: the value is not valid YAML: {error}") from error
+        raise ScenarioError(f"{where}: write key=value, for example deployment.gpus=2")
+    value = parse_yaml(text, where)
     *parents, leaf = key.strip().split(".")
     for parent in parents:
         section = data.setdefault(parent, {})
         if not isinstance(section, dict):
-            raise ScenarioError(f"--set {override!r}: {parent} is a value, not a section")
+            raise ScenarioError(f"{where}: {parent} is a value, not a section")
         data = section
     data[leaf] = value
     _keep_one_length(data, leaf)
@@ -95,9 +92,21 @@ def _explain(error: ErrorDetails) -> str:
     key = ".".join(str(part) for part in error["loc"]) or "scenario"
     if error["type"] == "extra_forbidden":
         return f"unknown key {key!r}; {_known_keys(error['loc'])}"
+    value = _brief().repr(error["input"])
     if error["type"] == "literal_error":
-        return f"{key} = {error['input']!r}: choose one of {error['ctx']['expected']}"
-    return f"{key} = {error['input']!r}: {error['msg']}"
+        return f"{key} = {value}: choose one of {error['ctx']['expected']}"
+    if error["type"] == "invalid_key":
+        return f"key {value}: keys are text"
+    if error["type"] in {"model_type", "model_attributes_type"}:
+        return f"{key} = {value}: a section with keys of its own belongs here"
+    return f"{key} = {value}: {error['msg']}"
+
+
+def _brief() -> reprlib.Repr:
+    """Values as text that stays short, whatever they hold."""
+    brief = reprlib.Repr()
+    brief.maxlevel, brief.maxstring, brief.maxother = 2, 80, 80
+    return brief
 
 
 def _known_keys(location: tuple[int | str, ...]) -> str:

@@ -15,6 +15,10 @@ SPACE_STRIDE = 8
 """Pixels per latent cell along height and width (Wan 2.1 VAE)."""
 
 
+MAX_SIDE = 8192
+"""Pixels of the longest side that is taken: 8K video."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
     """Dimensions of a Causal-DiT. `dim` is `heads * head_dim`; the patch is 1 x 2 x 2."""
@@ -97,10 +101,10 @@ class Resolution:
     def __post_init__(self) -> None:
         cell = SPACE_STRIDE * 2
         for name, value in (("height", self.height), ("width", self.width)):
-            if value <= 0 or value % cell:
+            if not 0 < value <= MAX_SIDE or value % cell:
                 raise ScenarioError(
-                    f"resolution: {name} = {value} must be a positive multiple of {cell} pixels "
-                    f"(VAE stride {SPACE_STRIDE} times patch 2)"
+                    f"resolution: {name} = {value} must be a multiple of {cell} pixels "
+                    f"(VAE stride {SPACE_STRIDE} times patch 2) from {cell} to {MAX_SIDE}"
                 )
 
     @property

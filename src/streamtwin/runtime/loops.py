@@ -14,7 +14,7 @@ def lead(station: Station, controller: Controller) -> None:
     station.wait_chunk(controller)
     first = controller.take(station.now_s)
     station.encode(first, controller)
-    for item in first_turns(first, station.steps):
+    for item in first_turns(first, station.plan.steps):
         station.forward(item)
         station.send(item)
         station.finish(item)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from streamtwin.core.controller import Controller
 from streamtwin.core.policies.noise import entry_timestep
-from streamtwin.core.records import ChunkRecord, Recorder, Span, SpanKind
+from streamtwin.core.records import ChunkRecord, Recorder, SpanKind
 from streamtwin.core.ring import Item, Row
 from streamtwin.kernels.stage import SessionState, StageKernels, Work
 from streamtwin.runtime.spool import VideoSpool
@@ -39,19 +39,9 @@ class Station:
         self._work: Work | None = None
 
     @property
-    def steps(self) -> int:
-        """N: denoising steps of a chunk."""
-        return self.plan.scenario.deployment.steps
-
-    @property
     def now_s(self) -> float:
         """Seconds since the start of the stream."""
         return self.clock()
-
-    @property
-    def alone(self) -> bool:
-        """Whether this rank is the whole ring, so that nothing hops."""
-        return self.stage.first and self.stage.last
 
     def wait_chunk(self, controller: Controller) -> bool:
         """Wait for a chunk if the controller does; False when there is none."""
@@ -72,7 +62,7 @@ class Station:
         """Encode *row*'s chunk."""
         assert self.source is not None
         began_s = self.now_s
-        frames = self.source.frames(row.chunk)
+        frames = self.source.frames(row.chunk, leads=row.ordinal == 0)
 
         def rate_of(motion: float) -> float:
             rate = controller.noise_rate(row, motion, began_s)
@@ -89,12 +79,12 @@ class Station:
         assert work is not None
         self._work = self.kernels.run(self.state, item, work)
         self._done("dit", began_s, item.rows[0].chunk, item.index, len(item.rows))
-        if self.alone:
+        if self.stage.alone:
             self._keep(item, self._work)
 
     def send(self, item: Item) -> None:
         """Post *item* to the next rank once the one before has been taken."""
-        if self.alone:
+        if self.stage.alone:
             return
         began_s = self.now_s
         self.transport.wait_sent()
@@ -112,7 +102,7 @@ class Station:
 
     def take_back(self, item: Item) -> None:
         """Wait for the result of *item*; it is at hand when this rank is the whole ring."""
-        if not self.alone:
+        if not self.stage.alone:
             kept = self._work
             returned = self.receive()
             assert returned == item, f"{returned} came back, {item} was due"
@@ -125,7 +115,7 @@ class Station:
         if not self.stage.last:
             return
         assert self._work is not None
-        for position in item.finished(self.steps):
+        for position in item.finished(self.plan.steps):
             began_s = self.now_s
             frames = self.kernels.decode(self.state, self._work.latents[position])
             if self.spool is not None:
@@ -135,7 +125,7 @@ class Station:
 
     def end(self) -> None:
         """Tell the next rank that nothing follows, unless the ring closes here."""
-        if self.alone:
+        if self.stage.alone:
             return
         self.transport.wait_sent()
         if not self.stage.last:
@@ -151,7 +141,7 @@ class Station:
     def _keep(self, item: Item, work: Work) -> None:
         """Keep the rows that go on, for the next turn of their lane."""
         for position, row in enumerate(item.rows):
-            if row.step + 1 < self.steps:
+            if row.step + 1 < self.plan.steps:
                 self._latents[_key(row)] = work.latents[position]
                 self._timesteps[_key(row)] = self.kernels.timestep(row.step + 1)
 
@@ -180,9 +170,8 @@ class Station:
     def _record(
         self, kind: SpanKind, began_s: float, ended_s: float | None = None, **about: int
     ) -> None:
-        ended_s = self.now_s if ended_s is None else ended_s
-        if ended_s > began_s:
-            self.recorder.spans.append(Span(self.stage.rank, kind, began_s, ended_s, **about))
+        until_s = self.now_s if ended_s is None else ended_s
+        self.recorder.span(self.stage.rank, kind, began_s, until_s, **about)
 
 
 def _key(row: Row) -> tuple[int, int]:

@@ -198,6 +198,13 @@ class FrameSource:
         place = np.arange(first, 1 + (chunk + 1) * self._stride) % max(1, 2 * last)
         return np.minimum(place, 2 * last - place)
 
-    def frames(self, chunk: int) -> Frames:
-        """Copy the frames of *chunk*, uint8 [T, H, W, 3]; T is 1 + 4 T' for chunk 0, else 4 T'."""
-        return self._clip.frames[self.indices(chunk)]
+    def frames(self, chunk: int, *, leads: bool = False) -> Frames:
+        """Copy the frames of *chunk*, uint8 [T, H, W, 3]; T is 1 + 4 T' for chunk 0, else 4 T'.
+
+        With *leads* a later chunk has 1 + 4 T' frames too, beginning with the last one before it:
+        the VAE's first chunk needs them when the camera's first chunks have been dropped.
+        """
+        indices = self.indices(chunk)
+        if leads and chunk:
+            indices = np.concatenate([self.indices(chunk - 1)[-1:], indices])
+        return self._clip.frames[indices]

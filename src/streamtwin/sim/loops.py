@@ -22,7 +22,7 @@ def lead(station: Station, controller: Controller, motion: Sequence[float]) -> P
     yield from station.wait_chunk(controller)
     first = controller.take(station.now_s)
     yield from station.encode(first, controller, motion)
-    for item in first_turns(first, station.steps):
+    for item in first_turns(first, station.plan.steps):
         yield from station.forward(item)
         yield from station.send(item)
         yield from station.finish(item)

@@ -8,7 +8,7 @@ import simpy
 from streamtwin.core.controller import Controller
 from streamtwin.core.ops import Op
 from streamtwin.core.plan import Plan, Stage
-from streamtwin.core.records import Recorder, Service, Span, SpanKind
+from streamtwin.core.records import Recorder, Service, SpanKind
 from streamtwin.core.ring import Item, Row
 from streamtwin.sim.link import Link, Parcel
 from streamtwin.sim.services import ServiceTimes
@@ -36,19 +36,9 @@ class Station:
         self._sent: Parcel | None = None
 
     @property
-    def steps(self) -> int:
-        """N: denoising steps of a chunk."""
-        return self.plan.scenario.deployment.steps
-
-    @property
     def now_s(self) -> float:
         """Virtual seconds since the start of the stream."""
         return float(self.env.now)
-
-    @property
-    def alone(self) -> bool:
-        """Whether this rank is the whole ring, so that nothing hops."""
-        return self.stage.first and self.stage.last
 
     def wait_chunk(self, controller: Controller) -> Generator[simpy.Event, Any, bool]:
         """Wait for a chunk if the controller does; False when there is none."""
@@ -72,7 +62,7 @@ class Station:
 
     def send(self, item: Item) -> Steps:
         """Post *item* to the next rank once the one before has been taken."""
-        if self.alone:
+        if self.stage.alone:
             return
         began_s = self.now_s
         if self._sent is not None:
@@ -96,7 +86,7 @@ class Station:
 
     def take_back(self, item: Item) -> Steps:
         """Wait for the result of *item*; it is at hand when this rank is the whole ring."""
-        if not self.alone:
+        if not self.stage.alone:
             returned = yield from self.receive()
             assert returned == item, f"{returned} came back, {item} was due"
 
@@ -104,7 +94,7 @@ class Station:
         """Decode and emit the rows of *item* that are done, if this is the last stage."""
         if not self.stage.last:
             return
-        for position in item.finished(self.steps):
+        for position in item.finished(self.plan.steps):
             row = item.rows[position]
             yield from self._serve("decode", self.plan.decode(row.ordinal), row.chunk, item.index)
             yield self.emitted.put((row, self.now_s))
@@ -117,6 +107,5 @@ class Station:
     def _record(
         self, kind: SpanKind, began_s: float, ended_s: float | None = None, **about: int
     ) -> None:
-        ended_s = self.now_s if ended_s is None else ended_s
-        if ended_s > began_s:
-            self.recorder.spans.append(Span(self.stage.rank, kind, began_s, ended_s, **about))
+        until_s = self.now_s if ended_s is None else ended_s
+        self.recorder.span(self.stage.rank, kind, began_s, until_s, **about)

@@ -1,0 +1,39 @@
+"""How is YAML that a user wrote read, whatever it holds?"""
+
+from collections.abc import Hashable
+from typing import Any
+
+import yaml
+
+from streamtwin.core.errors import ScenarioError
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """The safe loader, refusing a key that stands twice instead of dropping one of them."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = sorted({key for key in keys if keys.count(key) > 1 and key != "<<"})
+        if twice:
+            line = node.start_mark.line + 1
+            raise yaml.YAMLError(f"key {twice[0]!r} stands twice in the mapping at line {line}")
+        return super().construct_mapping(node, deep)
+
+
+def parse_yaml(text: str, origin: str) -> Any:  # noqa: ANN401 - YAML holds anything
+    """The value in *text*.
+
+    Raises:
+        ScenarioError: it is no YAML, or a value in it is none of its own kind; names *origin*.
+    """
+    try:
+        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - derived from the safe loader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ScenarioError(f"{origin}: not valid YAML{where}: {error.problem}") from error
+    except (yaml.YAMLError, ValueError, AttributeError, TypeError, OverflowError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ScenarioError(f"{origin}: not valid YAML: {first}") from error
+    except RecursionError as error:
+        raise ScenarioError(f"{origin}: not valid YAML: nested too deeply") from error
