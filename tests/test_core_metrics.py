@@ -140,3 +140,12 @@ def test_the_steady_window_is_cut_to_whole_turns_of_the_lanes() -> None:
     metrics = compute_metrics(records([], emitted, ranks=2))
     assert metrics["steady_reached"]
     assert metrics["period_s"] == pytest.approx(3.1 / 2)
+
+
+def test_promises_are_kept_or_broken() -> None:
+    metrics = compute_metrics(records([], [1.0, 2.0, 3.0, 4.0]))
+    promises = metrics["slo"]
+    assert promises["fps"] == {"promised": 16.0, "found": pytest.approx(4.0), "met": False}
+    assert promises["latency_s"]["met"]
+    assert not promises["miss_rate"]["met"]
+    assert promises["ttff_s"]["met"]

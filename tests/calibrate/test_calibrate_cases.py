@@ -1,9 +1,17 @@
 """Which cases a request turns into."""
 
+from dataclasses import replace
+
 import pytest
 from calibration_data import REQUEST
 
-from streamtwin.calibrate.cases import HOP_TAGS, CalibrationRequest, hop_cases, kernel_cases
+from streamtwin.calibrate.cases import (
+    HOP_TAGS,
+    CalibrationRequest,
+    hop_cases,
+    item_from,
+    kernel_cases,
+)
 from streamtwin.calibrate.forms import coordinates
 from streamtwin.core import catalog
 from streamtwin.core.errors import UserError
@@ -54,6 +62,30 @@ def test_deployments_used_to_validate_are_held_out():
         steady(3, 2, False, True),
         steady(3, 1, True, False),
     } <= held_out
+
+
+@pytest.mark.parametrize("latents", [1, 2, 3])
+@pytest.mark.parametrize("gpus", [1, 2])
+def test_every_operation_of_a_deployment_lies_inside_the_range(latents, gpus):
+    """From the first chunk to the full window, with one row a lane and with four."""
+    request = replace(REQUEST, chunk_latents=latents)
+    cases = kernel_cases(request, gpus) + hop_cases(request, gpus)
+    fitted = [case.op for case in cases if not case.held_out]
+    plan = request.plan(gpus)
+    items = [item_from(plan, 1, 0)]
+    items += [item_from(plan, rows, age) for rows in (1, 2, 3, 4) for age in (1, 2, 3, None)]
+    asked = [plan.dit_pass(stage, item) for stage in plan.stages for item in items]
+    asked += [plan.hop(item) for item in items]
+    for op in asked:
+        same = [coordinates(other) for other in fitted if isinstance(other, type(op))]
+        for name, value in coordinates(op).items():
+            assert min(c[name] for c in same) <= value <= max(c[name] for c in same), (op, name)
+    assert {call(age) for call in (plan.encode, plan.decode) for age in (0, 1)} <= set(fitted)
+
+
+def test_more_latents_in_a_chunk_than_the_window_turns_over_are_refused():
+    with pytest.raises(UserError, match="chunk_latents = 4"):
+        replace(REQUEST, chunk_latents=4).plan()
 
 
 def test_both_ends_of_the_vae_are_timed_at_the_start_and_later():

@@ -15,7 +15,7 @@ from streamtwin.calibrate.harness import (
     measure,
 )
 from streamtwin.calibrate.observed import observe
-from streamtwin.core.ops import Hop
+from streamtwin.core.ops import DitPass, Hop
 
 STEADY, NOISY, LONG = (Case(Hop(size), 2, "") for size in (1, 2, 3))
 LEAST = WARMUPS + MIN_TIMES
@@ -111,8 +111,8 @@ def test_an_unstable_case_is_marked_and_kept(replay):
 
 def test_the_warm_up_never_counts():
     one = Measurement(STEADY, 0, (9.0, 1.0, 2.0, 3.0), (1.0,) * 4)
-    assert one.median_s == 2.0
-    assert one.steady == (1.0, 2.0, 3.0)
+    assert one.steady == one.clean == (1.0, 2.0, 3.0)
+    assert observe([one])[0].typical_s == pytest.approx(2.0)
 
 
 def test_times_without_the_core_are_told_apart():
@@ -134,7 +134,31 @@ def test_ranks_are_pooled_before_disturbed_times_are_left_out():
     busy = Measurement(STEADY, 1, (9.0, 2.0, 2.5, 3.0), (0.5,) * 4)
     (both,) = observe([quiet, busy])
     assert both.clean == quiet.steady
-    assert both.times == quiet.steady + busy.steady
+    assert both.ratios == (1.0,) * 4
+
+
+KERNEL = Case(DitPass("tiny", 1, 1, 1, 96, 576.0, True, True), 1)
+
+
+def observed(case, *times):
+    (one,) = observe([Measurement(case, 0, (9.0, *times), (1.0,) * (1 + len(times)))])
+    return one
+
+
+def test_the_expected_time_is_the_mean_and_not_the_median():
+    assert observed(KERNEL, 1.0, 1.0, 1.0, 2.0, 2.0).typical_s == pytest.approx(1.4)
+
+
+def test_one_time_far_out_counts_as_one_at_the_fence():
+    times = [1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7]
+    near, far, farther = (observed(KERNEL, *times, late).typical_s for late in (3.0, 9.0, 90.0))
+    assert near < far == farther < 1.1 * near
+
+
+def test_a_hop_out_of_two_heaps_is_their_plain_mean():
+    heaps = [1.0] * 9 + [11.0]
+    assert observed(STEADY, *heaps).typical_s == pytest.approx(2.0)
+    assert observed(KERNEL, *heaps).typical_s == pytest.approx(1.0)
 
 
 def test_progress_rises_to_one(replay):

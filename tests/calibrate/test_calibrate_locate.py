@@ -38,6 +38,41 @@ def test_a_folder_is_a_profile_by_its_path(home):
     assert find_profile(str(folder)) == folder
 
 
+@pytest.mark.parametrize("content", [None, b"", b"{[", b"\xff\xfe"])
+def test_a_broken_profile_hides_no_other(home, content):
+    broken = profile_path("broken")
+    broken.mkdir()
+    (profile_path("a file")).touch()
+    if content is not None:
+        (broken / "meta.yaml").write_bytes(content)
+    found = ["both", "broken", "published"] if content is not None else ["both", "published"]
+    assert list_profiles() == found
+    assert find_profile("both") == profile_path("both")
+
+
+@pytest.mark.parametrize("where", ["user_profiles", "shipped_profiles"])
+def test_profiles_that_may_not_be_read_hide_no_other(home, monkeypatch, where):
+    """Permissions stop a user, though not the one that tests may run as."""
+
+    def locked(self):
+        raise PermissionError(13, "locked", str(self))
+
+    base = getattr(locate, where)()
+    readable = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda p: locked(p) if p == base else readable(p))
+    looked = Path.is_file
+    inner = base / "both" / "meta.yaml"
+    monkeypatch.setattr(Path, "is_file", lambda p: locked(p) if p == inner else looked(p))
+    assert "both" in list_profiles()
+    assert find_profile("both").parent != base
+
+
+def test_a_name_that_no_file_can_have_is_unknown(home):
+    for name in ("x" * 5000, "a\0b"):
+        with pytest.raises(UserError, match="known: both, published"):
+            find_profile(name)
+
+
 def test_an_unknown_name_lists_the_known_ones(home):
     with pytest.raises(UserError, match=r"'none'; known: both, published"):
         find_profile("none")
@@ -57,8 +92,10 @@ def test_the_hosts_name_follows_from_what_is_measured():
             ("tiny", "tiny", (160, 240)),
             ("tiny", "wan2.1", (160, 256)),
             ("wan2.1-1.3b", "tiny", (160, 256)),
+            ("tiny", "tiny", (160, 256), "cuda:0"),
         ]
     }
-    assert len(names) == 4
+    assert len(names) == 5
+    assert host_profile_name("tiny", "tiny", (160, 256), "cpu") in names
     assert host_profile_name("tiny", "tiny", (160, 256)) in names
     assert all(Path(name).name == name for name in names)

@@ -37,7 +37,7 @@ def test_predicts_what_the_host_takes(model, op):
 
 
 def test_a_hop_is_the_mean_over_its_situations(model, profile):
-    fit = profile.fit_of("hop", 2)
+    (fit,) = (fit for fit in profile.fits if fit.family == "hop")
     assert model.predict(HOP).mean_s == pytest.approx(
         fmean(fit.predict_s(HOP, tag) for tag in fit.tags)
     )
@@ -137,12 +137,40 @@ def test_an_answer_is_kept(model):
     assert model.noise(STEADY) is model.noise(replace(STEADY))
 
 
-@pytest.mark.parametrize("op", [STEADY, ENCODE, HOP], ids=lambda op: type(op).__name__)
-def test_noise_is_a_sample_around_one(model, op):
-    sample = model.noise(op)
-    assert fmean(sample) == pytest.approx(1.0, abs=0.05 if op != HOP else 0.1)
+@pytest.fixture(scope="module")
+def busy():
+    """The profile of a host that takes the core away for a while during every third time."""
+    measured = [
+        replace(
+            one,
+            times=tuple(t * (5 if i % 3 == 2 else 1) for i, t in enumerate(one.times)),
+            core_shares=tuple(0.2 if i % 3 == 2 else 1.0 for i in range(len(one.times))),
+        )
+        for one in noisy(all_cases(2), 0.2, seed=5)
+    ]
+    return make_profile("busy", ENVIRONMENT, {}, measured).latency_model(2)
+
+
+EVERY_FAMILY = pytest.mark.parametrize(
+    "op", [STEADY, ENCODE, DECODE, HOP], ids=lambda op: type(op).__name__
+)
+
+
+@EVERY_FAMILY
+@pytest.mark.parametrize("host", ["model", "busy"])
+def test_noise_has_the_mean_one(op, host, request):
+    """What is drawn around a prediction must have its mean."""
+    sample = request.getfixturevalue(host).noise(op)
+    assert fmean(sample) == pytest.approx(1.0, abs=1e-9)
     assert min(sample) > 0
     assert len(set(sample)) > 5
+
+
+@EVERY_FAMILY
+def test_what_other_processes_took_is_neither_predicted_nor_drawn(busy, op):
+    assert busy.predict(op).mean_s == pytest.approx(cost_s(Case(op, 2)), rel=0.3)
+    if op != HOP:  # whose situations differ by more
+        assert max(busy.noise(op)) < 2
 
 
 def test_noise_of_a_hop_spans_its_situations(model):

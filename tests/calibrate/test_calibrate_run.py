@@ -1,18 +1,24 @@
 """A real calibration, as small as it gets."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from streamtwin.calibrate import run
-from streamtwin.calibrate.cases import CalibrationRequest, Case, kernel_cases
+from streamtwin.calibrate.cases import CalibrationRequest, Case, hop_shapes, kernel_cases
+from streamtwin.calibrate.hop_runner import _load
 from streamtwin.calibrate.kernel_runner import KernelRunner, item_of
 from streamtwin.calibrate.profile import read_profile
 from streamtwin.calibrate.run import calibrate
 from streamtwin.core.errors import UserError
 from streamtwin.core.ops import DitPass, Hop
+from streamtwin.core.plan import HEADER_BYTES
 from streamtwin.runtime.spool import VideoSpool
+from streamtwin.runtime.transport import Transport
 
 SMALL = CalibrationRequest(resolution=(32, 48))
+CHUNKS = [replace(SMALL, chunk_latents=latents) for latents in (1, 2, 3)]
 
 
 @pytest.fixture
@@ -32,6 +38,8 @@ def test_measures_fits_and_writes_a_profile(tmp_path):
     assert read_profile(tmp_path / "here") == profile
     assert profile.name == "here"
     assert profile.request["resolution"] == [32, 48]
+    assert profile.request["chunk_latents"] == 1
+    assert profile.uncovered(replace(SMALL, ranks=profile.ranks)) == []
     shares = [share for share, _ in heard]
     assert shares[-1] == 1.0
     assert all(0 <= share <= 1 for share in shares)
@@ -41,14 +49,15 @@ def test_measures_fits_and_writes_a_profile(tmp_path):
     assert families == {("dit", 1), ("encode", 1), ("decode", 1)} | both
     ranks = {(one.case.ranks, one.rank) for one in profile.measurements if one.case.ranks == 2}
     assert ranks == ({(2, 0), (2, 1)} if cores > 1 else set())
-    fit = profile.fit_of("dit", 1)
+    fit = next(fit for fit in profile.fits if (fit.family, fit.ranks) == ("dit", 1))
     least = {(p.op.blocks, p.op.rows): p.measured_s for p in fit.points if p.op.chunk_latents == 1}
     assert least[0, 1] < least[6, 4]
 
 
-def test_each_pass_attends_what_its_case_says():
-    plan = SMALL.plan()
-    for case in kernel_cases(SMALL, 1):
+@pytest.mark.parametrize("request_", CHUNKS, ids=lambda one: f"{one.chunk_latents} latents")
+def test_each_pass_attends_what_its_case_says(request_):
+    plan = request_.plan()
+    for case in kernel_cases(request_, 1):
         if isinstance(case.op, DitPass):
             item = item_of(case.op, plan)
             assert plan.attended_tokens(item) == case.op.kv_tokens
@@ -56,14 +65,22 @@ def test_each_pass_attends_what_its_case_says():
             assert len({row.step for row in item.rows}) == case.op.rows
 
 
-def test_every_case_can_be_performed_and_counts_only_the_service(spool):
+@pytest.mark.parametrize("request_", CHUNKS, ids=lambda one: f"{one.chunk_latents} latents")
+def test_every_case_can_be_performed_and_counts_only_the_service(spool, request_):
     torch.set_num_threads(1)
-    runner = KernelRunner(SMALL.plan(), spool)
+    runner = KernelRunner(request_.plan(), spool)
     ticks = iter(range(10**6))
-    for case in kernel_cases(SMALL, 1):
+    for case in kernel_cases(request_, 1):
         assert runner.time_s(case, lambda: next(ticks)) == 1
     with pytest.raises(AssertionError, match="two ranks"):
         runner.time_s(Case(Hop(1), 2), lambda: 0.0)
+
+
+def test_a_hop_carries_all_latents_of_a_chunk():
+    for request in CHUNKS:
+        for size, (resolution, rows) in hop_shapes(request).items():
+            _, work = _load(Transport(request.plan(2, resolution), 0), rows)
+            assert size == HEADER_BYTES + work.latents.nbytes + work.hidden.nbytes
 
 
 def test_stages_of_any_length_share_the_weights(spool):

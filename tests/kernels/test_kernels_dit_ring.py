@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 import torch
 import torch.nn.functional as F
 from kernel_cases import context, error, latents, make_stage
@@ -33,15 +34,16 @@ class PlainBlock:
         return x.view(len(x), self.spec.heads, self.spec.head_dim)
 
     def turn(self, x, frame):
+        """Rotate tokens of consecutive frames, of which the first is *frame*."""
         d = self.spec.head_dim
         high = wide = 2 * (d // 6)
         rows, columns = self.grid
         out = x.clone()
-        for token in range(rows * columns):
+        for token in range(len(x)):
             first = 0
             for size, position in (
-                (d - high - wide, frame),
-                (high, token // columns),
+                (d - high - wide, frame + token // (rows * columns)),
+                (high, token // columns % rows),
                 (wide, token % columns),
             ):
                 for i in range(size // 2):
@@ -64,7 +66,9 @@ class PlainBlock:
         k = self.turn(
             self.heads(self.rms("self_attn.norm_k", self.linear("self_attn.k", x))), frame
         )
-        self.past.append((k, self.heads(self.linear("self_attn.v", x))))
+        v = self.heads(self.linear("self_attn.v", x))
+        tokens = self.grid[0] * self.grid[1]
+        self.past += zip(k.split(tokens), v.split(tokens), strict=True)
         sinks = self.past[: WINDOW.sink]
         recent = self.past[WINDOW.sink :][-(WINDOW.frames - WINDOW.sink) :]
         k = torch.cat([k for k, _ in sinks + recent])
@@ -90,12 +94,9 @@ class PlainBlock:
         return x + y * m[5]
 
 
-def test_ring_equals_concatenation():
-    stage = make_stage(range(2))
-    cache = stage.new_cache(1, WINDOW)
-    stage.set_prompt(cache, context)
-    whole = {name: value.double() for name, value in stage.state_dict().items()}
-    plain = [
+def plain_blocks(stage):
+    """The stage's blocks in plain float64, with the same weights."""
+    return [
         PlainBlock(
             {
                 name.removeprefix(f"blocks.{i}."): value
@@ -105,21 +106,37 @@ def test_ring_equals_concatenation():
             stage.spec,
             stage.resolution,
         )
-        for i in range(2)
+        for i in stage.interval
     ]
-    double = make_stage(range(2), dtype=torch.float64)
-    double.load_state_dict(whole)
-    text = double.text_embedding(context.double())
-    steps = torch.tensor([[500.0]])
-    waves = sinusoid(steps, stage.spec.freq_dim)
-    e0 = double.time_projection(double.time_embedding(waves)).view(6, -1)
-    for frame in range(2 * WINDOW.frames):
-        x = stage.embed(latents(1, 1, frame))
-        y = stage(x, steps, [PassRow(0, frame, 1)], cache)
-        expected = x[0].double()
-        for block in plain:
-            expected = block(expected, frame, e0, text)
-        assert error(y[0], expected) < 1e-5, f"frame {frame}"
+
+
+def conditions(stage, steps):
+    """Modulation of every row [rows, 6, d], one number of *steps* each."""
+    waves = sinusoid(torch.tensor(steps), stage.spec.freq_dim)
+    return stage.time_projection(stage.time_embedding(waves)).unflatten(-1, (6, -1))
+
+
+@pytest.mark.parametrize("frames", [1, 2])
+@pytest.mark.parametrize("steps", [[500.0], [700.0, 500.0, 200.0]])
+def test_ring_equals_concatenation(frames, steps):
+    """Row n is n chunks behind row 0, as in a stream batch, and keeps its own past."""
+    stage = make_stage(range(2), dtype=torch.float64)
+    cache = stage.new_cache(len(steps), WINDOW)
+    stage.set_prompt(cache, context.double())
+    text = stage.text_embedding(context.double())
+    e0 = conditions(stage, steps)
+    plain = [plain_blocks(stage) for _ in steps]
+    for turn in range(2 * WINDOW.frames // frames + len(steps)):
+        live = [n for n in range(len(steps)) if turn >= n]
+        rows = [PassRow(n, (turn - n) * frames, frames) for n in live]
+        x = stage.embed(latents(len(rows), frames, turn))
+        times = torch.tensor([[steps[n]] * frames for n in live])
+        y = stage(x, times, rows, cache)
+        for n, row, given, got in zip(live, rows, x, y, strict=True):
+            expected = given
+            for block in plain[n]:
+                expected = block(expected, row.first_frame, e0[n], text)
+            assert error(got, expected) < 1e-9, f"turn {turn}, row {n}"
 
 
 def test_a_position_shifts_the_rotation_and_not_the_slot() -> None:

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamtwin.core.scenario import STEP_TIMESTEPS
 from streamtwin.kernels.flow_matching import (
     SIGMAS,
-    STEPS,
     denoise,
     mix,
     noise,
@@ -33,7 +33,7 @@ def test_lookup_takes_the_nearest_entry(timestep):
     assert abs(found - timestep / 1000) == nearest
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", STEP_TIMESTEPS)
 def test_steps_lie_close_to_their_entry(step):
     assert sigma(step) == pytest.approx(step / 1000, abs=2e-3)
 

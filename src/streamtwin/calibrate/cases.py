@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Literal, get_args
 
-from streamtwin.core import catalog, specs
 from streamtwin.core.errors import UserError
 from streamtwin.core.ops import DitPass, Hop, Op, VaeDecode, VaeEncode
-from streamtwin.core.plan import HEADER_BYTES, Plan, lay_out
+from streamtwin.core.plan import HEADER_BYTES, Plan, Stage, lay_out
+from streamtwin.core.ring import Item, Row
 from streamtwin.core.scenario import STEP_TIMESTEPS, Deployment, Scenario, Workload
 
 MAX_ROWS = len(STEP_TIMESTEPS)
@@ -35,8 +35,8 @@ class CalibrationRequest:
     """What a calibration covers: one model and VAE at one resolution (height, width in pixels).
 
     `ranks` says how many rank processes compute at once; a deployment of W ranks is predicted
-    from the cases with ranks = W, because cores share caches and memory. `window` and `sink` are
-    latent frames, as in a deployment.
+    from the cases with ranks = W, because cores share caches and memory. `window`, `sink` and
+    `chunk_latents` (T') are latent frames, as in a deployment.
     """
 
     model: str = "tiny"
@@ -47,6 +47,7 @@ class CalibrationRequest:
     sink: int = 3
     device: str = "cpu"
     seed: int = 0
+    chunk_latents: int = 1
 
     def __post_init__(self) -> None:
         if not self.ranks or min(self.ranks) < 1 or len(set(self.ranks)) < len(self.ranks):
@@ -58,10 +59,14 @@ class CalibrationRequest:
         """The plan whose stages and shapes are measured, at another *resolution* for hops.
 
         Raises:
-            UserError: model or VAE are unknown, or their shapes do not go together.
+            UserError: model or VAE are unknown, or shapes, window and chunks do not go together.
         """
         deployment = Deployment(
-            gpus=ranks, steps=MAX_ROWS, window=self.window, sink=self.sink, chunk_latents=1
+            gpus=ranks,
+            steps=MAX_ROWS,
+            window=self.window,
+            sink=self.sink,
+            chunk_latents=self.chunk_latents,
         )
         scenario = Scenario(
             model=self.model,
@@ -123,33 +128,39 @@ def _halved(pixels: int) -> int:
     return max(16, pixels // 32 * 16)
 
 
+FIRST = 0
+"""Age of the first chunk, which has T' + 1 latents and attends nothing but itself."""
+
+Position = Literal["whole", "first", "middle", "last"]
+
+
 @dataclass(frozen=True, slots=True)
 class _Design:
-    """Writes passes in the unit of a request: K in frames, position in the ring as a word."""
+    """Writes passes as the plan does: by the ages of the chunks in them, not by tokens."""
 
-    request: CalibrationRequest
+    plan: Plan
 
     def at(
-        self,
-        blocks: int,
-        rows: int,
-        position: Literal["whole", "first", "middle", "last"],
-        frames: float | None = None,
-        latents: int = 1,
+        self, blocks: int, rows: int, position: Position, youngest: int | None = None
     ) -> DitPass:
-        """A pass whose rows attend *frames* latent frames on average; None: the full window."""
-        tokens = specs.Resolution(*self.request.resolution).tokens
-        attended = self.request.window if frames is None else min(frames, self.request.window)
-        return DitPass(
-            model=self.request.model,
-            blocks=blocks,
-            rows=rows,
-            chunk_latents=latents,
-            tokens=tokens,
-            kv_tokens=float(attended * tokens),
-            embeds=position in ("whole", "first"),
-            unembeds=position in ("whole", "last"),
+        """A pass over *rows* chunks in a row, the earliest of them number *youngest*.
+
+        None: all of them attend the full window.
+        """
+        ends = position in ("whole", "first"), position in ("whole", "last")
+        return self.plan.dit_pass(
+            Stage(0, range(blocks), *ends), item_from(self.plan, rows, youngest)
         )
+
+
+def item_from(plan: Plan, rows: int, youngest: int | None = None) -> Item:
+    """An item of *rows* chunks in a row at different steps, the earliest number *youngest*.
+
+    None: so late in the stream that all attend the full window.
+    """
+    first = 2 * plan.scenario.attention_window.frames if youngest is None else youngest
+    ordinals = range(first + rows - 1, first - 1, -1)
+    return Item(ordinals[0], tuple(Row(0, o, o, step) for step, o in enumerate(ordinals)))
 
 
 def _fitted_passes(request: CalibrationRequest) -> list[DitPass]:
@@ -158,7 +169,8 @@ def _fitted_passes(request: CalibrationRequest) -> list[DitPass]:
     Corners fix each slope, a few inner points show curvature. No block at all leaves what a
     micro-step costs however short its stage is.
     """
-    at, n = _Design(request).at, catalog.model(request.model).blocks
+    plan = request.plan()
+    at, n = _Design(plan).at, plan.model.blocks
     third, half, most = _fractions(n)
     return _unique(
         [
@@ -169,27 +181,28 @@ def _fitted_passes(request: CalibrationRequest) -> list[DitPass]:
             at(1, 1, "middle"),
             at(1, 4, "middle"),
             at(1, 2, "whole"),
-            at(1, 1, "whole", 3),
+            at(1, 1, "whole", 1),
             at(third, 1, "first"),
             at(third, 3, "last"),
-            at(third, 2, "middle", 4.5),
+            at(third, 2, "middle", 2),
             at(half, 3, "whole"),
-            at(half, 1, "last", 4),
+            at(half, 1, "last", 2),
             at(most, 1, "first"),
             at(most, 2, "last"),
             at(n, 1, "whole"),
             at(n, 4, "whole"),
-            at(n, 2, "middle", 3.5),
-            at(n, 1, "whole", 2, latents=2),
-            at(third, 1, "first", 2, latents=2),
-            at(most, 1, "last", 2, latents=2),
+            at(n, 2, "middle", 1),
+            at(n, 1, "whole", FIRST),
+            at(third, 1, "first", FIRST),
+            at(most, 1, "last", FIRST),
         ]
     )
 
 
 def _held_out_passes(request: CalibrationRequest) -> list[DitPass]:
     """Passes as deployments run them, and a few between the fitted ones."""
-    at, n = _Design(request).at, catalog.model(request.model).blocks
+    plan = request.plan()
+    at, n = _Design(plan).at, plan.model.blocks
     _, half, most = _fractions(n)
     fitted = set(_fitted_passes(request))
     tested = [
@@ -198,8 +211,8 @@ def _held_out_passes(request: CalibrationRequest) -> list[DitPass]:
         at(half, 2, "last"),
         at(half, 1, "first"),
         at(most, 3, "middle"),
-        at(n, 1, "whole", 4),
-        at(half, 1, "first", 2, latents=2),
+        at(n, 1, "whole", 2),
+        at(half, 1, "first", FIRST),
     ]
     return [op for op in _unique(tested) if op not in fitted]
 
@@ -214,10 +227,6 @@ def _unique(passes: list[DitPass]) -> list[DitPass]:
 
 
 def _vae_ops(request: CalibrationRequest) -> list[VaeEncode | VaeDecode]:
-    """Encoding and decoding of a stream's first chunk (two latents) and of a later one."""
-    height, width = request.resolution
-    return [
-        kind(request.vae, height, width, latents, latents > 1)
-        for kind in (VaeEncode, VaeDecode)
-        for latents in (2, 1)
-    ]
+    """Encoding and decoding of a stream's first chunk and of a later one."""
+    plan = request.plan()
+    return [op for kind in (plan.encode, plan.decode) for op in (kind(FIRST), kind(1))]

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import platform
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -38,16 +38,13 @@ class Environment:
         """All fields by name."""
         return asdict(self)
 
-    def differences(self, other: "Environment") -> list[str]:
-        """Fields that must agree and do not, each with both values."""
+    def differences(self, here: "Environment") -> list[str]:
+        """Fields that must agree with those *here* and do not, each with both values."""
         return [
-            f"{name}: {getattr(self, name)!r} and {getattr(other, name)!r}"
+            f"{name} = {getattr(self, name)!r} (here {getattr(here, name)!r})"
             for name in MUST_AGREE
-            if getattr(self, name) != getattr(other, name)
+            if getattr(self, name) != getattr(here, name)
         ]
-
-
-FIELDS = tuple(field.name for field in fields(Environment))
 
 
 def read_environment(device: str | None = None) -> Environment:

@@ -1,8 +1,8 @@
 """Which form and which parameters follow from the raw times, and how wrong are they?
 
-Parameters are the non-negative least squares of relative errors. A form is chosen
-by leaving out one configuration at a time among the fitted ones. Held-out cases are never seen by
-parameters or choice; with the left-out ones they give the width of the 90 % interval.
+Parameters are the non-negative least squares of relative errors. A form is chosen by leaving out
+one configuration at a time among the fitted ones. Held-out cases are never seen by parameters or
+choice; with the left-out ones they give the width of the 90 % interval.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,7 +23,7 @@ from streamtwin.calibrate.forms import (
 )
 from streamtwin.calibrate.harness import Measurement
 from streamtwin.calibrate.least_squares import Solution, half_width, solve
-from streamtwin.calibrate.observed import Observed, observe
+from streamtwin.calibrate.observed import Observed, expected_s, observe
 from streamtwin.core.errors import CalibrationError
 from streamtwin.core.ops import Op
 
@@ -42,9 +42,9 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One configuration: what was measured of it (its typical time), and what the fit says.
+    """One configuration: what was measured of it (its expected time), and what the fit says.
 
-    `ratios` are all its raw times after warm-up as shares of the typical one.
+    `ratios` are its undisturbed times as shares of the expected one.
     """
 
     op: Op
@@ -98,7 +98,16 @@ class Fit:
     @property
     def held_out_error(self) -> float | None:
         """Median absolute relative error on held-out configurations; None without any."""
-        return median(map(abs, self.held_out_errors)) if self.held_out_errors else None
+        return _median_size(self.held_out_errors)
+
+    @property
+    def left_out_error(self) -> float | None:
+        """Median absolute relative error on left-out configurations; None without any."""
+        return _median_size(self.left_out_errors)
+
+
+def _median_size(errors: Sequence[float]) -> float | None:
+    return median(map(abs, errors)) if errors else None
 
 
 def fit_all(measurements: Iterable[Measurement]) -> tuple[Fit, ...]:
@@ -125,8 +134,7 @@ def fit_family(observed: Sequence[Observed]) -> Fit:
     alternatives = {name: fmean(map(abs, found or [1.0])) for name, found in errors.items()}
     best = min(alternatives, key=lambda name: alternatives[name])
     knob, solution = _solve_best(_designs(FORMS[best], fitted), fitted, range(len(fitted)))
-    tested = [one for one in observed if one.case.held_out]
-    held_out = _errors(FORMS[best], knob, solution, tested)
+    held_out = _errors(FORMS[best], knob, solution, [o for o in observed if o.case.held_out])
     fit = Fit(
         family=family,
         subject=subject_of(fitted[0].case.op),
@@ -218,12 +226,12 @@ def _errors(
 
 
 def _repeat_errors(fitted: Sequence[Observed]) -> list[float]:
-    """What a table can be wrong by: half of a case's times against the median of the others."""
+    """What a table can be wrong by: half of a case's times against the other half."""
     errors = []
     for one in fitted:
         halves = one.clean[::2], one.clean[1::2]
         if halves[1]:
-            errors += [median(a) / median(b) - 1 for a, b in (halves, halves[::-1])]
+            errors += [expected_s(a) / expected_s(b) - 1 for a, b in (halves, halves[::-1])]
     return errors
 
 

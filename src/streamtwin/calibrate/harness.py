@@ -9,7 +9,6 @@ would flatter it. The price is that a round must be short against the budget.
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from statistics import median
 from typing import Protocol
 
 import numpy as np
@@ -70,18 +69,13 @@ class Measurement:
         return undisturbed(self.steady, self.core_shares[self.warmups :])
 
     @property
-    def median_s(self) -> float:
-        """Median of the clean times."""
-        return median(self.clean)
-
-    @property
     def rel_iqr(self) -> float:
         """Interquartile range of the clean times as a share of their median."""
         return relative_iqr(self.clean)
 
     @property
     def stable(self) -> bool:
-        """Whether the spread is small enough to trust the median."""
+        """Whether the spread is small enough to trust what the times say together."""
         return self.rel_iqr <= UNSTABLE
 
 

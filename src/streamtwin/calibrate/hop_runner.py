@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import torch
 import torch.distributed as dist
 
-from streamtwin.calibrate.cases import CalibrationRequest, Case, hop_shapes
+from streamtwin.calibrate.cases import CalibrationRequest, Case, hop_shapes, item_from
 from streamtwin.calibrate.harness import Clock
 from streamtwin.core.ops import Hop
-from streamtwin.core.ring import Item, Row
+from streamtwin.core.ring import Item
 from streamtwin.core.scenario import STEP_TIMESTEPS
 from streamtwin.kernels.stage import Work
 from streamtwin.runtime.transport import Transport
@@ -89,14 +89,13 @@ def _load(transport: Transport, rows: int) -> Load:
     """An item of *rows* rows with tensors of the plan's shapes."""
     plan = transport.plan
     model, size = plan.model, plan.scenario.size
-    late = 2 * plan.scenario.attention_window.frames
-    item = Item(late, tuple(Row(0, late, late, step) for step in range(rows)))
+    latents = plan.scenario.deployment.chunk_latents
     work = Work(
-        latents=torch.randn(rows, 1, model.latent_channels, *size.latent),
+        latents=torch.randn(rows, latents, model.latent_channels, *size.latent),
         timesteps=STEP_TIMESTEPS[:rows],
-        hidden=torch.randn(rows, size.tokens, model.dim),
+        hidden=torch.randn(rows, latents * size.tokens, model.dim),
     )
-    return item, work
+    return item_from(plan, rows), work
 
 
 def _compute(seconds: float) -> None:

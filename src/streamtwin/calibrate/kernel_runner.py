@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from streamtwin.calibrate.cases import Case
+from streamtwin.calibrate.cases import Case, item_from
 from streamtwin.calibrate.harness import Clock
 from streamtwin.core.ops import DitPass, Hop, VaeDecode, VaeEncode
 from streamtwin.core.plan import Plan, Stage
@@ -151,29 +151,17 @@ class KernelRunner:
 
 
 def item_of(op: DitPass, plan: Plan) -> Item:
-    """An item whose pass is *op*: rows at different steps, old enough to attend that much.
+    """An item whose pass is *op*: chunks in a row, so early in the stream that they attend that much.
 
     Raises:
-        AssertionError: no item of the plan attends as many tokens.
+        AssertionError: no item of the plan is such a pass.
     """
-    shape, window = plan.scenario.shape, plan.scenario.attention_window
-    if op.chunk_latents == shape.latents_of(0) > shape.latents_of(1):
-        return Item(0, (Row(0, 0, 0, 0),))
-    frames = round(op.kv_tokens * op.rows / op.tokens)
-    each = [(frames + place) // op.rows for place in range(op.rows)]
-    late = 2 * window.frames
-    ordinals = [
-        late if filled >= window.frames else _ordinal(filled, plan) for filled in reversed(each)
-    ]
-    item = Item(late, tuple(Row(0, o, o, step) for step, o in enumerate(ordinals)))
-    assert plan.attended_tokens(item) == op.kv_tokens, (op, item)
-    return item
-
-
-def _ordinal(filled: int, plan: Plan) -> int:
-    """The chunk after whose last latent frame *filled* frames are held."""
-    shape = plan.scenario.shape
-    return next(o for o in range(1, filled + 1) if shape.first_latent(o) + shape.latents == filled)
+    late = 2 * plan.scenario.attention_window.frames
+    stage = Stage(0, range(op.blocks), op.embeds, op.unembeds)
+    items = (item_from(plan, op.rows, youngest) for youngest in (late, *range(late)))
+    found = next((item for item in items if plan.dit_pass(stage, item) == op), None)
+    assert found is not None, op
+    return found
 
 
 def _noise_rate(_motion: float) -> float:

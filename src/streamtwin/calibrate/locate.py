@@ -6,6 +6,7 @@ Searched in this order: a folder that exists, the user's own profiles, those tha
 import hashlib
 import os
 import platform
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def find_profile(name: str) -> Path:
     Raises:
         UserError: there is none; lists the known ones.
     """
-    if (Path(name) / META).is_file():
+    if _is_profile(Path(name)):
         return Path(name)
     for folder, known in _profiles():
         if known == name:
@@ -56,15 +57,39 @@ def list_profiles() -> list[str]:
 
 def _profiles() -> Iterator[tuple[Path, str]]:
     for base in (user_profiles(), shipped_profiles()):
-        if base.is_dir():
-            for folder in sorted(base.iterdir()):
-                if (folder / META).is_file() and not folder.name.startswith("."):
-                    yield folder, folder.name
+        for folder in _entries(base):
+            if _is_profile(folder) and not folder.name.startswith("."):
+                yield folder, folder.name
 
 
-def host_profile_name(model: str, vae: str, resolution: tuple[int, int]) -> str:
-    """Name of this host's own profile of *model* and *vae* at *resolution* (height, width)."""
+def _entries(base: Path) -> list[Path]:
+    """What lies in *base*, sorted; nothing where it cannot be read."""
+    try:
+        return sorted(base.iterdir())
+    except OSError:
+        return []
+
+
+def _is_profile(folder: Path) -> bool:
+    """Whether *folder* has the head of a profile, whole or not: reading it tells.
+
+    A name that no file can have, or a folder that may not be entered, is no profile.
+    """
+    try:
+        return (folder / META).is_file()
+    except OSError:
+        return False
+
+
+def host_profile_name(
+    model: str, vae: str, resolution: tuple[int, int], device: str = "cpu"
+) -> str:
+    """Name of this host's own profile of *model* and *vae* at *resolution* on *device*.
+
+    *resolution* is (height, width); the CPU goes without saying.
+    """
     processor = hashlib.sha256(cpu_model().encode()).hexdigest()[:8]
     height, width = resolution
     parts = dict.fromkeys((model, vae))  # a VAE of the model's name goes without saying
-    return "-".join(["host", platform.node(), processor, *parts, f"{height}x{width}"])
+    where = [] if device == "cpu" else [re.sub(r"[^A-Za-z0-9]+", "-", device).strip("-")]
+    return "-".join(["host", platform.node(), processor, *where, *parts, f"{height}x{width}"])

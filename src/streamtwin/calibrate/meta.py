@@ -12,7 +12,7 @@ from streamtwin.core.errors import CalibrationError
 from streamtwin.core.latency import Provenance
 
 META = "meta.yaml"
-SCHEMA = 1
+SCHEMA = 2
 """Version of the files of a profile; another one is refused."""
 
 

@@ -42,9 +42,14 @@ class ProfileLatency:
         return self._predictions[op]
 
     def noise(self, op: Op) -> Sequence[float]:
-        """Relative times seen when *op*, or the cases nearest to it in time, were repeated."""
+        """Relative times seen when *op*, or the cases nearest to it in time, were repeated.
+
+        Their mean is 1 exactly, so that a simulation with noise has the predicted mean.
+        """
         if op not in self._noise:
-            self._noise[op] = self._sample(op)
+            sample = self._sample(op)
+            mean = fmean(sample)
+            self._noise[op] = tuple(ratio / mean for ratio in sample)
         return self._noise[op]
 
     def _fit(self, op: Op) -> Fit:
@@ -96,7 +101,7 @@ class ProfileLatency:
         fit, mean_s = self._fit(op), self.predict(op).mean_s
         exact = [point for point in fit.points if point.op == op]
         if exact and not FORMS[fit.form].interpolates:
-            return tuple(ratio for point in exact for ratio in point.ratios)
+            return _ratios(exact)
         # Short operations scatter relatively more than long ones, so the sample comes from the
         # configurations that take about as long.
         sizes = {point.op: fit.predict_s(point.op) for point in fit.points}
@@ -105,7 +110,7 @@ class ProfileLatency:
             if len(sample) >= NOISE_TIMES:
                 break
             sample += _ratios([point for point in fit.points if point.op == near])
-        return tuple(sample)
+        return sample
 
     @property
     def _who(self) -> str:
@@ -113,6 +118,6 @@ class ProfileLatency:
 
 
 def _ratios(points: Sequence[Point]) -> list[float]:
-    """Raw times of one operation over their typical time, which is a mean over its tags."""
+    """Times of one operation over their expected time, which is a mean over its tags."""
     typical_s = fmean(point.measured_s for point in points)
     return [ratio * point.measured_s / typical_s for point in points for ratio in point.ratios]

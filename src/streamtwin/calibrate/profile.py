@@ -9,15 +9,16 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import yaml
 
 from streamtwin.calibrate import samples
+from streamtwin.calibrate.cases import CalibrationRequest
 from streamtwin.calibrate.environment import Environment
 from streamtwin.calibrate.fit import Fit, fit_all, with_points
-from streamtwin.calibrate.forms import FORMS, Family
+from streamtwin.calibrate.forms import FORMS
 from streamtwin.calibrate.harness import Measurement
 from streamtwin.calibrate.meta import META, Meta, plain, read_meta
 from streamtwin.calibrate.model import ProfileLatency
@@ -37,7 +38,7 @@ class Profile:
     environment: Environment
     provenance: Provenance
     request: dict[str, object]
-    """What was asked to be measured: model, VAE, resolution, ranks, window, sink, device, seed."""
+    """What was asked to be measured: model, VAE, resolution, ranks, window, sink, device, seed, T'."""
     measurements: tuple[Measurement, ...]
     fits: tuple[Fit, ...]
 
@@ -46,16 +47,16 @@ class Profile:
         """Numbers of computing ranks that were measured."""
         return tuple(sorted({fit.ranks for fit in self.fits}))
 
-    def fit_of(self, family: Family, ranks: int) -> Fit:
-        """The fit of *family* with *ranks* computing.
+    def uncovered(self, request: CalibrationRequest) -> list[str]:
+        """Fields of *request* in which this profile answers another question; none: it covers it.
 
-        Raises:
-            CalibrationError: there is none.
+        More ranks than asked for do no harm, and the seed changes nothing that takes time.
         """
-        for fit in self.fits:
-            if (fit.family, fit.ranks) == (family, ranks):
-                return fit
-        raise CalibrationError(f"profile {self.name}: no {family} was measured with {ranks} ranks")
+        wanted = plain(asdict(request))
+        ranks = set(wanted.pop("ranks"))
+        wanted.pop("seed")
+        differing = [name for name, value in wanted.items() if self.request.get(name) != value]
+        return differing if ranks <= set(self.ranks) else [*differing, "ranks"]
 
     def latency_model(self, ranks: int, extrapolate: bool = False) -> LatencyModel:
         """Latencies on a host where *ranks* ranks compute.
@@ -72,6 +73,20 @@ class Profile:
         nearest = min(known, key=lambda other: (abs(other - ranks), -other))
         fits = tuple(fit for fit in self.fits if fit.ranks == nearest)
         return ProfileLatency(self.provenance, nearest, fits, extrapolate, nearest != ranks)
+
+
+def check_host(profile: Profile, environment: Environment) -> None:
+    """Refuse *profile* where a real run on the host of *environment* is to be compared with it.
+
+    Raises:
+        CalibrationError: it was measured elsewhere; names every difference.
+    """
+    differences = profile.environment.differences(environment)
+    if differences:
+        raise CalibrationError(
+            f"profile {profile.name} was measured elsewhere: {', '.join(differences)}: "
+            "calibrate here with `streamtwin calibrate`, or simulate only"
+        )
 
 
 def make_profile(

@@ -56,12 +56,16 @@ def calibrate(
     request = _fitting(request)
     request.plan()
     measurements, device = _measure(request, budget_s, clock, on_progress or _silent)
-    name = out.name if out else host_profile_name(request.model, request.vae, request.resolution)
+    name = out.name if out else _host_name(request)
     environment = read_environment(device)
     profile = make_profile(name, environment, asdict(request), measurements)
     if out is not None:
         write_profile(profile, out)
     return profile
+
+
+def _host_name(request: CalibrationRequest) -> str:
+    return host_profile_name(request.model, request.vae, request.resolution, request.device)
 
 
 def _silent(_fraction: float, _text: str) -> None:

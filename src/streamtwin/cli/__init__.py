@@ -2,12 +2,15 @@
 
 Each command imports what it needs when it runs, so that simulating never loads torch. Results
 go to stdout, progress and errors to stderr. Exit status: 0; 1 when --check finds a bound broken;
-2 for a mistake of the user; 3 when a real run failed; 130 when interrupted.
+2 for a mistake of the user; 3 when a real run failed; 130 when interrupted, 143 when terminated.
 """
 
+import os
+import signal
 import sys
 from collections.abc import Sequence
 
+import click
 import typer
 
 from streamtwin.cli.calibrate import calibrate as calibrate_command
@@ -22,7 +25,12 @@ from streamtwin.cli.simulate import simulate as simulate_command
 from streamtwin.cli.validate import validate as validate_command
 from streamtwin.core.errors import RunError, StreamtwinError
 
-INTERRUPTED = 130
+INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143
+"""Exit statuses of a process that SIGINT, SIGPIPE or SIGTERM ended, as shells give them."""
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived: unwind, so that ranks stop and temporary files go."""
 
 
 def build() -> typer.Typer:
@@ -48,11 +56,38 @@ def build() -> typer.Typer:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit with its status."""
+    signal.signal(signal.SIGTERM, _terminate)
     try:
-        build()(args=None if arguments is None else list(arguments))
-    except StreamtwinError as error:
+        status = build()(args=None if arguments is None else list(arguments), standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # whoever read stdout has gone; nothing more can be said there, not even on exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = BROKEN_PIPE
+    except (Exception, KeyboardInterrupt, Terminated) as error:
+        status = _explain(error)
+    sys.exit(status or 0)
+
+
+def _explain(error: BaseException) -> int:
+    """Say what went wrong in one message; returns the exit status. Our own bugs are raised."""
+    if isinstance(error, click.ClickException):
+        error.show()
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        complain(str(error) or "interrupted")
+        return INTERRUPTED
+    if isinstance(error, Terminated):
+        complain("terminated")
+        return TERMINATED
+    if isinstance(error, StreamtwinError):
         complain(str(error))
-        sys.exit(3 if isinstance(error, RunError) else 2)
-    except KeyboardInterrupt:
-        complain("interrupted")
-        sys.exit(INTERRUPTED)
+        return 3 if isinstance(error, RunError) else 2
+    if isinstance(error, OSError):
+        complain(f"{error.filename or 'output'}: {error.strerror or error}")
+        return 2
+    raise error
+
+
+def _terminate(_signal: int, _frame: object) -> None:
+    raise Terminated

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from streamtwin.cli.options import BudgetOption, DeviceOption, JsonOption
-from streamtwin.cli.output import progress, remark, show
+from streamtwin.cli.output import check_free, progress, remark, show
+from streamtwin.core.errors import UserError
 
 if TYPE_CHECKING:
     from streamtwin.calibrate.profile import Profile
@@ -34,16 +35,26 @@ def calibrate(
 ) -> None:
     """Measure kernels and hops on this host, fit latency models, write a profile."""
     from streamtwin.calibrate.cases import CalibrationRequest  # noqa: PLC0415
+    from streamtwin.calibrate.environment import usable_cores  # noqa: PLC0415
     from streamtwin.calibrate.locate import host_profile_name, profile_path  # noqa: PLC0415
     from streamtwin.calibrate.run import DEFAULT_BUDGET_S  # noqa: PLC0415
     from streamtwin.calibrate.run import calibrate as measure  # noqa: PLC0415
+    from streamtwin.cli.profiles import check_writable  # noqa: PLC0415
     from streamtwin.runtime.devices import check_device  # noqa: PLC0415
 
     check_device(device, 1)
+    if budget_s is not None and not budget_s > 0:
+        raise UserError(f"--budget {budget_s}: give a positive number of seconds")
     chosen_vae = vae or ("tiny" if model == "tiny" else "wan2.1")
     shared = tuple(ranks or ((1, 2) if device == "cpu" else (1,)))
     request = CalibrationRequest(model, chosen_vae, resolution, shared, device=device)
-    folder = out or profile_path(host_profile_name(model, chosen_vae, resolution))
+    if device == "cpu" and max(shared) > usable_cores():
+        raise UserError(f"--ranks {max(shared)}: this host has {usable_cores()} cores")
+    request.plan()
+    folder = out or profile_path(host_profile_name(model, chosen_vae, resolution, device))
+    if out is not None:
+        check_free(out, ("meta.yaml",))
+    check_writable(folder.resolve().parent)
     with progress("calibrating", 1.0) as bar:
         budget = DEFAULT_BUDGET_S if budget_s is None else budget_s
         profile = measure(request, out=folder, budget_s=budget, on_progress=bar.at)

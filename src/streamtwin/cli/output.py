@@ -1,7 +1,7 @@
 """How do results reach people, programs and files?"""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +14,10 @@ from streamtwin.core.errors import UserError
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+
+RESULTS = ("records.parquet", "metrics.json", "validation.json", "out.mp4", "started")
+"""Of these a result folder holds at least one."""
 
 
 def complain(message: str) -> None:
@@ -73,16 +77,33 @@ class Bar:
 def result_folder(out: Path | None, name: str, verb: str) -> Path:
     """The folder that *out* names, made and writable, or a new one under `runs/`.
 
+    A folder that holds an earlier result is taken and its result replaced.
+
     Raises:
-        UserError: it cannot be made or written.
+        UserError: it cannot be made or written, or it holds something else.
     """
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    folder = out or Path("runs", f"{stamp}-{name}-{verb}")
+    folder = Path("runs", f"{stamp}-{name}-{verb}") if out is None else out
+    check_free(folder, RESULTS)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
+        # also the mark by which a folder that a run left early is known as one of ours
+        (folder / "started").touch()
     except OSError as error:
         raise UserError(f"--out {folder}: cannot be written: {error.strerror}") from error
     return folder
+
+
+def check_free(folder: Path, known: Collection[str]) -> None:
+    """Refuse to write into a folder that holds other things than what stands in *known* there.
+
+    Raises:
+        UserError: it does, or it is a file.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--out {folder}: is a file; give a folder")
+    found = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    if found and not found & set(known):
+        raise UserError(
+            f"--out {folder}: holds {min(found)!r} and no earlier result; give a new folder"
+        )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamtwin.cli.profiles import itemsize_of, latency_of, lazily
+from streamtwin.core.errors import RunError, ScenarioError
 from streamtwin.core.library import clip_path
 from streamtwin.core.metrics import compute_metrics
 from streamtwin.core.plan import Plan, lay_out
@@ -37,12 +38,17 @@ def predict(
 
     latency = latency_of(profile, plan.scenario)
     records = simulate(plan, latency, motion)
-    metrics = compute_metrics(records)
-    ends = [
-        compute_metrics(simulate(plan, latency, motion, level=level)) for level in ("low", "high")
-    ]
+    try:
+        metrics = compute_metrics(records)
+        ends = [
+            compute_metrics(simulate(plan, latency, motion, level=level))
+            for level in ("low", "high")
+        ]
+    except RunError as error:
+        raise ScenarioError(f"{plan.scenario.name}: {error}; lengthen workload.chunks") from error
     metrics["intervals"] = {
-        key: sorted([*(end[key] for end in ends), metrics[key]])[:: len(ends)]
+        key: [min(values), max(values)]
         for key in ("fps", "period_s", "ttff_s")
+        for values in [[metrics[key], *(end[key] for end in ends)]]
     }
     return records, metrics

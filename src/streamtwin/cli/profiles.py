@@ -1,6 +1,8 @@
 """Which latency model does a scenario mean? A named profile, or this host's own."""
 
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamtwin.cli.output import progress, remark
@@ -8,6 +10,7 @@ from streamtwin.core.errors import CalibrationError, UserError
 from streamtwin.core.scenario import Scenario
 
 if TYPE_CHECKING:
+    from streamtwin.calibrate.cases import CalibrationRequest
     from streamtwin.calibrate.profile import Profile
     from streamtwin.core.latency import LatencyModel
 
@@ -21,6 +24,7 @@ def profile_of(
     fresh: bool = False,
     ranks: int | None = None,
     budget_s: float | None = None,
+    device: str = "cpu",
 ) -> "Profile":
     """The profile that *scenario* names; `host` is measured if *fresh* or not measured yet.
 
@@ -31,53 +35,103 @@ def profile_of(
         UserError: there is no such profile.
         CalibrationError: the host has too few cores for the ranks, or a file is damaged.
     """
-    from streamtwin.calibrate.locate import find_profile, host_profile_name  # noqa: PLC0415
+    from streamtwin.calibrate.locate import find_profile  # noqa: PLC0415
     from streamtwin.calibrate.profile import read_profile  # noqa: PLC0415
 
     if scenario.profile != HOST:
         return read_profile(find_profile(scenario.profile))
-    wanted = ranks or scenario.deployment.gpus
-    name = host_profile_name(scenario.model, scenario.vae, scenario.resolution)
-    if not fresh:
-        try:
-            known = read_profile(find_profile(name))
-        except UserError:
-            remark(f"this host has no profile of {scenario.model} yet: calibrating")
-        except CalibrationError as error:
-            remark(f"{error}: calibrating anew")
-        else:
-            if wanted in known.ranks or scenario.extrapolate:
-                return known
-            remark(f"this host's profile has no measurement with {wanted} ranks: calibrating")
-    return calibrate_host(scenario, wanted, budget_s)
+    request = host_request(scenario, ranks or scenario.deployment.gpus, device)
+    known = None if fresh else _known(request, scenario.extrapolate)
+    return known or calibrate_host(request, budget_s)
 
 
-def calibrate_host(scenario: Scenario, ranks: int, budget_s: float | None = None) -> "Profile":
-    """Measure this host for *scenario* with up to *ranks* ranks, and keep the profile."""
+def host_request(scenario: Scenario, ranks: int, device: str) -> "CalibrationRequest":
+    """What has to be measured here for *scenario* on up to *ranks* ranks.
+
+    Raises:
+        ScenarioError: model or VAE are unknown, or the plan cannot be laid out.
+        CalibrationError: the host has too few cores to measure that many ranks at once.
+    """
     from streamtwin.calibrate.cases import CalibrationRequest  # noqa: PLC0415
     from streamtwin.calibrate.environment import usable_cores  # noqa: PLC0415
-    from streamtwin.calibrate.locate import host_profile_name, profile_path  # noqa: PLC0415
-    from streamtwin.calibrate.run import DEFAULT_BUDGET_S, calibrate  # noqa: PLC0415
+    from streamtwin.cli.checks import check_can_run  # noqa: PLC0415
 
     cores = usable_cores()
-    if ranks > cores and not scenario.extrapolate:
+    shared = device == "cpu"
+    if shared and ranks > cores and not scenario.extrapolate:
         raise CalibrationError(
             f"deployment.gpus = {ranks}: this host has {cores} cores, so {ranks} ranks cannot be "
             "measured at once; simulate on another profile, or set extrapolate=true"
         )
-    measured = sorted({count for count in (1, 2, ranks) if count <= cores})
-    request = CalibrationRequest(
+    check_can_run(scenario, device)
+    counts = sorted({count for count in (1, 2, ranks) if count <= cores}) if shared else [1]
+    return CalibrationRequest(
         model=scenario.model,
         vae=scenario.vae,
         resolution=scenario.resolution,
-        ranks=tuple(measured),
+        ranks=tuple(counts),
         window=scenario.deployment.window,
         sink=scenario.deployment.sink,
+        chunk_latents=scenario.deployment.chunk_latents,
+        device=device,
     )
-    name = host_profile_name(scenario.model, scenario.vae, scenario.resolution)
+
+
+def _known(request: "CalibrationRequest", extrapolate: bool) -> "Profile | None":
+    """This host's own profile if it answers *request*; says why not otherwise."""
+    from streamtwin.calibrate.environment import read_environment  # noqa: PLC0415
+    from streamtwin.calibrate.locate import find_profile  # noqa: PLC0415
+    from streamtwin.calibrate.profile import check_host, read_profile  # noqa: PLC0415
+
+    try:
+        profile = read_profile(find_profile(_name(request)))
+        check_host(profile, read_environment())
+    except UserError:
+        remark(f"this host has no profile of {request.model} yet: calibrating")
+        return None
+    except CalibrationError as error:
+        remark(f"{error}\ncalibrating anew")
+        return None
+    differs = [field for field in profile.covers(request) if not (extrapolate and field == "ranks")]
+    if differs:
+        remark(f"this host's profile has other {', '.join(differs)}: calibrating")
+        return None
+    return profile
+
+
+def calibrate_host(request: "CalibrationRequest", budget_s: float | None = None) -> "Profile":
+    """Measure this host for *request*, and keep the profile."""
+    from streamtwin.calibrate.locate import profile_path  # noqa: PLC0415
+    from streamtwin.calibrate.run import DEFAULT_BUDGET_S, calibrate  # noqa: PLC0415
+
+    folder = profile_path(_name(request))
+    check_writable(folder.parent)
     with progress("calibrating", 1.0) as bar:
         budget = DEFAULT_BUDGET_S if budget_s is None else budget_s
-        return calibrate(request, out=profile_path(name), budget_s=budget, on_progress=bar.at)
+        return calibrate(request, out=folder, budget_s=budget, on_progress=bar.at)
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse to measure what could not be kept.
+
+    Raises:
+        UserError: *folder* cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"{folder}: profiles cannot be kept there: {error.strerror}; "
+            "set STREAMTWIN_HOME to a folder that can be written"
+        ) from error
+
+
+def _name(request: "CalibrationRequest") -> str:
+    from streamtwin.calibrate.locate import host_profile_name  # noqa: PLC0415
+
+    return host_profile_name(request.model, request.vae, request.resolution, request.device)
 
 
 def latency_of(profile: "Profile", scenario: Scenario) -> "LatencyModel":

@@ -30,14 +30,16 @@ def run(
     device: DeviceOption = "cpu",
 ) -> None:
     """Run SCENARIO for real, one process a rank, and write the video that it makes."""
+    from streamtwin.cli.checks import check_can_run  # noqa: PLC0415
     from streamtwin.cli.predict import read_clip  # noqa: PLC0415
-    from streamtwin.cli.save import save_run  # noqa: PLC0415
+    from streamtwin.cli.save import save_records, save_run  # noqa: PLC0415
     from streamtwin.core.library import find_scenario  # noqa: PLC0415
     from streamtwin.core.metrics import compute_metrics  # noqa: PLC0415
     from streamtwin.reports.tables import metrics_tables  # noqa: PLC0415
 
     asked = find_scenario(scenario, given(overrides))
     clip = read_clip(asked, video)
+    check_can_run(asked, device)
     fed = asked.workload.source_fps
     if fed is not None and abs(fed - clip.fps) > 0.5:
         remark(f"{clip.path}: recorded at {clip.fps:.3g} frames/s, fed at {fed:.3g} frames/s")
@@ -46,6 +48,7 @@ def run(
     plan = plan_to_run(asked, device)
     folder = result_folder(out, asked.name, "run")
     done = run_once(plan, clip, folder / "out.mp4", device)
+    save_records(folder, done.records)
     metrics = compute_metrics(done.records)
     page = save_run(folder, done.records, metrics, None)
     show(metrics, metrics_tables(metrics), as_json)
@@ -53,24 +56,15 @@ def run(
 
 
 def plan_to_run(scenario: Scenario, device: str) -> Plan:
-    """Lay *scenario* out; only a policy that weighs predicted times needs a profile for it.
-
-    Raises:
-        UserError: what *device* has does not hold the plan, or it is not there.
-    """
+    """Lay *scenario* out; only a policy that weighs predicted times needs a profile for it."""
     from streamtwin.cli.profiles import latency_of, profile_of  # noqa: PLC0415
-    from streamtwin.core.memory import check_memory  # noqa: PLC0415
     from streamtwin.core.plan import lay_out  # noqa: PLC0415
-    from streamtwin.runtime.devices import check_device, free_bytes  # noqa: PLC0415
 
-    check_device(device, scenario.deployment.gpus)
-    plan = lay_out(
+    return lay_out(
         scenario,
-        lambda: latency_of(profile_of(scenario), scenario),
+        lambda: latency_of(profile_of(scenario, device=device), scenario),
         itemsize=4 if device == "cpu" else 2,
     )
-    check_memory(plan, free_bytes(device, plan.ranks), device)
-    return plan
 
 
 def run_once(plan: Plan, clip: "Clip", video: Path, device: str) -> "RealRun":

@@ -18,6 +18,13 @@ def scenario_yaml(records: Records) -> str:
     return yaml.safe_dump(dict(records.info.scenario), sort_keys=False, allow_unicode=True)
 
 
+def save_records(folder: Path, records: Records) -> None:
+    """Write what happened, whatever becomes of it: a run too short for metrics is kept too."""
+    from streamtwin.reports.store import write_records  # noqa: PLC0415
+
+    write_records(records, folder / "records.parquet")
+
+
 def save_run(
     folder: Path, records: Records, metrics: Mapping[str, Any], profile: "Profile | None"
 ) -> Path:

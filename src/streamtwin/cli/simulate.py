@@ -21,11 +21,12 @@ def simulate(
     from streamtwin.runtime.run import motion_trace  # noqa: PLC0415
 
     asked = find_scenario(scenario, given(overrides))
+    clip = read_clip(asked, video)
+    folder = None if out is None else result_folder(out, asked.name, "simulate")
     profile = profile_of(asked)
     plan = plan_of(asked, profile)
-    records, metrics = predict(plan, profile, motion_trace(read_clip(asked, video), plan))
+    records, metrics = predict(plan, profile, motion_trace(clip, plan))
+    page = None if folder is None else save_run(folder, records, metrics, profile)
     show(metrics, metrics_tables(metrics), as_json)
-    if out is not None:
-        folder = result_folder(out, asked.name, "simulate")
-        page = save_run(folder, records, metrics, profile)
+    if page is not None:
         remark(f"report: {page}")

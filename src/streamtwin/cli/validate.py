@@ -20,6 +20,7 @@ from streamtwin.cli.options import (
 from streamtwin.cli.options import overrides as given
 from streamtwin.cli.output import progress, remark, result_folder, show
 from streamtwin.core.records import Records
+from streamtwin.core.scenario import Scenario
 
 if TYPE_CHECKING:
     from streamtwin.calibrate.profile import Profile
@@ -56,16 +57,27 @@ def validate(
     device: DeviceOption = "cpu",
 ) -> None:
     """Calibrate this host, predict every variant of SCENARIO, run each for real, compare."""
+    from streamtwin.calibrate.environment import read_environment  # noqa: PLC0415
+    from streamtwin.calibrate.profile import check_host  # noqa: PLC0415
+    from streamtwin.cli.checks import check_can_run  # noqa: PLC0415
+    from streamtwin.cli.predict import read_clip  # noqa: PLC0415
     from streamtwin.cli.profiles import HOST, profile_of  # noqa: PLC0415
     from streamtwin.core.library import find_variants  # noqa: PLC0415
     from streamtwin.reports.tables import comparison_table  # noqa: PLC0415
 
     variants = find_variants(scenario, given(overrides))
     first = next(iter(variants.values()))
+    clips = {label: read_clip(one, video) for label, one in variants.items()}
+    for one in variants.values():
+        check_can_run(one, device)
     folder = result_folder(out, first.name, "validate")
+    for stale in ("report.html", "validation.json", "timeline.json"):
+        (folder / stale).unlink(missing_ok=True)
     ranks = max(one.deployment.gpus for one in variants.values())
-    profile = profile_of(first, fresh=first.profile == HOST, ranks=ranks, budget_s=budget_s)
-    trials = [_trial(label, one, profile, video) for label, one in variants.items()]
+    fresh = first.profile == HOST
+    profile = profile_of(first, fresh=fresh, ranks=ranks, budget_s=budget_s, device=device)
+    check_host(profile, read_environment())
+    trials = [_trial(label, one, profile, clips[label]) for label, one in variants.items()]
     made = _run_all(trials, folder, repeats, device)
     result = _compare(trials, profile)
     page = _save(folder, trials, result, profile)
@@ -75,25 +87,19 @@ def validate(
         raise typer.Exit(1)
 
 
-def _trial(label: str, scenario: Any, profile: "Profile", video: Path | None) -> Trial:  # noqa: ANN401
-    from streamtwin.cli.predict import plan_of, predict, read_clip  # noqa: PLC0415
+def _trial(label: str, scenario: Scenario, profile: "Profile", clip: "Clip") -> Trial:
+    from streamtwin.cli.predict import plan_of, predict  # noqa: PLC0415
     from streamtwin.runtime.run import motion_trace  # noqa: PLC0415
 
     plan = plan_of(scenario, profile)
-    clip = read_clip(scenario, video)
     records, metrics = predict(plan, profile, motion_trace(clip, plan))
     return Trial(label, plan, clip, records, metrics, [])
 
 
 def _run_all(trials: list[Trial], folder: Path, repeats: int, device: str) -> Path:
     """Run every deployment *repeats* times, by turns, so that drift meets all of them alike."""
-    from streamtwin.core.memory import check_memory  # noqa: PLC0415
-    from streamtwin.runtime.devices import check_device, free_bytes  # noqa: PLC0415
     from streamtwin.runtime.run import run_pipeline  # noqa: PLC0415
 
-    for trial in trials:
-        check_device(device, trial.plan.ranks)
-        check_memory(trial.plan, free_bytes(device, trial.plan.ranks), device)
     videos = [folder / f"{index + 1}-{slug(t.label)}.mp4" for index, t in enumerate(trials)]
     with progress("running", repeats * sum(t.plan.scenario.chunks for t in trials)) as bar:
         before = 0

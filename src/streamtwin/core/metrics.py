@@ -1,5 +1,6 @@
 """What do the records amount to? Every figure that is reported, computed once, here."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ from streamtwin.core.bubbles import RankTime, rank_times
 from streamtwin.core.errors import RunError
 from streamtwin.core.intervals import Interval, overlap_s
 from streamtwin.core.records import SERVICES, ChunkRecord, Records
-from streamtwin.core.scenario import Scenario
+from streamtwin.core.scenario import Scenario, Slo
 from streamtwin.core.scenario_file import check_scenario
 from streamtwin.core.viewer import Playback, play
 
@@ -84,7 +85,7 @@ def compute_metrics(records: Records) -> dict[str, Any]:
         scenario.playout_fps,
         scenario.viewer.start_buffer_chunks,
     )
-    return {
+    metrics: dict[str, Any] = {
         "schema": SCHEMA,
         "source": records.info.source,
         "scenario": scenario.name,
@@ -103,6 +104,26 @@ def compute_metrics(records: Records) -> dict[str, Any]:
         "intervals": {},
         "provenance": dict(records.info.provenance),
     }
+    return {**metrics, "slo": _promises(metrics, scenario.slo)}
+
+
+FPS_TOLERANCE = 0.99
+"""Share of the promised frame rate that keeps the promise: a live input's own rate, measured over
+a window of some chunks, scatters by that much."""
+
+
+def _promises(metrics: Mapping[str, Any], slo: Slo) -> dict[str, dict[str, float | bool]]:
+    """Every promise of the scenario beside what was found. Latency is judged by its p95."""
+    found = {
+        "fps": metrics["fps"],
+        "ttff_s": metrics["ttff_s"],
+        "latency_s": metrics["latency_s"]["p95"],
+        "miss_rate": metrics["deadline_miss_rate"],
+    }
+    promised = slo.model_dump()
+    met = {key: value <= promised[key] for key, value in found.items()}
+    met["fps"] = found["fps"] >= FPS_TOLERANCE * promised["fps"]
+    return {key: {"promised": promised[key], "found": found[key], "met": met[key]} for key in found}
 
 
 def _mean_rate(frames: np.ndarray, gaps_s: np.ndarray) -> float:

@@ -139,7 +139,9 @@ class DiTStage(nn.Module):
 
     def _prepare(self, timesteps: Tensor, rows: Sequence[PassRow], cache: StageCache) -> BlockPass:
         e0 = self.time_projection(self._time(timesteps)).unflatten(-1, (6, -1))
-        space = space_rotations(*self.resolution.grid, self.spec.head_dim, timesteps.device)
+        precise = self._weight.dtype == torch.float64
+        kind = torch.complex128 if precise else torch.complex64
+        space = space_rotations(*self.resolution.grid, self.spec.head_dim, timesteps.device, kind)
         table = pass_rotations(rows, space, self.spec.head_dim)
         return BlockPass(e0, table, cache.plan(rows), cache)
 

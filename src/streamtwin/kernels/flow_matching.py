@@ -12,9 +12,6 @@ from torch import Tensor
 
 from streamtwin.kernels.seeding import stable_seed
 
-STEPS: tuple[int, ...] = (700, 500, 400, 200)
-"""Denoising timesteps of the video-to-video configuration; a run of N steps takes the first N."""
-
 SHIFT = 8.0
 ENTRIES = 1000
 

@@ -2,8 +2,9 @@
 
 Rotary position embedding over three axes (Wan 2.1): a head's complex pairs are divided among
 time, height and width (22, 21, 21 of 64 at head_dim 128), base 10000. Angles are computed in
-float64 and kept as float32 cosine and sine, as complex64 numbers. Positions are unbounded: a
-stream that runs for days needs no longer table, only its current frame's angles.
+float64 and kept as float32 cosine and sine, as complex64 numbers (complex128 for a model in
+float64). Positions are unbounded: a stream that runs for days needs no longer table, only its
+current frame's angles.
 """
 
 from collections.abc import Sequence
@@ -30,26 +31,32 @@ def frequencies(pairs: int, device: torch.device) -> Tensor:
     return THETA**-exponent
 
 
-def rotations(positions: Tensor, pairs: int) -> Tensor:
-    """exp(i * angle), complex64 [..., pairs], of float64 *positions* [...]."""
+def rotations(positions: Tensor, pairs: int, dtype: torch.dtype) -> Tensor:
+    """exp(i * angle), complex *dtype* [..., pairs], of float64 *positions* [...]."""
     angles = positions[..., None] * frequencies(pairs, positions.device)
     # Rounded to float32 only after cosine and sine: at frame 1e6 a float32 angle is off by 0.03.
-    return torch.complex(angles.cos().float(), angles.sin().float())
+    return torch.complex(angles.cos(), angles.sin()).to(dtype)
 
 
 @lru_cache(maxsize=16)
-def space_rotations(rows: int, columns: int, head_dim: int, device: torch.device) -> Tensor:
-    """Height and width part, complex64 [rows * columns, pairs]. Shared: do not write into it."""
+def space_rotations(
+    rows: int,
+    columns: int,
+    head_dim: int,
+    device: torch.device,
+    dtype: torch.dtype = torch.complex64,
+) -> Tensor:
+    """Height and width part, complex [rows * columns, pairs]. Shared: do not write into it."""
     _, high, wide = axis_pairs(head_dim)
-    y = rotations(torch.arange(rows, dtype=torch.float64, device=device), high)
-    x = rotations(torch.arange(columns, dtype=torch.float64, device=device), wide)
+    y = rotations(torch.arange(rows, dtype=torch.float64, device=device), high, dtype)
+    x = rotations(torch.arange(columns, dtype=torch.float64, device=device), wide, dtype)
     y = y[:, None].expand(rows, columns, high)
     x = x[None].expand(rows, columns, wide)
     return torch.cat([y, x], dim=-1).flatten(0, 1)
 
 
 def pass_rotations(rows: Sequence[PassRow], space: Tensor, head_dim: int) -> Tensor:
-    """Rotations of a pass, complex64 [B, T'*S, 1, head_dim/2]; *space* from `space_rotations`.
+    """Rotations of a pass, complex [B, T'*S, 1, head_dim/2]; *space* from `space_rotations`.
 
     Frame numbers reach the device as kernel arguments (`arange`), so nothing is copied or awaited.
     """
@@ -59,7 +66,7 @@ def pass_rotations(rows: Sequence[PassRow], space: Tensor, head_dim: int) -> Ten
         )
         for r in rows
     ]
-    time = rotations(torch.stack(frames), axis_pairs(head_dim)[0])
+    time = rotations(torch.stack(frames), axis_pairs(head_dim)[0], space.dtype)
     B, T, pairs = time.shape
     S = space.shape[0]
     time = time[:, :, None].expand(B, T, S, pairs)
@@ -68,6 +75,9 @@ def pass_rotations(rows: Sequence[PassRow], space: Tensor, head_dim: int) -> Ten
 
 
 def rotate(x: Tensor, table: Tensor) -> Tensor:
-    """Rotate [B, L, heads, head_dim] by *table*; neighbouring entries form a complex pair."""
-    pairs = torch.view_as_complex(x.float().view(*x.shape[:-1], -1, 2))
+    """Rotate [B, L, heads, head_dim] by *table*; neighbouring entries form a complex pair.
+
+    The product is taken in the table's precision, float32 or float64, whatever x has.
+    """
+    pairs = torch.view_as_complex(x.to(table.dtype.to_real()).view(*x.shape[:-1], -1, 2))
     return torch.view_as_real(pairs * table).flatten(-2).to(x.dtype)

@@ -76,8 +76,9 @@ def run_pipeline(
                 run_rank, plan.ranks, (job,), pin=device == "cpu", on_progress=count.emitted
             )
         except RunError as error:
-            kept = _write_video(plan, job, video)
-            raise RunError(f"{error}\n{kept} frames emitted before are in {video}") from error
+            raise RunError(f"{error}{_kept(plan, job, video)}") from error
+        except KeyboardInterrupt as error:
+            raise KeyboardInterrupt(f"interrupted{_kept(plan, job, video)}") from error
         frames = _write_video(plan, job, video)
     recorder = Recorder(decisions=[partition_decision(plan)])
     merged = recorder.merge([result.recorder for result in results])
@@ -97,6 +98,12 @@ class _Count:
         self.chunks += 1
         if self.on_emitted is not None:
             self.on_emitted(self.chunks)
+
+
+def _kept(plan: Plan, job: "Job", video: Path) -> str:
+    """Write what had been emitted when a run stopped early; words for it."""
+    frames = _write_video(plan, job, video)
+    return f"\n{frames} frames emitted before are in {video}" if frames else ""
 
 
 def _write_video(plan: Plan, job: "Job", video: Path) -> int:

@@ -45,12 +45,16 @@ class Arrival:
         return max(self.sent_s, self.asked_s)
 
 
-def connect(rank: int, ranks: int, rendezvous: str, backend: str = "gloo") -> None:
+def connect(
+    rank: int, ranks: int, rendezvous: str, backend: str = "gloo", device: str = "cpu"
+) -> None:
     """Join the process group; *rendezvous* is a file that all ranks can reach.
 
     Each rank then exchanges one small message with its neighbours, so that connections exist
-    before anything is timed.
+    before anything is timed. The message lies on *device*: NCCL moves nothing else.
     """
+    if torch.device(device).type == "cuda":
+        torch.cuda.set_device(device)  # NCCL takes the current card, which is card 0 in all ranks
     dist.init_process_group(
         backend,
         init_method=f"file://{rendezvous}",
@@ -58,11 +62,24 @@ def connect(rank: int, ranks: int, rendezvous: str, backend: str = "gloo") -> No
         world_size=ranks,
     )
     if ranks > 1:
-        token, incoming = torch.zeros(1), torch.zeros(1)
-        handle = dist.isend(token, (rank + 1) % ranks)
-        dist.recv(incoming, (rank - 1) % ranks)
-        assert handle is not None
-        handle.wait()
+        _greet(rank, ranks, device)
+
+
+def _greet(rank: int, ranks: int, device: str) -> None:
+    """Send a token to the next rank and take one from the rank before.
+
+    Even ranks send first, odd ranks receive first. With NCCL a message leaves when its receiver
+    is there, and two ranks share one queue for both directions: if both sent first, neither
+    would ever receive.
+    """
+    token = torch.zeros(1, device=device)
+    if rank % 2 == 0:
+        dist.send(token, (rank + 1) % ranks)
+    dist.recv(torch.zeros_like(token), (rank - 1) % ranks)
+    if rank % 2 == 1:
+        dist.send(token, (rank + 1) % ranks)
+    if token.is_cuda:
+        torch.cuda.synchronize(token.device)
 
 
 def disconnect() -> None:
@@ -112,9 +129,17 @@ class Transport:
         self._sending: list[tuple[dist.Work, Tensor]] = []
 
     def wait_sent(self) -> None:
-        """Wait until the next rank has taken what was sent last."""
+        """Wait until the next rank has taken what was sent last.
+
+        With NCCL, waiting for a handle only orders the device's own work behind the message and
+        returns at once. The host must know: it notes how long it waited, and then lets go of the
+        tensors.
+        """
+        if not self._sending:
+            return
         for handle, _ in self._sending:
             handle.wait()
+        self._synchronize()
         self._sending.clear()
 
     def send(self, item: Item | None, work: Work | None) -> None:
@@ -148,7 +173,13 @@ class Transport:
         states = self._empty(rows, latents, model.latent_channels, *size.latent)
         dist.recv(hidden, self.before)
         dist.recv(states, self.before)
+        self._synchronize()  # the instant of arrival is read next
         return Work(states, timesteps, hidden)
+
+    def _synchronize(self) -> None:
+        """Let the host wait for what it has asked of a card; on a CPU calls wait themselves."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
     def _empty(self, *shape: int) -> Tensor:
         return torch.empty(shape, dtype=self.dtype, device=self.device)

@@ -48,7 +48,7 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
     kernels = StageKernels(job.plan, stage, device, dtype)
     warm_up(kernels)
     state = kernels.new_session(0)
-    connect(context.rank, context.ranks, context.rendezvous, backend_of(job.device))
+    connect(context.rank, context.ranks, context.rendezvous, backend_of(job.device), device)
     source = _source(job) if stage.first else None
     spool = VideoSpool(job.spool) if stage.last else None
     station = Station(
