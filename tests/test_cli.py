@@ -1,6 +1,8 @@
 """The command line as a user meets it: results on stdout, the rest on stderr, exit status."""
 
 import json
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +11,9 @@ import pytest
 import yaml
 
 from streamtwin import __version__
+from streamtwin.calibrate.environment import Environment
 
-SMALL = ["--set", "workload.chunks=12", "--set", "resolution=[32,48]"]
+SMALL = ["--set", "workload.chunks=18", "--set", "resolution=[32,48]"]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +71,7 @@ def test_simulate_prints_one_document_and_writes_the_folder(home: Path) -> None:
     ):
         assert (home / "sim" / name).stat().st_size > 0
     resolved = yaml.safe_load((home / "sim" / "scenario.yaml").read_text())
-    assert resolved["workload"]["chunks"] == 12
+    assert resolved["workload"]["chunks"] == 18
     again = streamtwin(home, "simulate", "sim/scenario.yaml", "--json")
     assert json.loads(again.stdout) == metrics
     shown = streamtwin(home, "report", "sim", "--json")
@@ -100,9 +103,9 @@ def test_run_makes_a_video_and_compare_reads_both(home: Path) -> None:
     assert done.returncode == 0, done.stderr
     metrics = json.loads(done.stdout)
     assert metrics["source"] == "measured"
-    assert metrics["chunks"]["emitted"] == 12
+    assert metrics["chunks"]["emitted"] == 18
     assert (home / "real" / "out.mp4").stat().st_size > 1000
-    assert "video:  real/out.mp4 (49 frames)" in done.stderr
+    assert "video:  real/out.mp4 (73 frames)" in done.stderr
     streamtwin(home, "simulate", "cpu-tiny", *SMALL, "--out", "predicted")
     both = streamtwin(home, "compare", "predicted", "real", "--json")
     names = {row["metric"] for row in json.loads(both.stdout)["metrics"]}
@@ -135,13 +138,93 @@ MISTAKES = {
     ("report", "nowhere"): "nowhere: not a folder",
     ("compare", "nowhere"): "at least two result folders",
     ("calibrate", "--model", "wan9"): "unknown model 'wan9'",
+    ("calibrate", "--budget", "0"): "--budget 0.0: give a positive number",
+    ("calibrate", "--ranks", "999"): "--ranks 999: this host has",
+    ("calibrate", "--out", "mine"): "--out mine: holds 'thesis.txt' and no earlier result",
+    ("simulate", "cpu-tiny", "--out", "mine"): "--out mine: holds 'thesis.txt'",
+    ("simulate", "cpu-tiny", "--out", "mine/thesis.txt"): "is a file; give a folder",
+    ("validate", "cpu-tiny", "--input", "no.mp4"): "no.mp4: no such video file",
+    ("validate", "cpu-tiny", "--device", "tpu"): "device 'tpu': choose cpu or cuda",
+    ("simulate", "cpu-tiny", "--set", "model=nope"): "unknown model 'nope'",
+    ("simulate", "cpu-tiny", "--set", "resolution=[8000,8000]"): "MiB of memory",
+    ("frobnicate",): "No such command 'frobnicate'",
 }
 
 
 @pytest.mark.parametrize("arguments", MISTAKES, ids=" ".join)
 def test_a_mistake_ends_with_one_line_and_status_2(home: Path, arguments: tuple[str, ...]) -> None:
+    (home / "mine").mkdir(exist_ok=True)
+    (home / "mine" / "thesis.txt").write_text("years of work")
     done = streamtwin(home, *arguments)
+    assert (home / "mine" / "thesis.txt").read_text() == "years of work"
     assert done.returncode == 2
     assert MISTAKES[arguments] in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+def test_a_profile_of_another_host_is_refused_by_validate(home: Path) -> None:
+    own = next((home / "profiles").iterdir())
+    other = home / "other"
+    shutil.copytree(own, other, dirs_exist_ok=True)
+    meta = yaml.safe_load((other / "meta.yaml").read_text())
+    done = streamtwin(home, "simulate", "cpu-tiny", *SMALL, "--set", "profile=other", "--json")
+    assert done.returncode == 0, done.stderr
+    host = meta["environment"]["host"]
+    samples = (other / "samples.csv").read_text()
+    key = samples.splitlines()[1].split(",")
+    meta["environment"]["host"] = "elsewhere"
+    (other / "meta.yaml").write_text(yaml.safe_dump(meta))
+    environment = Environment(**meta["environment"])
+    old = next(cell for cell in key if len(cell) == len(environment.key) and cell.isalnum())
+    (other / "samples.csv").write_text(samples.replace(old, environment.key))
+    done = streamtwin(home, "validate", "cpu-tiny", *SMALL, "--set", "profile=other")
+    assert done.returncode == 2
+    assert f"host = 'elsewhere' (here '{host}')" in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_check_that_fails_ends_with_status_1(home: Path) -> None:
+    """With a bound of nothing no prediction holds."""
+    variant = "variants={only: [deployment.gpus=1]}"
+    arguments = ["validate", "cpu-tiny", *SMALL, "--set", variant, "--repeats", "1"]
+    code = (
+        "from streamtwin.reports import comparison\n"
+        "from streamtwin.cli import main\n"
+        "comparison.MIN_BOUND = comparison.SPREADS = 0.0\n"
+        f"main({[*arguments, '--budget', '8', '--check', '--out', 'failed']!r})\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=home,
+        env={"STREAMTWIN_HOME": str(home), "PATH": "/usr/bin:/bin"},
+    )
+    assert done.returncode == 1, done.stderr
+    assert "OUTSIDE" in done.stdout
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_is_stopped_keeps_what_it_emitted(
+    home: Path, number: signal.Signals, status: int
+) -> None:
+    out = home / f"stopped-{status}"
+    arguments = ["run", "cpu-tiny", *SMALL, "--set", "workload.chunks=5000", "--out", str(out)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "streamtwin.cli", *arguments],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=home,
+        env={"STREAMTWIN_HOME": str(home), "PATH": "/usr/bin:/bin", "TMPDIR": str(home)},
+    )
+    while not any(f.stat().st_size for f in home.glob("streamtwin-run-*/out.rgb")):
+        assert process.poll() is None
+    process.send_signal(number)
+    output, errors = process.communicate()
+    assert (process.returncode, output) == (status, "")
+    assert "frames emitted before are in" in errors
+    assert (out / "out.mp4").stat().st_size > 0
+    assert not list(home.glob("streamtwin-*"))

@@ -24,27 +24,30 @@ class Output(NamedTuple):
     frames: np.ndarray
 
 
-def recorded(context: RankContext, job: worker.Job) -> list[np.ndarray]:
-    """Run a rank and keep what it decodes."""
-    latents, decode = [], StageKernels.decode
+def recorded(context: RankContext, job: worker.Job) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Run a rank and keep what it decodes, and to what."""
+    decoded, decode = [], StageKernels.decode
 
     def keep(kernels, state, clean):
         if state.session == 0:  # -1 is the warm-up
-            latents.append(clean.numpy().copy())
+            latents = clean.numpy().copy()
+            decoded.append((latents, decode(kernels, state, clean)))
+            return decoded[-1][1]
         return decode(kernels, state, clean)
 
     StageKernels.decode = keep  # type: ignore[method-assign]
     worker.run_rank(context, job)
-    return latents
+    return decoded
 
 
 def run(plan: Plan, clip: Clip, folder: Path) -> Output:
     np.save(folder / "in.npy", clip.frames)
     job = worker.Job(plan, "cpu", folder / "in.npy", clip.fps, folder / "out.rgb")
-    latents = run_ranks(recorded, plan.ranks, (job,))[-1]
+    decoded = run_ranks(recorded, plan.ranks, (job,))[-1]
     frames = np.fromfile(job.spool, np.uint8).reshape(-1, 32, 48, 3)
-    assert len(latents) == 10
-    return Output(np.concatenate(latents), frames)
+    assert len(decoded) == 10
+    assert np.array_equal(frames, np.concatenate([emitted for _, emitted in decoded]))
+    return Output(np.concatenate([latents for latents, _ in decoded]), frames)
 
 
 def error(value: np.ndarray, reference: np.ndarray) -> float:
@@ -68,3 +71,42 @@ def alone(clip: Clip, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Out
         )
         for steps in (1, 2, 3)
     }
+
+
+@pytest.mark.parametrize(
+    ("gpus", "steps", "stream_batch"),
+    [(1, 2, False), (2, 2, False), (3, 2, False), (4, 2, False), (4, 3, False), (2, 1, True)],
+)
+def test_ranks_compute_the_same_bits_where_passes_have_the_same_rows(
+    gpus: int, steps: int, stream_batch: bool, clip: Clip, tmp_path: Path, alone: dict
+) -> None:
+    plan = make_plan(**SMALL, gpus=gpus, steps=steps, stream_batch=stream_batch)
+    done = run(plan, clip, tmp_path)
+    assert np.array_equal(done.latents, alone[steps].latents)
+    assert np.array_equal(done.frames, alone[steps].frames)
+
+
+@pytest.mark.parametrize(("gpus", "steps"), [(1, 2), (2, 2), (3, 3), (4, 2)])
+def test_a_stream_batch_differs_by_rounding_only(
+    gpus: int, steps: int, clip: Clip, tmp_path: Path, alone: dict
+) -> None:
+    """Passes have several rows here: sums are taken in another order, in float32."""
+    done = run(make_plan(**SMALL, gpus=gpus, steps=steps), clip, tmp_path)
+    expected = alone[steps]
+    assert done.latents.shape == expected.latents.shape
+    for frame, other in zip(done.latents, expected.latents, strict=True):
+        assert error(frame, other) < 1e-6
+    # a pixel that lies between two levels may be rounded to either
+    assert np.abs(done.frames.astype(int) - expected.frames).max() <= 1
+
+
+def test_frames_differ_so_that_a_misplaced_one_is_seen(alone: dict) -> None:
+    for done in alone.values():
+        for frame, following in zip(done.latents, done.latents[1:], strict=False):
+            assert error(frame, following) > 1e-2
+        assert np.abs(np.diff(done.frames.astype(int), axis=0)).max(axis=(1, 2, 3)).min() > 1
+
+
+def test_another_seed_is_another_video(clip: Clip, tmp_path: Path, alone: dict) -> None:
+    done = run(make_plan(**SMALL, seed=1, stream_batch=False), clip, tmp_path)
+    assert error(done.latents, alone[2].latents) > 1e-2

@@ -39,7 +39,7 @@ def test_measures_fits_and_writes_a_profile(tmp_path):
     assert profile.name == "here"
     assert profile.request["resolution"] == [32, 48]
     assert profile.request["chunk_latents"] == 1
-    assert profile.uncovered(replace(SMALL, ranks=profile.ranks)) == []
+    assert profile.covers(replace(SMALL, ranks=profile.ranks)) == []
     shares = [share for share, _ in heard]
     assert shares[-1] == 1.0
     assert all(0 <= share <= 1 for share in shares)

@@ -24,7 +24,8 @@ def _metrics(fps: float | None, busy: float = 0.5) -> dict[str, Any]:
         "fps": fps,
         "period_s": None if not fps else 4 / fps,
         "ttff_s": 0.5,
-        "latency_s": {"p50": 0.3, "p95": 0.4},
+        "latency_s": {"p50": 0.3, "p95": 0.4, "count": 20},
+        "steady_reached": True,
         "ranks": [{"rank": 0, "busy_fraction": busy}, {"rank": 1, "busy_fraction": 2 * busy}],
     }
 
@@ -113,6 +114,49 @@ def test_what_is_not_known_is_not_ok(predicted: float | None, measured: list[flo
     assert math.isnan(_row(rows).error)
     assert _row(rows).ok is False
     assert _row(rows, "period_s").ok is False or predicted == predicted
+
+
+SHORT = _metrics(16) | {"steady_reached": False}
+
+
+@pytest.mark.parametrize(
+    ("predicted", "measured"),
+    [
+        (SHORT, [_metrics(16)]),
+        (_metrics(16), [_metrics(16), SHORT]),
+        (_metrics(16), [_metrics(99), SHORT]),
+        (SHORT, [SHORT]),
+    ],
+)
+def test_without_a_steady_window_nothing_is_judged(
+    predicted: dict[str, Any], measured: list[dict[str, Any]]
+) -> None:
+    for row in compare(predicted, measured):
+        assert (row.bound, row.ok) == (None, None)
+        judged = row.metric in ("fps", "period_s")
+        assert row.reason == ("no steady window" if judged else "")
+    fps = _row(compare(predicted, measured))
+    assert fps.predicted == 16.0
+    assert math.isfinite(fps.error)
+
+
+def test_a_validation_that_could_judge_nothing_is_not_ok() -> None:
+    good = compare_runs("a", [], ring_records(), [ring_records("measured")])
+    short = compare_runs("b", [], ring_records(chunks=5), [ring_records("measured", chunks=5)])
+    assert good.judged
+    assert not short.judged
+    assert not short.ok
+    assert not ValidationResult("v", (short,)).ok
+    assert not ValidationResult("v", (good, short)).ok
+    assert ValidationResult("v", (short,)).remark == "Nothing could be judged: no steady window."
+
+
+@pytest.mark.parametrize(("count", "known"), [(19, False), (20, True)])
+def test_a_percentile_of_too_few_chunks_is_unknown(count: int, known: bool) -> None:
+    few = _metrics(16) | {"latency_s": {"p50": 0.3, "p95": 0.4, "count": count}}
+    rows = compare(few, [_metrics(16)])
+    assert math.isnan(_row(rows, "latency_s p95").predicted) is not known
+    assert _row(rows, "latency_s p50").predicted == 0.3
 
 
 def test_zero_has_an_error_only_where_it_has_a_meaning() -> None:

@@ -145,8 +145,8 @@ def test_a_run_states_its_metrics(run: str) -> None:
 
 
 def test_whatever_comes_from_files_is_escaped() -> None:
-    result = _result(EVIL)
-    records = ring_records("measured", name=EVIL, provenance={EVIL: EVIL})
+    result = replace(_result(), name=EVIL)
+    records = ring_records("measured", provenance={EVIL: EVIL})
     deployment = replace(result.deployments[0], label=EVIL, overrides=(EVIL,), measured=records)
     evil = replace(result, deployments=(deployment,), question=EVIL, environment={EVIL: EVIL})
     points = [replace(point, family=EVIL) for point in POINTS]

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from reports_synthetic import ring_records
 from streamtwin.core.errors import StreamtwinError, UserError
 from streamtwin.core.metrics import compute_metrics
 from streamtwin.core.records import SPAN_KINDS, ChunkRecord, Decision, Records, Span
+from streamtwin.reports import whole_file
 from streamtwin.reports.store import read_records, read_run, write_records, write_run
 
 INT = st.integers(-(2**62), 2**62)
@@ -142,6 +144,74 @@ def test_a_run_folder_comes_back(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "a" / "run").iterdir()} == {
         "scenario.yaml", "records.parquet", "metrics.json", "timeline.json",
     }  # fmt: skip
+
+
+def test_a_page_is_kept_with_its_run_and_goes_with_it(tmp_path: Path) -> None:
+    records = ring_records()
+    write_run(tmp_path, records, compute_metrics(records), "", "<html>é")
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == "<html>é"
+    write_run(tmp_path, records, compute_metrics(records), "")
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_files_of_others_stay(tmp_path: Path) -> None:
+    (tmp_path / "out.mp4").write_bytes(b"video")
+    records = ring_records()
+    for _ in range(2):
+        write_run(tmp_path, records, compute_metrics(records), "")
+    assert (tmp_path / "out.mp4").read_bytes() == b"video"
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "out.mp4", "scenario.yaml", "records.parquet", "metrics.json", "timeline.json",
+    }  # fmt: skip
+
+
+def _interrupt(monkeypatch: pytest.MonkeyPatch, at: int) -> list[str]:
+    """Stop the program when the file number *at* would be moved into place."""
+    moved: list[str] = []
+    move = os.replace
+
+    def stop(draft: Path, path: Path) -> None:
+        if len(moved) == at:
+            raise KeyboardInterrupt
+        moved.append(path.name)
+        move(draft, path)
+
+    monkeypatch.setattr(whole_file.os, "replace", stop)
+    return moved
+
+
+@pytest.mark.parametrize("at", range(5))
+def test_an_interrupted_run_is_never_half_old_and_half_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    old, new = ring_records(name="old"), ring_records("measured", name="new")
+    write_run(tmp_path, old, compute_metrics(old), "name: old\n", "old")
+    moved = _interrupt(monkeypatch, at)
+    with pytest.raises(KeyboardInterrupt):
+        write_run(tmp_path, new, compute_metrics(new), "name: new\n", "new")
+    monkeypatch.undo()
+    assert {path.name for path in tmp_path.iterdir()} == set(moved)
+    with pytest.raises(UserError, match=r"no metrics\.json: .* not finished"):
+        read_run(tmp_path)
+    write_run(tmp_path, new, compute_metrics(new), "name: new\n", "new")
+    assert read_run(tmp_path).scenario_yaml == "name: new\n"
+
+
+def test_metrics_are_the_first_to_go_and_the_last_to_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = ring_records()
+    write_run(tmp_path, records, compute_metrics(records), "")
+    gone: list[str] = []
+    unlink = Path.unlink
+    monkeypatch.setattr(
+        Path, "unlink", lambda p, missing_ok=False: (gone.append(p.name), unlink(p, missing_ok))
+    )
+    moved = _interrupt(monkeypatch, 9)
+    write_run(tmp_path, records, compute_metrics(records), "")
+    assert gone[0] == "metrics.json"
+    assert set(gone[:5]) == {*moved, "report.html"}
+    assert moved[-1] == "metrics.json"
 
 
 def test_metrics_stay_valid_json_where_a_number_is_missing(tmp_path: Path) -> None:

@@ -71,14 +71,54 @@ def test_eight_ranks_fit_a_terminal() -> None:
     assert "rank 7" in text
 
 
+def test_few_chunks_have_no_high_percentiles() -> None:
+    def latencies(count: int) -> list[str]:
+        metrics = compute_metrics(ring_records())
+        metrics["latency_s"] = metrics["latency_s"] | {"count": count}
+        lines = _text(metrics_tables(metrics)[1]).splitlines()
+        (cells,) = [line.split() for line in lines if "│ latency" in line]
+        return [cell for cell in cells if cell not in ("│", "latency")]
+
+    for count, missing in ((9, 3), (10, 2), (19, 2), (20, 1), (99, 1), (100, 0)):
+        p50, *high, longest, shown = latencies(count)
+        assert shown == str(count)
+        assert high[len(high) - missing :] == ["-"] * missing
+        assert "-" not in (p50, longest, *high[: len(high) - missing])
+
+
+def test_a_run_without_a_steady_window_says_so() -> None:
+    short, whole = (compute_metrics(ring_records(chunks=chunks)) for chunks in (5, 30))
+    assert not short["steady_reached"]
+    text = " ".join(_text(*metrics_tables(short)).split())
+    assert "too short for a steady window: its figures are of the whole run" in text
+    assert "in the steady window" not in text
+    steady = _text(*metrics_tables(whole))
+    assert "too short" not in steady
+    assert "times in the steady window, ms" in steady
+
+
+def test_what_is_not_judged_says_why_on_80_columns() -> None:
+    short = compare_runs("a", [], ring_records(chunks=5), [ring_records("measured", chunks=5)])
+    table = comparison_table(ValidationResult("v", (short,)))
+    assert _text(table).count("not judged: no steady window") == 2
+    assert "…" not in _text(table, width=80)
+    assert "within" not in _text(table)
+
+
+def test_the_comparison_says_where_its_numbers_come_from() -> None:
+    text = " ".join(_text(comparison_table(_result(1.0))).split())
+    assert "Predicted from: latency: simulated: host-a, 2026-01-02." in text
+    assert "Measured: latency: measured: host-a, 2026-01-02." in text
+
+
 def test_missing_numbers_are_named_so() -> None:
     metrics = compute_metrics(ring_records()) | {"fps": None, "period_s": float("nan")}
     assert _text(*metrics_tables(metrics)).count("n/a") == 2
 
 
 def test_names_in_brackets_are_text_and_no_markup() -> None:
-    records = ring_records(name="[red]x[/red]")
-    assert "[red]x[/red]" in _text(*metrics_tables(compute_metrics(records)))
+    metrics = compute_metrics(ring_records()) | {"scenario": "[red]x[/red]"}
+    assert "[red]x[/red]" in _text(*metrics_tables(metrics))
     result = _result(1.0)
     odd = replace(result.deployments[0], label="[bold]2")
     assert "[bold]2" in _text(comparison_table(ValidationResult("[i]v", (odd,))))

@@ -47,8 +47,8 @@ class Profile:
         """Numbers of computing ranks that were measured."""
         return tuple(sorted({fit.ranks for fit in self.fits}))
 
-    def uncovered(self, request: CalibrationRequest) -> list[str]:
-        """Fields of *request* in which this profile answers another question; none: it covers it.
+    def covers(self, request: CalibrationRequest) -> list[str]:
+        """Fields of *request* in which this profile answers another question; empty: it covers it.
 
         More ranks than asked for do no harm, and the seed changes nothing that takes time.
         """

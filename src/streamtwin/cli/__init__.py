@@ -9,8 +9,8 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
-import click
 import typer
 
 from streamtwin.cli.calibrate import calibrate as calibrate_command
@@ -27,6 +27,17 @@ from streamtwin.core.errors import RunError, StreamtwinError
 
 INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143
 """Exit statuses of a process that SIGINT, SIGPIPE or SIGTERM ended, as shells give them."""
+
+
+@runtime_checkable
+class WrongUsage(Protocol):
+    """What the framework raises for a command line that it cannot read, in whichever version."""
+
+    exit_code: int
+
+    def show(self) -> None:
+        """Print the message with the command's usage."""
+        ...
 
 
 class Terminated(BaseException):
@@ -71,14 +82,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _explain(error: BaseException) -> int:
     """Say what went wrong in one message; returns the exit status. Our own bugs are raised."""
-    if isinstance(error, click.ClickException):
+    if isinstance(error, WrongUsage):
         error.show()
         return error.exit_code
-    if isinstance(error, KeyboardInterrupt | click.Abort):
-        complain(str(error) or "interrupted")
+    if isinstance(error, KeyboardInterrupt | typer.Abort):
+        # the framework turns an interruption into its own exception and keeps ours as the cause
+        complain(str(error.__cause__ or error) or "interrupted")
         return INTERRUPTED
     if isinstance(error, Terminated):
-        complain("terminated")
+        complain(str(error) or "terminated")
         return TERMINATED
     if isinstance(error, StreamtwinError):
         complain(str(error))

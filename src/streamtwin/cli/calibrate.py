@@ -70,19 +70,13 @@ def _rows(profile: "Profile") -> list[dict[str, Any]]:
             "form": fit.form,
             "configurations": len(fit.points),
             "unstable": sum(not point.stable for point in fit.points),
-            "held_out_error_median": _median(fit.held_out_errors),
+            "held_out_error_median": fit.held_out_error,
             "held_out_error_worst": max((abs(e) for e in fit.held_out_errors), default=None),
-            "left_out_error_median": _median(fit.left_out_errors),
+            "left_out_error_median": fit.left_out_error,
             "interval_half_width": fit.half_width,
         }
         for fit in profile.fits
     ]
-
-
-def _median(errors: tuple[float, ...]) -> float | None:
-    from statistics import median  # noqa: PLC0415
-
-    return median(abs(error) for error in errors) if errors else None
 
 
 def _document(profile: "Profile", folder: Path) -> dict[str, Any]:

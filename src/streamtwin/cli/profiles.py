@@ -85,7 +85,7 @@ def _known(request: "CalibrationRequest", extrapolate: bool) -> "Profile | None"
 
     try:
         profile = read_profile(find_profile(_name(request)))
-        check_host(profile, read_environment())
+        check_host(profile, read_environment(device_name(request.device)))
     except UserError:
         remark(f"this host has no profile of {request.model} yet: calibrating")
         return None
@@ -109,6 +109,15 @@ def calibrate_host(request: "CalibrationRequest", budget_s: float | None = None)
     with progress("calibrating", 1.0) as bar:
         budget = DEFAULT_BUDGET_S if budget_s is None else budget_s
         return calibrate(request, out=folder, budget_s=budget, on_progress=bar.at)
+
+
+def device_name(device: str) -> str | None:
+    """Name of the card that *device* means; None for the CPU, whose name is the host's."""
+    if device == "cpu":
+        return None
+    import torch  # noqa: PLC0415 - a CPU is named without it
+
+    return str(torch.cuda.get_device_name(device))
 
 
 def check_writable(folder: Path) -> None:

@@ -21,11 +21,15 @@ def report(run: RunArgument, as_json: JsonOption = False) -> None:
     from streamtwin.reports.page import render_run  # noqa: PLC0415
     from streamtwin.reports.store import read_run  # noqa: PLC0415
     from streamtwin.reports.tables import metrics_tables  # noqa: PLC0415
+    from streamtwin.reports.whole_file import write_text  # noqa: PLC0415
 
     stored = read_run(run)
-    metrics = {**compute_metrics(stored.records), "intervals": stored.metrics["intervals"]}
+    metrics = {
+        **compute_metrics(stored.records),
+        "intervals": stored.metrics.get("intervals") or {},
+    }
     page = run / "report.html"
-    page.write_text(render_run(stored.records, scenario_yaml=stored.scenario_yaml), "utf-8")
+    write_text(page, render_run(stored.records, scenario_yaml=stored.scenario_yaml))
     show(metrics, metrics_tables(metrics), as_json)
     remark(f"report: {page}")
 

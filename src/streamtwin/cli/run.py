@@ -69,7 +69,11 @@ def plan_to_run(scenario: Scenario, device: str) -> Plan:
 
 def run_once(plan: Plan, clip: "Clip", video: Path, device: str) -> "RealRun":
     """Run *plan* once with a progress bar."""
+    from streamtwin.calibrate.environment import read_environment  # noqa: PLC0415
+    from streamtwin.cli.profiles import device_name  # noqa: PLC0415
     from streamtwin.runtime.run import run_pipeline  # noqa: PLC0415
 
+    here = read_environment(device_name(device))
+    where = {"host": f"{here.host}, {here.device}", "date": here.date}
     with progress(f"running on {plan.ranks} rank(s)", plan.scenario.chunks) as bar:
-        return run_pipeline(plan, clip, video, device=device, on_emitted=bar.at)
+        return run_pipeline(plan, clip, video, device=device, environment=where, on_emitted=bar.at)

@@ -33,15 +33,11 @@ def save_run(
     from streamtwin.reports.store import write_run  # noqa: PLC0415
 
     text = scenario_yaml(records)
-    write_run(folder, records, metrics, text)
-    page = folder / "report.html"
     points = fit_points(profile) if profile is not None else []
     environment = environment_of(profile) if profile is not None else {}
-    page.write_text(
-        render_run(records, scenario_yaml=text, environment=environment, fit_points=points),
-        encoding="utf-8",
-    )
-    return page
+    page = render_run(records, scenario_yaml=text, environment=environment, fit_points=points)
+    write_run(folder, records, metrics, text, page)
+    return folder / "report.html"
 
 
 def environment_of(profile: "Profile") -> dict[str, str]:

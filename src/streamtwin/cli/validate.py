@@ -61,7 +61,7 @@ def validate(
     from streamtwin.calibrate.profile import check_host  # noqa: PLC0415
     from streamtwin.cli.checks import check_can_run  # noqa: PLC0415
     from streamtwin.cli.predict import read_clip  # noqa: PLC0415
-    from streamtwin.cli.profiles import HOST, profile_of  # noqa: PLC0415
+    from streamtwin.cli.profiles import HOST, device_name, profile_of  # noqa: PLC0415
     from streamtwin.core.library import find_variants  # noqa: PLC0415
     from streamtwin.reports.tables import comparison_table  # noqa: PLC0415
 
@@ -76,9 +76,11 @@ def validate(
     ranks = max(one.deployment.gpus for one in variants.values())
     fresh = first.profile == HOST
     profile = profile_of(first, fresh=fresh, ranks=ranks, budget_s=budget_s, device=device)
-    check_host(profile, read_environment())
+    here = read_environment(device_name(device))
+    check_host(profile, here)
     trials = [_trial(label, one, profile, clips[label]) for label, one in variants.items()]
-    made = _run_all(trials, folder, repeats, device)
+    where = {"host": f"{here.host}, {here.device}", "date": here.date}
+    made = _run_all(trials, folder, repeats, device, where)
     result = _compare(trials, profile)
     page = _save(folder, trials, result, profile)
     show(_document(result, trials), [comparison_table(result)], as_json)
@@ -96,7 +98,9 @@ def _trial(label: str, scenario: Scenario, profile: "Profile", clip: "Clip") -> 
     return Trial(label, plan, clip, records, metrics, [])
 
 
-def _run_all(trials: list[Trial], folder: Path, repeats: int, device: str) -> Path:
+def _run_all(
+    trials: list[Trial], folder: Path, repeats: int, device: str, where: dict[str, str]
+) -> Path:
     """Run every deployment *repeats* times, by turns, so that drift meets all of them alike."""
     from streamtwin.runtime.run import run_pipeline  # noqa: PLC0415
 
@@ -111,6 +115,7 @@ def _run_all(trials: list[Trial], folder: Path, repeats: int, device: str) -> Pa
                     trial.clip,
                     video,
                     device=device,
+                    environment=where,
                     on_emitted=bar.beyond(before, text),
                 )
                 trial.measured.append(done.records)
@@ -142,6 +147,7 @@ def _save(
     from streamtwin.reports.page import render_validation  # noqa: PLC0415
     from streamtwin.reports.perfetto import timeline  # noqa: PLC0415
     from streamtwin.reports.store import write_run  # noqa: PLC0415
+    from streamtwin.reports.whole_file import write_text  # noqa: PLC0415
 
     for index, trial in enumerate(trials):
         base = folder / f"{index + 1}-{slug(trial.label)}"
@@ -150,15 +156,14 @@ def _save(
         for repeat, records in enumerate(trial.measured):
             write_run(base / f"measured-{repeat + 1}", records, compute_metrics(records), text)
     document = _document(result, trials)
-    (folder / "validation.json").write_text(json.dumps(document, indent=2), "utf-8")
+    write_text(folder / "validation.json", json.dumps(document, indent=2))
     pairs = {f"{d.label}, measured": d.measured for d in result.deployments}
     pairs |= {f"{d.label}, simulated": d.predicted for d in result.deployments}
-    (folder / "timeline.json").write_text(json.dumps(timeline(pairs)), "utf-8")
+    write_text(folder / "timeline.json", json.dumps(timeline(pairs)))
     page = folder / "report.html"
     text = scenario_yaml(trials[0].predicted)
-    page.write_text(
-        render_validation(result, scenario_yaml=text, fit_points=fit_points(profile)), "utf-8"
-    )
+    points = fit_points(profile)
+    write_text(page, render_validation(result, scenario_yaml=text, fit_points=points))
     return page
 
 

@@ -9,7 +9,11 @@ from typing import Any
 from streamtwin.core.errors import UserError
 from streamtwin.core.metrics import compute_metrics
 from streamtwin.core.records import Records
+from streamtwin.reports.percentiles import percentile
+from streamtwin.reports.words import NO_STEADY_WINDOW
 
+JUDGED = ("fps", "period_s")
+"""Metrics that have a bound."""
 MIN_BOUND = 0.10
 """Relative error that a prediction may always have."""
 NOISY = 0.15
@@ -26,7 +30,8 @@ class ComparisonRow:
 
     `measured` is the median of the repeats and `spread` their range over it; `error` is signed
     and relative to `measured`. `bound` is None where the metric is shown but not judged; `ok`
-    is then None too. What cannot be computed is NaN, and a judged NaN is not ok.
+    is then None too, and `reason` says why if it is judged otherwise. What cannot be computed is
+    NaN, and a judged NaN is not ok.
     """
 
     metric: str
@@ -38,6 +43,7 @@ class ComparisonRow:
     repeats: int
     bound: float | None
     ok: bool | None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +57,14 @@ class DeploymentComparison:
     measured: Records
 
     @property
+    def judged(self) -> bool:
+        """Whether any metric has a bound."""
+        return any(row.ok is not None for row in self.rows)
+
+    @property
     def ok(self) -> bool:
         """Whether there are judged metrics and all are within their bounds."""
-        judged = [row.ok for row in self.rows if row.ok is not None]
-        return bool(judged) and all(judged)
+        return self.judged and all(row.ok for row in self.rows if row.ok is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +91,8 @@ class ValidationResult:
         """How far off the judged predictions are, and whether the real runs agree at all."""
         errors = [abs(row.error) for row in self.judged if not math.isnan(row.error)]
         if not errors:
-            return "Nothing could be judged."
+            short = any(row.reason == NO_STEADY_WINDOW for d in self.deployments for row in d.rows)
+            return f"Nothing could be judged{f': {NO_STEADY_WINDOW}' if short else ''}."
         text = (
             f"fps and period: median error {100 * median(errors):.1f} %, "
             f"worst {100 * max(errors):.1f} %."
@@ -98,6 +109,9 @@ class ValidationResult:
 def compare(predicted: _Metrics, measured: Sequence[_Metrics]) -> list[ComparisonRow]:
     """Compare the metrics of one predicted run with those of repeated measured runs.
 
+    Nothing is judged where one of the runs has no steady window: its figures then are of the
+    whole run, the filling of the pipeline included, and a bound would say little.
+
     Raises:
         UserError: there is no measured run.
     """
@@ -105,8 +119,9 @@ def compare(predicted: _Metrics, measured: Sequence[_Metrics]) -> list[Compariso
         raise UserError("no measured run to compare the prediction with")
     wanted = _values(predicted)
     repeats = [_values(metrics) for metrics in measured]
+    steady = all(metrics["steady_reached"] for metrics in (predicted, *measured))
     return [
-        _row(key, predicted_value, [values.get(key, math.nan) for values in repeats])
+        _row(key, predicted_value, [values.get(key, math.nan) for values in repeats], steady)
         for key, predicted_value in wanted.items()
     ]
 
@@ -139,26 +154,35 @@ def relative_spread(values: Sequence[float]) -> float:
 
 
 def _values(metrics: _Metrics) -> dict[tuple[str, str], float]:
-    latency_s = metrics.get("latency_s") or {}
+    latency_s = metrics["latency_s"]
     named = {
         ("fps", "frames/s"): metrics.get("fps"),
         ("period_s", "s"): metrics.get("period_s"),
         ("ttff_s", "s"): metrics.get("ttff_s"),
-        ("latency_s p50", "s"): latency_s.get("p50"),
-        ("latency_s p95", "s"): latency_s.get("p95"),
+        ("latency_s p50", "s"): percentile(latency_s, "p50"),
+        ("latency_s p95", "s"): percentile(latency_s, "p95"),
     }
     for rank in metrics.get("ranks", ()):
         named[f"busy_fraction rank {rank['rank']}", "1"] = rank.get("busy_fraction")
     return {key: math.nan if value is None else float(value) for key, value in named.items()}
 
 
-def _row(key: tuple[str, str], predicted: float, repeats: Sequence[float]) -> ComparisonRow:
+def _row(
+    key: tuple[str, str], predicted: float, repeats: Sequence[float], steady: bool
+) -> ComparisonRow:
     metric, unit = key
     known = not any(math.isnan(value) for value in repeats)
     measured = median(repeats) if known else math.nan
     spread = relative_spread(repeats) if known else math.nan
     error = relative_error(predicted, measured)
-    bound = max(MIN_BOUND, SPREADS * spread) if metric in ("fps", "period_s") else None
+    bound, ok, reason = _judgement(error, spread, steady) if metric in JUDGED else (None, None, "")
+    count = len(repeats)
+    return ComparisonRow(metric, unit, predicted, measured, error, spread, count, bound, ok, reason)
+
+
+def _judgement(error: float, spread: float, steady: bool) -> tuple[float | None, bool | None, str]:
+    if not steady:
+        return None, None, NO_STEADY_WINDOW
+    bound = max(MIN_BOUND, SPREADS * spread)
     # a NaN compares false, so what is not known is not ok
-    ok = None if bound is None else abs(error) <= bound
-    return ComparisonRow(metric, unit, predicted, measured, error, spread, len(repeats), bound, ok)
+    return bound, abs(error) <= bound, ""

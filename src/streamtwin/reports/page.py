@@ -22,17 +22,23 @@ from streamtwin.reports.figures import (
     latency_svg,
     timelines_svg,
 )
+from streamtwin.reports.origin import origins
+from streamtwin.reports.percentiles import percentile
 from streamtwin.reports.svg_inline import inline_svg
 from streamtwin.reports.tables import comparison_cells
 from streamtwin.reports.words import (
     CAUSES,
     METRICS,
+    NO_STEADY_WINDOW,
+    TOO_SHORT,
     cause_name,
     metric_name,
     quantity,
     share,
     unit_name,
 )
+
+_PERCENTILES = ("p50", "p95", "p99", "max")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +71,9 @@ def render_validation(
         title=f"{result.name}: predicted and measured",
         question=result.question,
         verdict=validation_verdict(result),
-        ok=result.ok,
+        ok=result.ok if result.judged else None,
         comparison=[(_heading(d), [_cells(row) for row in d.rows]) for d in result.deployments],
+        origins=origins(result.deployments),
         sections=[_deployment(deployment) for deployment in result.deployments],
         fit=_fit(fit_points),
         environment=result.environment,
@@ -92,6 +99,7 @@ def render_run(
         verdict=verdict,
         ok=None,
         comparison=[],
+        origins=[],
         sections=[
             Section(
                 f"{len(info.ranks)} {_plural('rank', len(info.ranks))}",
@@ -111,16 +119,21 @@ def validation_verdict(result: ValidationResult) -> str:
     """Say in one sentence whether the predictions hold, and how far the worst one is off."""
     judged = [(row, d) for d in result.deployments for row in d.rows if row.ok is not None]
     if not judged:
-        return "Nothing was compared."
+        return result.remark if result.deployments else "Nothing was compared."
     count, held = len(result.deployments), sum(d.ok for d in result.deployments)
     row, deployment = max(judged, key=lambda pair: _excess(pair[0]))
     error = share(row.error, sign=True)
     return (
         f"Predicted frame rate and period are within their bounds on {held} of {count} "
-        f"{_plural('deployment', count)}. Largest error for its bound: {metric_name(row.metric)} "
+        f"{_plural('deployment', count)}{_unjudged(result)}. Largest error for its bound: {metric_name(row.metric)} "
         f"on {deployment.label}, {error} % (bound {share(row.bound or math.nan)} %). "
         f"{result.remark}"
     )
+
+
+def _unjudged(result: ValidationResult) -> str:
+    count = sum(not deployment.judged for deployment in result.deployments)
+    return f", {count} not judged ({NO_STEADY_WINDOW})" if count else ""
 
 
 def _excess(row: ComparisonRow) -> float:
@@ -159,26 +172,37 @@ def _metrics_or_reason(records: Records) -> tuple[dict[str, Any] | None, str]:
         metrics = compute_metrics(records)
     except RunError as error:
         return None, f"No figures: {error}."
-    latency = metrics["latency_s"]
-    return metrics, (
+    text = (
         f"{records.info.source.capitalize()}: {metrics['fps']:.2f} frames/s, first frame after "
-        f"{quantity(metrics['ttff_s'], 's')} ms, latency p50 {quantity(latency['p50'], 's')} ms "
-        f"and p95 {quantity(latency['p95'], 's')} ms."
+        f"{quantity(metrics['ttff_s'], 's')} ms, latency of {metrics['latency_s']['count']} chunks "
+        f"p50 {_latency(metrics, 'p50')} ms and p95 {_latency(metrics, 'p95')} ms."
     )
+    return metrics, text if metrics["steady_reached"] else f"{text} {TOO_SHORT}"
+
+
+def _latency(metrics: Mapping[str, Any], name: str) -> str:
+    value_s = percentile(metrics["latency_s"], name)
+    return "-" if math.isnan(value_s) else quantity(value_s, "s")
 
 
 def _summary(metrics: Mapping[str, Any]) -> tuple[tuple[str, str, str], ...]:
-    values = {
-        ("fps", "frames/s"): metrics["fps"],
-        ("fps, mean of instantaneous", "frames/s"): metrics["fps_mean_instantaneous"],
-        ("period", "s"): metrics["period_s"],
-        ("TTFF", "s"): metrics["ttff_s"],
-        **{(f"latency {p}", "s"): metrics["latency_s"][p] for p in ("p50", "p95", "p99", "max")},
-        ("jitter p95", "s"): metrics["jitter_s"]["p95"],
-        ("deadline miss rate", "1"): metrics["deadline_miss_rate"],
-        **{(f"busy rank {r['rank']}", "1"): r["busy_fraction"] for r in metrics["ranks"]},
-    }
-    return tuple((name, quantity(v, unit), unit_name(unit)) for (name, unit), v in values.items())
+    latencies = ((f"latency {p}", _latency(metrics, p), "ms") for p in _PERCENTILES)
+    jitter_s = percentile(metrics["jitter_s"], "p95")
+    return (
+        _line("fps", metrics["fps"], "frames/s"),
+        _line("fps, mean of instantaneous", metrics["fps_mean_instantaneous"], "frames/s"),
+        _line("period", metrics["period_s"], "s"),
+        _line("TTFF", metrics["ttff_s"], "s"),
+        *latencies,
+        ("latency, chunks counted", str(metrics["latency_s"]["count"]), ""),
+        ("jitter p95", "-" if math.isnan(jitter_s) else quantity(jitter_s, "s"), "ms"),
+        _line("deadline miss rate", metrics["deadline_miss_rate"], "1"),
+        *(_line(f"busy rank {r['rank']}", r["busy_fraction"], "1") for r in metrics["ranks"]),
+    )
+
+
+def _line(name: str, value: float, unit: str) -> tuple[str, str, str]:
+    return name, quantity(value, unit), unit_name(unit)
 
 
 def _deployment(deployment: DeploymentComparison) -> Section:

@@ -1,7 +1,8 @@
 """What does the folder of one run hold, and how is it written and read?
 
-`scenario.yaml` (as resolved), `records.parquet`, `metrics.json` and `timeline.json` (opens in
-Perfetto). The records suffice to make the others again.
+`scenario.yaml` (as resolved), `records.parquet`, `timeline.json` (opens in Perfetto),
+`report.html` where a page was made, and `metrics.json`, which is written last: a folder without it
+was not finished. The records suffice to make the others again. Other files in the folder stay.
 """
 
 import json
@@ -15,6 +16,10 @@ from streamtwin.core.errors import UserError
 from streamtwin.core.records import Records
 from streamtwin.reports.perfetto import timeline
 from streamtwin.reports.records_file import read_records, write_records
+from streamtwin.reports.whole_file import replace_file, write_text
+
+FILES = ("metrics.json", "scenario.yaml", "records.parquet", "timeline.json", "report.html")
+"""Ours in the folder of a run, in the order in which old ones are removed."""
 
 __all__ = ["Run", "read_records", "read_run", "write_records", "write_run"]
 
@@ -29,14 +34,26 @@ class Run:
 
 
 def write_run(
-    folder: Path, records: Records, metrics: Mapping[str, Any], scenario_yaml: str
+    folder: Path,
+    records: Records,
+    metrics: Mapping[str, Any],
+    scenario_yaml: str,
+    page: str | None = None,
 ) -> None:
-    """Write one run to *folder*, which is made where it is missing."""
+    """Write one run, with its HTML *page* if there is one, to *folder*, made where missing.
+
+    An earlier run goes first, so that whatever interrupts this leaves no folder that is half one
+    run and half another. Swapping whole folders was rejected: the run's video lies there already.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "scenario.yaml").write_text(scenario_yaml, encoding="utf-8")
-    write_records(records, folder / "records.parquet")
-    _write_json(folder / "metrics.json", metrics, indent=2)
-    _write_json(folder / "timeline.json", timeline({records.info.source: records}))
+    for name in FILES:
+        (folder / name).unlink(missing_ok=True)
+    write_text(folder / "scenario.yaml", scenario_yaml)
+    replace_file(folder / "records.parquet", lambda draft: write_records(records, draft))
+    write_text(folder / "timeline.json", _json(timeline({records.info.source: records})))
+    if page is not None:
+        write_text(folder / "report.html", page)
+    write_text(folder / "metrics.json", _json(metrics, indent=2))
 
 
 def read_run(folder: Path) -> Run:
@@ -47,8 +64,10 @@ def read_run(folder: Path) -> Run:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: not a folder; give the --out folder of an earlier run")
-    records = read_records(folder / "records.parquet")
+    if not (folder / "metrics.json").exists():
+        raise UserError(f"{folder}: has no metrics.json: not a run, or one that was not finished")
     metrics = _read_metrics(folder / "metrics.json")
+    records = read_records(folder / "records.parquet")
     return Run(records, metrics, _read_text(folder / "scenario.yaml"))
 
 
@@ -63,10 +82,10 @@ def finite_or_null(value: object) -> object:
     return value
 
 
-def _write_json(path: Path, value: Mapping[str, Any], indent: int | None = None) -> None:
+def _json(value: Mapping[str, Any], indent: int | None = None) -> str:
     separators = (",", ":") if indent is None else None
-    text = json.dumps(finite_or_null(value), indent=indent, separators=separators, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    plain = finite_or_null(value)
+    return json.dumps(plain, indent=indent, separators=separators, allow_nan=False) + "\n"
 
 
 def _read_metrics(path: Path) -> dict[str, Any]:

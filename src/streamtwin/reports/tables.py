@@ -10,7 +10,10 @@ from rich.table import Table
 
 from streamtwin.core.bubbles import CAUSES
 from streamtwin.reports.comparison import ComparisonRow, ValidationResult
+from streamtwin.reports.origin import origins
+from streamtwin.reports.percentiles import percentile
 from streamtwin.reports.words import (
+    TOO_SHORT,
     cause_name,
     metric_name,
     milliseconds,
@@ -50,7 +53,8 @@ def comparison_table(result: ValidationResult) -> Table:
             style = "bold red" if row.ok is False else ""
             table.add_row(f"  {metric}, {unit}", *cells, style=style)
         table.add_section()
-    table.caption, table.caption_justify = escape(result.remark), "left"
+    table.caption = escape("\n".join([result.remark, *origins(result.deployments)]))
+    table.caption_justify = "left"
     return table
 
 
@@ -64,7 +68,7 @@ def comparison_cells(row: ComparisonRow) -> list[str]:
         share(row.error, sign=True),
         share(row.spread) if row.repeats > 1 else "one run",
         "" if row.bound is None else share(row.bound),
-        verdict(row.ok),
+        verdict(row.ok, row.reason),
     ]
 
 
@@ -83,22 +87,30 @@ def _whole(metrics: _Metrics) -> Table:
         table.add_row(f"chunks {outcome.replace('_', ' ')}", str(count))
     for subject, provenance in metrics["provenance"].items():
         table.add_row(escape(subject), escape(provenance))
+    if not metrics["steady_reached"]:
+        table.caption, table.caption_justify = TOO_SHORT, "left"
     return table
 
 
 def _times(metrics: _Metrics) -> Table:
-    table = Table(title="times in the steady window, ms", title_justify="left")
+    table = Table(title=f"times {_where(metrics)}, ms", title_justify="left")
     table.add_column("")
-    for percentile in _PERCENTILES:
-        table.add_column(percentile, justify="right")
+    for heading in (*_PERCENTILES, "count"):
+        table.add_column(heading, justify="right")
     for key in ("latency_s", "glass_to_glass_s", "jitter_s"):
         name = key.removesuffix("_s").replace("_", " ")
-        table.add_row(name, *(_ms(metrics[key][percentile]) for percentile in _PERCENTILES))
+        sample = metrics[key]
+        cells = (_ms(percentile(sample, p), missing="-") for p in _PERCENTILES)
+        table.add_row(name, *cells, str(sample["count"]))
     return table
 
 
+def _where(metrics: _Metrics) -> str:
+    return "in the steady window" if metrics["steady_reached"] else "of the whole run"
+
+
 def _ranks(metrics: _Metrics) -> Table:
-    table = Table(title="ranks; busy in the steady window", title_justify="left")
+    table = Table(title=f"ranks; busy {_where(metrics)}", title_justify="left")
     table.add_column("rank", justify="right")
     table.add_column("blocks")
     table.add_column("memory, MiB", justify="right")
@@ -139,5 +151,5 @@ def _number(value: float | None) -> str:
     return quantity(math.nan if value is None else value, "frames/s")
 
 
-def _ms(seconds: float | None) -> str:
-    return "n/a" if seconds is None or not math.isfinite(seconds) else milliseconds(seconds)
+def _ms(seconds: float | None, missing: str = "n/a") -> str:
+    return missing if seconds is None or not math.isfinite(seconds) else milliseconds(seconds)

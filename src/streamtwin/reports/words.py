@@ -11,24 +11,27 @@ METRICS: Mapping[str, str] = MappingProxyType(
         "period": "Time between two chunks leaving the pipeline in the steady window.",
         "TTFF": "Time to the first frame: start of the stream to emission of its first chunk.",
         "latency": "Release of a chunk (or its being taken, when input always waits) to emission.",
+        "p90, p95, p99": "Percentiles over chunks; - from fewer than 10, 20 and 100 of them.",
         "glass to glass": "Latency counted from the chunk's first frame at the camera.",
         "jitter": "Difference of the latencies of neighbouring chunks.",
         "deadline miss rate": "Chunks emitted after their turn on a playout clock that never waits.",
         "busy": "Share of the steady window in which the rank's device serves.",
         "spread": "Largest minus smallest of the repeats, over their median.",
         "bound": "What the relative error may be: the larger of 10 % and twice the spread.",
-        "steady window": "Emissions after warm-up and before the input ends, whole turns of lanes.",
+        "steady window": "Emissions after warm-up and before the input ends, whole turns of lanes. "
+        "Without one, figures are of the whole run and predictions are not judged.",
     }
 )
 
 CAUSES: Mapping[str, str] = MappingProxyType(
     {
         "input": "Rank 0 had no chunk.",
-        "upstream": "Waits for the rank before, which itself serves nothing.",
-        "downstream": "The lane has not returned (rank 0), or the last item is not taken.",
+        "upstream": "Waits for the rank before, which has itself been waiting.",
+        "downstream": "The lane has not returned while the last rank has been waiting too, or the "
+        "last item is not taken.",
         "communication": "The item it waits for was under way.",
         "host": "Waits for nobody: what the process does between services.",
-        "imbalance": "Waits for the rank before, which is still serving: that stage is longer.",
+        "imbalance": "Waits for its neighbour, which has not waited since: that rank has more to do.",
         "fill_drain": "The pipeline was filling or running empty, outside the steady window.",
         "rebalancing": "Blocks were moving between ranks.",
         "policy_wait": "A policy held the work back.",
@@ -85,6 +88,13 @@ def share(value: float, *, sign: bool = False) -> str:
     return "0.0" if text in ("-0.0", "+0.0") else text
 
 
-def verdict(ok: bool | None) -> str:
-    """Word whether a metric is within its bound."""
-    return "not judged" if ok is None else "within" if ok else "OUTSIDE"
+def verdict(ok: bool | None, reason: str = "") -> str:
+    """Word whether a metric is within its bound, and the *reason* why it is not judged."""
+    if ok is None:
+        return f"not judged: {reason}" if reason else "not judged"
+    return "within" if ok else "OUTSIDE"
+
+
+NO_STEADY_WINDOW = "no steady window"
+
+TOO_SHORT = "The run was too short for a steady window: its figures are of the whole run."

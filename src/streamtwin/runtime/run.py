@@ -77,8 +77,10 @@ def run_pipeline(
             )
         except RunError as error:
             raise RunError(f"{error}{_kept(plan, job, video)}") from error
-        except KeyboardInterrupt as error:
-            raise KeyboardInterrupt(f"interrupted{_kept(plan, job, video)}") from error
+        except BaseException as error:
+            # interrupted or terminated: the cause goes its way, what was made stays
+            error.args = (f"stopped{_kept(plan, job, video)}",)
+            raise
         frames = _write_video(plan, job, video)
     recorder = Recorder(decisions=[partition_decision(plan)])
     merged = recorder.merge([result.recorder for result in results])
