@@ -40,8 +40,19 @@ class WrongUsage(Protocol):
         ...
 
 
-class Terminated(BaseException):
-    """SIGTERM arrived: unwind, so that ranks stop and temporary files go."""
+class Stopped(BaseException):
+    """SIGINT or SIGTERM arrived: unwind, so that ranks stop and temporary files go.
+
+    An exception of our own, because the framework turns KeyboardInterrupt into a bare status.
+    """
+
+    status = INTERRUPTED
+
+
+class Terminated(Stopped):
+    """SIGTERM arrived."""
+
+    status = TERMINATED
 
 
 def build() -> typer.Typer:
@@ -68,15 +79,17 @@ def build() -> typer.Typer:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit with its status."""
     signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         status = build()(args=None if arguments is None else list(arguments), standalone_mode=False)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except SystemExit as end:
+        status = BROKEN_PIPE if _is_broken_pipe(end.__context__) else end.code
+    except (Exception, Stopped) as error:
+        status = BROKEN_PIPE if _is_broken_pipe(error) else _explain(error)
+    if status == BROKEN_PIPE:
         # whoever read stdout has gone; nothing more can be said there, not even on exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = BROKEN_PIPE
-    except (Exception, KeyboardInterrupt, Terminated) as error:
-        status = _explain(error)
     sys.exit(status or 0)
 
 
@@ -85,13 +98,9 @@ def _explain(error: BaseException) -> int:
     if isinstance(error, WrongUsage):
         error.show()
         return error.exit_code
-    if isinstance(error, KeyboardInterrupt | typer.Abort):
-        # the framework turns an interruption into its own exception and keeps ours as the cause
-        complain(str(error.__cause__ or error) or "interrupted")
-        return INTERRUPTED
-    if isinstance(error, Terminated):
-        complain(str(error) or "terminated")
-        return TERMINATED
+    if isinstance(error, Stopped):
+        complain(str(error) or "stopped")
+        return error.status
     if isinstance(error, StreamtwinError):
         complain(str(error))
         return 3 if isinstance(error, RunError) else 2
@@ -99,6 +108,14 @@ def _explain(error: BaseException) -> int:
         complain(f"{error.filename or 'output'}: {error.strerror or error}")
         return 2
     raise error
+
+
+def _is_broken_pipe(error: BaseException | None) -> bool:
+    return isinstance(error, BrokenPipeError)
+
+
+def _interrupt(_signal: int, _frame: object) -> None:
+    raise Stopped
 
 
 def _terminate(_signal: int, _frame: object) -> None:
