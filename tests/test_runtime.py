@@ -9,6 +9,7 @@ from streamtwin.core.errors import UserError
 from streamtwin.core.library import clip_path
 from streamtwin.core.memory import rank_memory
 from streamtwin.core.metrics import compute_metrics
+from streamtwin.core.policies.admission import ADMISSION, QueueView
 from streamtwin.core.records import SERVICES
 from streamtwin.runtime.run import motion_trace, run_pipeline
 from streamtwin.runtime.video import Clip, read_frames
@@ -84,3 +85,21 @@ def test_predicted_memory_is_what_a_rank_holds(clip: Clip, tmp_path: Path) -> No
 def test_a_device_that_is_not_there_is_refused(clip: Clip, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"device 'tpu': choose cpu or cuda"):
         run_pipeline(make_plan(), clip, tmp_path / "x.mp4", device="tpu")
+
+
+@pytest.mark.parametrize(("admission", "gpus"), [("drop_oldest", 1), ("drop_newest", 2)])
+def test_an_input_that_is_too_fast_loses_chunks_and_not_the_stream(
+    admission: str, gpus: int, clip: Clip, tmp_path: Path
+) -> None:
+    """All chunks come within a millisecond: even the camera's first may be gone when rank 0 looks."""
+    plan = make_plan(**SMALL, gpus=gpus, source_fps=60_000, admission=admission, max_waiting=2)
+    done = run_pipeline(plan, clip, tmp_path / "out.mp4")
+    emitted = [c for c in done.records.chunks if c.outcome == "emitted"]
+    dropped = [c for c in done.records.chunks if c.outcome == "dropped"]
+    assert len(emitted) + len(dropped) == plan.scenario.chunks
+    assert dropped
+    assert done.frames == 1 + 4 * len(emitted)
+    admitted = [d for d in done.records.decisions if d.family == "admission"]
+    for decision in admitted:
+        view = QueueView(**decision.saw)  # type: ignore[arg-type]
+        assert ADMISSION[decision.policy](view) == decision.chose
