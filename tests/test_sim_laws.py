@@ -31,12 +31,14 @@ latencies = st.builds(
 )
 
 
-def plans_with(admissions: list[str]) -> st.SearchStrategy[Plan]:
+def plans_with(
+    admissions: list[str], batching_modes: tuple[bool, ...] = (True, False)
+) -> st.SearchStrategy[Plan]:
     return st.builds(
         make_plan,
         gpus=st.integers(1, 5),
         steps=st.integers(1, 4),
-        stream_batch=st.booleans(),
+        stream_batch=st.sampled_from(batching_modes),
         chunk_latents=st.integers(1, 2),
         source_fps=st.sampled_from([None, 8.0, 16.0, 60.0]),
         admission=st.sampled_from(admissions),
@@ -47,9 +49,9 @@ def plans_with(admissions: list[str]) -> st.SearchStrategy[Plan]:
 
 
 plans = plans_with(["accept_all", "drop_newest", "drop_oldest"])
-patient_plans = plans_with(["accept_all"])
+fixed_decision_plans = plans_with(["accept_all"], (True,))
 bounded_plans = plans_with(["drop_newest", "drop_oldest"])
-runs = settings(max_examples=60, deadline=None)
+runs = settings(deadline=None)
 
 
 def spans_of(records: Records, rank: int, kinds: tuple[str, ...]) -> list:
@@ -214,12 +216,16 @@ def test_the_seed_changes_noisy_runs() -> None:
     assert [s.ended_s for s in first.spans] != [s.ended_s for s in second.spans]
 
 
-@given(patient_plans, latencies, st.floats(1.0, 3.0))
+@given(fixed_decision_plans, latencies, st.floats(1.0, 3.0))
 @runs
 def test_a_faster_device_never_finishes_later(
     plan: Plan, latency: FlatLatency, factor: float
 ) -> None:
-    """With the same decisions (nothing dropped) and the same draws."""
+    """With the same decisions and the same draws.
+
+    Nothing is dropped, and lanes are never left empty: without stream batch, whether one is
+    depends on who is first, and a chunk may just miss its turn because rank 0 was early.
+    """
     slower = FlatLatency(
         latency.encode_s * factor,
         latency.block_s * factor,
