@@ -35,14 +35,10 @@ def _stage_parameters(plan: Plan, stage: Stage) -> int:
     """Parameters of the stage: its blocks, the embeddings every stage needs, and its ends."""
     model = plan.model
     d, cells = model.dim, model.latent_channels * model.patch**2
-    ends = {True: cells * d + d, False: 0}[stage.first]
-    ends += {True: d * cells + cells + 2 * d, False: 0}[stage.last]
-    embeddings = (
-        model.parameters
-        - model.blocks * model.block_parameters
-        - (cells * d + d)
-        - (d * cells + cells + 2 * d)
-    )
+    patch_embedding, head = cells * d + d, d * cells + cells + 2 * d
+    blocks = model.blocks * model.block_parameters
+    embeddings = model.parameters - blocks - patch_embedding - head
+    ends = patch_embedding * stage.first + head * stage.last
     return len(stage.blocks) * model.block_parameters + embeddings + ends
 
 

@@ -77,6 +77,8 @@ def run_pipeline(
             )
         except RunError as error:
             raise RunError(f"{error}{_kept(plan, job, video)}") from error
+        except Exception:
+            raise  # an error of ours keeps its own words
         except BaseException as error:
             # interrupted or terminated: the cause goes its way, what was made stays
             error.args = (f"stopped{_kept(plan, job, video)}",)
