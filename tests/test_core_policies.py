@@ -42,14 +42,12 @@ def test_admission(name: str, bound: int, waiting: int) -> None:
 
 
 @pytest.mark.parametrize("name", BATCHING)
-@given(st.integers(1, 4), st.integers(0, 4), st.booleans(), st.integers(0, 9))
+@given(st.integers(0, 8), st.integers(0, 4), st.integers(0, 9), st.integers(1, 5))
 def test_batching_never_exceeds_the_lane(
-    name: str, room: int, rows: int, entry_free: bool, waiting: int
+    name: str, rows: int, room: int, waiting: int, batch: int
 ) -> None:
-    taken = BATCHING[name](LaneView(min(rows, room), room, entry_free, waiting))
-    assert taken in {0, 1}
-    assert min(rows, room) + taken <= room
-    assert entry_free or taken == 0
+    taken = BATCHING[name](LaneView(rows, room, waiting, batch))
+    assert 0 <= taken <= min(room, waiting, batch)
 
 
 @pytest.mark.parametrize("name", DISPATCH)

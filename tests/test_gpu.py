@@ -33,7 +33,7 @@ def one_pass(plan: Plan, device: str, dtype: torch.dtype) -> torch.Tensor:
     latents = torch.randn(1, 2, 16, *size.latent, generator=draw).to(device, dtype)
     work = Work(latents, (700,))
     with torch.inference_mode():
-        out = kernels.run(state, Item(0, (Row(0, 0, 0, 0),)), work)
+        out = kernels.run({0: state}, Item(0, (Row(0, 0, 0, 0),)), work)
     return out.latents.float().cpu()
 
 
@@ -61,6 +61,6 @@ def test_full_sizes_run_and_stay_finite(model: str) -> None:
     state = kernels.new_session(0)
     frames = np.random.default_rng(0).integers(0, 256, (5, 480, 832, 3), dtype=np.uint8)
     latents = kernels.encode(state, Row(0, 0, 0, 0), frames, lambda _: 0.8)
-    done = kernels.run(state, Item(0, (Row(0, 0, 0, 0),)), Work(latents[None], (700,)))
+    done = kernels.run({0: state}, Item(0, (Row(0, 0, 0, 0),)), Work(latents[None], (700,)))
     assert bool(torch.isfinite(done.latents).all())
     assert kernels.decode(state, done.latents[0]).shape == (5, 480, 832, 3)

@@ -12,6 +12,7 @@ from streamtwin.core.plan import Plan
 from streamtwin.kernels.stage import StageKernels
 from streamtwin.runtime import worker
 from streamtwin.runtime.processes import RankContext, run_ranks
+from streamtwin.runtime.spool import spool_path
 from streamtwin.runtime.video import Clip, read_frames
 
 SMALL = {"resolution": [32, 48], "chunks": 10}
@@ -42,9 +43,9 @@ def recorded(context: RankContext, job: worker.Job) -> list[tuple[np.ndarray, np
 
 def run(plan: Plan, clip: Clip, folder: Path) -> Output:
     np.save(folder / "in.npy", clip.frames)
-    job = worker.Job(plan, "cpu", folder / "in.npy", clip.fps, folder / "out.rgb")
+    job = worker.Job(plan, "cpu", folder / "in.npy", clip.fps, folder)
     decoded = run_ranks(recorded, plan.ranks, (job,))[-1]
-    frames = np.fromfile(job.spool, np.uint8).reshape(-1, 32, 48, 3)
+    frames = np.fromfile(spool_path(folder, 0), np.uint8).reshape(-1, 32, 48, 3)
     assert len(decoded) == 10
     assert np.array_equal(frames, np.concatenate([emitted for _, emitted in decoded]))
     return Output(np.concatenate([latents for latents, _ in decoded]), frames)

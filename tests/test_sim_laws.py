@@ -158,7 +158,7 @@ def test_every_decision_follows_from_what_was_seen(plan: Plan, latency: FlatLate
     records = simulate(plan, latency, motion=[0.01 * i for i in range(12)])
     again = {
         "admission": lambda d: ADMISSION[d.policy](QueueView(**d.saw)),
-        "batching": lambda d: batching.BATCHING[d.policy](batching.LaneView(**d.saw)),
+        "batching": lambda d: batching.BATCHING[d.policy](batching.LaneView.seen(d.saw)),
         "noise": lambda d: NOISE[d.policy](MotionView(**d.saw)) if d.chunk else d.saw["base"],
     }
     first = min(d.chunk for d in records.decisions if d.family == "noise")

@@ -1,10 +1,14 @@
 """What the kernel tests share: one small model, one small VAE, and how far results may differ."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from streamtwin.core.specs import ModelSpec, Resolution, VaeSpec
+from streamtwin.core.window import Window
+from streamtwin.kernels.cache import PassRow, StageCache, TextCache
 from streamtwin.kernels.dit import DiTStage, build_dit
 from streamtwin.kernels.vae import build_decoder, build_encoder
 
@@ -13,6 +17,7 @@ SPEC = ModelSpec(
 )
 RESOLUTION = Resolution(32, 48)
 VAE = VaeSpec("small", base_channels=4)
+WINDOW = Window(6, 3)
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -46,3 +51,25 @@ context = normal(SPEC.text_len, SPEC.text_dim, seed=5)
 encoder = vary(build_encoder(VAE, seed=1))
 decoder = vary(build_decoder(VAE, seed=1))
 decoder.decoder.head[2].weight.mul_(0.3)  # keeps frames within -1..1, so clamping hides nothing
+
+
+class Session(NamedTuple):
+    """What a pass needs of one session: its keys and values, and its prompt's."""
+
+    cache: StageCache
+    text: TextCache
+
+
+def new_session(
+    stage: DiTStage, prompt: Tensor, kv_rows: int = 1, window: Window = WINDOW
+) -> Session:
+    """A session of *stage* that has not begun, under the embedding *prompt*."""
+    return Session(stage.new_cache(kv_rows, window), stage.read_text(prompt))
+
+
+def one_session(
+    stage: DiTStage, x: Tensor, timesteps: Tensor, rows: Sequence[PassRow], session: Session
+) -> Tensor:
+    """A pass of rows that all belong to *session*."""
+    count = len(rows)
+    return stage(x, timesteps, rows, [session.cache] * count, [session.text] * count)

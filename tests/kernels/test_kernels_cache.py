@@ -25,7 +25,6 @@ def new_cache(window, kv_rows=2, blocks=1):
         tokens=S,
         heads=1,
         head_dim=1,
-        text_len=1,
         device=torch.device("cpu"),
         dtype=torch.float32,
     )

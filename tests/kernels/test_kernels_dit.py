@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from kernel_cases import context, error, latents, make_stage
+from kernel_cases import context, error, latents, make_stage, new_session, one_session
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from streamtwin.core.specs import ModelSpec, Resolution
@@ -21,12 +21,6 @@ def at(*steps):
     return torch.tensor(steps)[:, None]
 
 
-def session(stage, context, kv_rows=1, window=WINDOW):
-    cache = stage.new_cache(kv_rows, window)
-    stage.set_prompt(cache, context)
-    return cache
-
-
 @pytest.mark.parametrize("cuts", [(0, 1, 4), (0, 2, 4), (0, 1, 2, 4)])
 def test_chained_stages_equal_the_whole(cuts):
     whole = make_stage()
@@ -34,15 +28,15 @@ def test_chained_stages_equal_the_whole(cuts):
         make_stage(range(start, stop), embeds=start == 0, heads_out=stop == 4)
         for start, stop in pairwise(cuts)
     ]
-    one = session(whole, context, 2)
-    many = [session(part, context, 2) for part in parts]
+    one = new_session(whole, context, 2)
+    many = [new_session(part, context, 2) for part in parts]
     steps = at(700.0, 500.0)
     for chunk in range(1, 9):
         rows = [PassRow(0, chunk, 1), PassRow(1, chunk - 1, 1)]
         x = y = parts[0].embed(latents(2, 1, chunk))
         for part, cache in zip(parts, many, strict=True):
-            x = part(x, steps, rows, cache)
-        y = whole(y, steps, rows, one)
+            x = one_session(part, x, steps, rows, cache)
+        y = one_session(whole, y, steps, rows, one)
         assert torch.equal(parts[-1].unembed(x, steps), whole.unembed(y, steps))
 
 
@@ -61,20 +55,20 @@ BATCHES = {
 @pytest.mark.parametrize("rows", BATCHES.values(), ids=list(BATCHES))
 def test_batched_rows_equal_rows_one_by_one(rows):
     stage = make_stage()
-    together, apart = session(stage, context, 4), session(stage, context, 4)
+    together, apart = new_session(stage, context, 4), new_session(stage, context, 4)
     T = rows[0].frames
-    for cache in (together, apart):  # a past that differs between the rows
+    for cache in (together.cache, apart.cache):  # a past that differs between the rows
         generator = torch.Generator().manual_seed(0)
         cache.k.copy_(torch.randn(cache.k.shape, generator=generator))
         cache.v.copy_(torch.randn(cache.v.shape, generator=generator))
     x = stage.embed(latents(len(rows), T))
     steps = at(*STEPS[: len(rows)]).repeat(1, T)
-    batched = stage(x, steps, rows, together)
+    batched = one_session(stage, x, steps, rows, together)
     for i, row in enumerate(rows):
-        alone = stage(x[i : i + 1], steps[i : i + 1], [row], apart)
+        alone = one_session(stage, x[i : i + 1], steps[i : i + 1], [row], apart)
         assert error(batched[i], alone[0]) < 1e-5
-    torch.testing.assert_close(together.k, apart.k, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(together.v, apart.v, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(together.cache.k, apart.cache.k, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(together.cache.v, apart.cache.v, rtol=1e-5, atol=1e-5)
 
 
 def test_a_chunk_of_frames_sees_all_of_itself():
@@ -84,7 +78,9 @@ def test_a_chunk_of_frames_sees_all_of_itself():
     changed = x.clone()
     changed[:, -1] *= -1  # not a shift: the norm would undo it
     first, other = (
-        stage(y, torch.full((1, 3), 500.0), [PassRow(0, 0, 3)], session(stage, context))
+        one_session(
+            stage, y, torch.full((1, 3), 500.0), [PassRow(0, 0, 3)], new_session(stage, context)
+        )
         for y in (x, changed)
     )
     S = stage.resolution.tokens
@@ -106,12 +102,14 @@ def test_sessions_do_not_see_each_other():
 
     def play(names):
         stage = make_stage()  # a new one: nothing may be left from the run compared with
-        caches = {name: session(stage, prompts[name]) for name in sorted(set(names))}
+        caches = {name: new_session(stage, prompts[name]) for name in sorted(set(names))}
         frame = dict.fromkeys(prompts, 0)
         out = {name: [] for name in prompts}
         for name in names:
             x = stage.embed(latents(1, 1, seed=ord(name) + frame[name]))
-            out[name].append(stage(x, at(500.0), [PassRow(0, frame[name], 1)], caches[name]))
+            out[name].append(
+                one_session(stage, x, at(500.0), [PassRow(0, frame[name], 1)], caches[name])
+            )
             frame[name] += 1
         return out
 
@@ -123,8 +121,8 @@ def test_sessions_do_not_see_each_other():
 def test_the_prompt_matters():
     stage = make_stage()
     x, row = stage.embed(latents(1, 1)), [PassRow(0, 0, 1)]
-    one = stage(x, at(500.0), row, session(stage, context))
-    other = stage(x, at(500.0), row, session(stage, context[None] * -1))
+    one = one_session(stage, x, at(500.0), row, new_session(stage, context))
+    other = one_session(stage, x, at(500.0), row, new_session(stage, context[None] * -1))
     assert error(one, other) > 1e-3
 
 
@@ -147,12 +145,12 @@ class HostWaits(TorchDispatchMode):
 @pytest.mark.parametrize("rows", BATCHES.values(), ids=list(BATCHES))
 def test_a_pass_never_waits_for_a_value(rows):
     stage, T = make_stage(range(2)), rows[0].frames
-    cache = session(stage, context, 4)
+    cache = new_session(stage, context, 4)
     steps = torch.full((len(rows), T), 500.0)
     values = latents(len(rows), T)
     with HostWaits() as waits:
         x = stage.embed(values)
-        stage.unembed(stage(x, steps, rows, cache), steps)
+        stage.unembed(one_session(stage, x, steps, rows, cache), steps)
     assert waits.seen == []
 
 
@@ -163,10 +161,10 @@ def test_deep_random_models_stay_bounded(frame):
     resolution = Resolution(32, 32)
     stage = build_dit(spec, resolution, range(30), embeds=True, heads_out=True, seed=0)
     torch.manual_seed(0)
-    cache = session(stage, torch.randn(8, 16))
+    cache = new_session(stage, torch.randn(8, 16))
     for offset in range(8):
         x = stage.embed(torch.randn(1, 1, 16, *resolution.latent))
-        x = stage(x, at(500.0), [PassRow(0, frame + offset, 1)], cache)
+        x = one_session(stage, x, at(500.0), [PassRow(0, frame + offset, 1)], cache)
         velocity = stage.unembed(x, at(500.0))
         assert 0.2 < float(velocity.std()) < 5
         assert float(x.std()) < 20
@@ -178,10 +176,10 @@ def test_only_distance_in_time_matters():
     outputs = []
     for start in (0, 750_000):
         window = Window(3, 0)
-        cache = session(stage, context, window=window)
+        cache = new_session(stage, context, window=window)
         for offset in range(6):
             x = stage.embed(latents(1, 1, offset))
-            y = stage(x, at(500.0), [PassRow(0, start + offset, 1)], cache)
+            y = one_session(stage, x, at(500.0), [PassRow(0, start + offset, 1)], cache)
         outputs.append(y)
     assert error(outputs[1], outputs[0]) < 1e-5
 
@@ -190,11 +188,13 @@ def test_bfloat16_follows_float32():
     half, full = make_stage(dtype=torch.bfloat16), make_stage()
     outputs = []
     for stage in (half, full):
-        cache = session(stage, context)
+        cache = new_session(stage, context)
         for frame in range(5):
-            x = stage(stage.embed(latents(1, 1, frame)), at(500.0), [PassRow(0, frame, 1)], cache)
+            x = one_session(
+                stage, stage.embed(latents(1, 1, frame)), at(500.0), [PassRow(0, frame, 1)], cache
+            )
         outputs.append(stage.unembed(x, at(500.0)))
-        assert cache.k.dtype == x.dtype == outputs[-1].dtype
+        assert cache.cache.k.dtype == x.dtype == outputs[-1].dtype
     assert error(outputs[0].float(), outputs[1]) < 0.05
 
 
@@ -207,12 +207,17 @@ def test_mistakes_are_named():
         middle.embed(latents(1, 1))
     with pytest.raises(ValueError, match="heads_out=True"):
         middle.unembed(x, at(500.0))
-    with pytest.raises(ValueError, match="set_prompt"):
-        middle(x, at(500.0), row, cache)
     with pytest.raises(ValueError, match="context has shape"):
-        middle.set_prompt(cache, context[:2])
-    middle.set_prompt(cache, context)
+        middle.read_text(context[:2])
+    text = middle.read_text(context)
+    with pytest.raises(ValueError, match="need a cache and a text each"):
+        middle(x, at(500.0), row, [cache], [])
+    rows = [PassRow(0, 0, 1), PassRow(0, 0, 1), PassRow(1, 0, 1)]
+    other = middle.new_cache(1, WINDOW)
+    three = x.expand(3, -1, -1), at(500.0, 500.0, 500.0)
+    with pytest.raises(ValueError, match="must stand together"):
+        middle(*three, rows, [cache, other, cache], [text] * 3)
     with pytest.raises(ValueError, match="the rows are"):
-        middle(x, at(500.0, 200.0), row, cache)
+        middle(x, at(500.0, 200.0), row, [cache], [text])
     with pytest.raises(ValueError, match="x has shape"):
-        middle(x[:, 1:], at(500.0), row, cache)
+        middle(x[:, 1:], at(500.0), row, [cache], [text])

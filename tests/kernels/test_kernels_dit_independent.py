@@ -85,8 +85,8 @@ def test_first_chunk_equals_diffusers(frames, head_dim):
     steps = torch.tensor([[3.0, 1.0, 7.0][:frames]])
 
     cache = stage.new_cache(1, Window(6, 3))
-    stage.set_prompt(cache, context)
-    x = stage(stage.embed(latents), steps, [PassRow(0, 0, frames)], cache)
+    text = stage.read_text(context)
+    x = stage(stage.embed(latents), steps, [PassRow(0, 0, frames)], [cache], [text])
     ours = stage.unembed(x, steps)
 
     model = independent(spec, stage.state_dict())

@@ -122,7 +122,7 @@ def test_ring_equals_concatenation(frames, steps):
     """Row n is n chunks behind row 0, as in a stream batch, and keeps its own past."""
     stage = make_stage(range(2), dtype=torch.float64)
     cache = stage.new_cache(len(steps), WINDOW)
-    stage.set_prompt(cache, context.double())
+    prompt = stage.read_text(context.double())
     text = stage.text_embedding(context.double())
     e0 = conditions(stage, steps)
     plain = [plain_blocks(stage) for _ in steps]
@@ -131,7 +131,7 @@ def test_ring_equals_concatenation(frames, steps):
         rows = [PassRow(n, (turn - n) * frames, frames) for n in live]
         x = stage.embed(latents(len(rows), frames, turn))
         times = torch.tensor([[steps[n]] * frames for n in live])
-        y = stage(x, times, rows, cache)
+        y = stage(x, times, rows, [cache] * len(rows), [prompt] * len(rows))
         for n, row, given, got in zip(live, rows, x, y, strict=True):
             expected = given
             for block in plain[n]:

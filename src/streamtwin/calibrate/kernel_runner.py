@@ -72,7 +72,7 @@ class KernelRunner:
         work = Work(self._random(*shape), STEP_TIMESTEPS[: op.rows], hidden)
         self._settle()
         began_s = clock()
-        kernels.run(self.running, item, work)
+        kernels.run({self.running.session: self.running}, item, work)
         self.whole.synchronize()
         return clock() - began_s
 

@@ -1,8 +1,8 @@
 """When does each chunk of a live input exist, and what waits at the door of the pipeline?
 
-Both executors drive the same queue. The simulator's camera process releases chunks one by one;
-the runtime, which has no camera process, releases what the input clock has reached whenever
-rank 0 looks.
+Both executors drive the same queue: whenever rank 0 looks, it releases what the input clock has
+reached, each chunk at its own instant and in order. Nobody else changes the queue, so admission
+decides as if it had been asked at that instant.
 """
 
 from collections.abc import Callable
@@ -16,15 +16,20 @@ from streamtwin.core.records import Decision
 
 @dataclass(frozen=True, slots=True)
 class ReleaseClock:
-    """The input's own clock: frame j exists at j / fps; without fps, input always waits."""
+    """The input's own clock: frame j exists j / fps after the session's start.
+
+    Without fps, input always waits from then on.
+    """
 
     fps: float | None
     shape: ChunkShape
     playout_fps: float
+    start_s: float = 0.0
 
     def released_s(self, chunk: int) -> float:
         """Time at which the last frame of camera chunk *chunk* exists."""
-        return 0.0 if self.fps is None else self.shape.last_frame(chunk) / self.fps
+        live_s = 0.0 if self.fps is None else self.shape.last_frame(chunk) / self.fps
+        return self.start_s + live_s
 
     def deadline_s(self, chunk: int) -> float:
         """Time at which the chunk's first frame is due if playout starts on its release."""
@@ -47,14 +52,18 @@ class InputQueue:
     released: int = 0
 
     def next_release_s(self) -> float | None:
-        """When the next chunk is released; None once the input has ended."""
-        return self.clock.released_s(self.released) if self.released < self.chunks else None
+        """When the next chunk is released; None once the input has ended.
+
+        Input that always waits is released when the chunk before it has been taken.
+        """
+        held_back = self.clock.fps is None and bool(self.waiting)
+        if held_back or self.released >= self.chunks:
+            return None
+        return self.clock.released_s(self.released)
 
     def release_due(self, now_s: float) -> None:
         """Release every chunk whose time has come. An input without a clock releases on demand."""
         while (due_s := self.next_release_s()) is not None and due_s <= now_s:
-            if self.clock.fps is None and self.waiting:
-                return
             self.release(due_s if self.clock.fps is not None else now_s)
 
     def release(self, now_s: float) -> None:

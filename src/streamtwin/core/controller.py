@@ -4,118 +4,166 @@ Every decision of a run passes through here, in both executors, and is recorded 
 policy saw. Time enters as an argument: the simulator passes virtual, the runtime real time.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from streamtwin.core.camera import InputQueue, ReleaseClock
 from streamtwin.core.errors import RunError
 from streamtwin.core.plan import Plan
-from streamtwin.core.policies.admission import ADMISSION
-from streamtwin.core.policies.batching import BATCHING
+from streamtwin.core.policies.batching import BATCHING, LaneView
 from streamtwin.core.policies.dispatch import DISPATCH, WaitingChunk
 from streamtwin.core.policies.noise import NOISE, MotionView
 from streamtwin.core.records import ChunkRecord, Decision, Recorder
-from streamtwin.core.ring import Ring, Row
+from streamtwin.core.ring import START, Item, Ring, Row
+from streamtwin.core.sessions import SessionBook, next_release_s, open_sessions
+from streamtwin.core.turns import Action, Finished, Rules, TakeBack, Turn, Wait
+from streamtwin.core.turns import lane_turn as next_lane_turn
+from streamtwin.core.turns import start_turn as next_start_turn
 
 
 @dataclass(slots=True)
 class Controller:
-    """The decisions of one session: which chunk enters when, and how noisy."""
+    """The decisions of one run: which chunks enter when, in which lane, and how noisy."""
 
     plan: Plan
     recorder: Recorder
     ring: Ring = field(init=False)
-    queue: InputQueue = field(init=False)
-    rate: float = field(init=False)
-    taken: int = field(init=False, default=0)
+    books: list[SessionBook] = field(init=False)
+    rules: Rules = field(init=False)
+    _now_s: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
-        scenario = self.plan.scenario
-        workload = scenario.workload
-        self.rate = scenario.conditioning.noise_rate
-        self.ring = Ring(self.plan.ranks, scenario.deployment.steps, self.plan.max_rows)
-        self.queue = InputQueue(
-            session=0,
-            clock=ReleaseClock(workload.source_fps, scenario.shape, scenario.playout_fps),
-            chunks=scenario.chunks,
-            admission=ADMISSION[workload.admission],
-            admission_name=workload.admission,
-            max_waiting=workload.max_waiting,
-            decide=self.recorder.decisions.append,
+        deployment = self.plan.scenario.deployment
+        self.ring = Ring(self.plan.ranks, deployment.steps, self.plan.max_rows)
+        self.books = open_sessions(self.plan.scenario, self.recorder.decisions.append)
+        self.rules = Rules(
+            deployment.batching.batch, deployment.stream_batch, deployment.lanes == "sessions"
         )
 
-    def takes_chunk(self, index: int, now_s: float) -> bool:
-        """Whether item *index* takes in a chunk, waiting for one if need be.
+    def next(self, now_s: float) -> Action:
+        """What rank 0 does at *now_s*.
 
         Raises:
-            RunError: the policy takes nothing although the ring is empty and input is left.
+            RunError: chunks wait, nothing is under way, and the batching policy takes none.
         """
-        self.queue.release_due(now_s)
-        name = self.plan.scenario.deployment.batching.policy
-        view = self.ring.view(index, len(self.queue.waiting))
-        chosen = BATCHING[name](view)
-        saw = {"rows": view.rows, "max_rows": view.max_rows, "entry_free": view.entry_free}
-        self._record(now_s, "batching", name, index, {**saw, "waiting": view.waiting}, chosen)
-        if chosen == 0 and self.ring.empty() and not self.queue.ended():
+        self._now_s = now_s
+        for book in self.books:
+            book.queue.release_due(now_s)
+        # sessions that begin and those that run take turns
+        begins = self.ring.last_lane != START
+        start = next_start_turn(self.ring, self.books, self._choose) if begins else None
+        if start is not None:
+            return start
+        turn = next_lane_turn(self.ring, self.books, self.rules, self._choose)
+        if isinstance(turn, Turn):
+            return turn
+        start = None if begins else next_start_turn(self.ring, self.books, self._choose)
+        return start or turn or self._idle(now_s)
+
+    def _idle(self, now_s: float) -> Action:
+        """What to do when no lane can move."""
+        if self.ring.out(START):
+            return TakeBack()
+        due_s = next_release_s(self.books)
+        if due_s is not None:
+            return Wait(due_s)
+        if self.ring.outstanding:
+            return TakeBack()
+        if any(book.head for book in self.books):
+            name = self.plan.scenario.deployment.batching.policy
             raise RunError(
-                f"batching policy {name!r} takes no chunk into an empty ring at item {index}: "
+                f"batching policy {name!r} takes no chunk into an empty ring at {now_s:.3f} s: "
                 "nothing can move any more"
             )
-        return chosen > 0
+        return Finished()
 
-    def waits(self) -> bool:
-        """Whether rank 0 waits for a chunk that it may take and that is not there yet.
+    def admit(self, turn: Turn, now_s: float) -> tuple[Row, ...]:
+        """Take the next chunk of each session that enters with *turn*; they start at step 0."""
+        return tuple(self._take(self.books[session], now_s) for session in turn.takes)
 
-        A stream batch moves only when a chunk arrives, as in the reference. Without one, a lane
-        is left empty as long as another has work.
-        """
-        return self.plan.scenario.deployment.stream_batch or self.ring.empty()
+    def compose(self, turn: Turn, new: tuple[Row, ...]) -> Item:
+        """The item of *turn*, with the *new* rows in it."""
+        ended = frozenset(book.session for book in self.books if book.queue.ended())
+        return self.ring.compose(turn.lane, new, ended)
 
-    def take(self, now_s: float) -> Row:
-        """Take the waiting chunk that the dispatch policy chooses; it starts at step 0."""
-        name = self.plan.scenario.workload.dispatch
-        waiting = self.queue.waiting
-        position = DISPATCH[name](waiting)
-        saw = {"waiting": len(waiting), "oldest": waiting[0].chunk}
-        chosen = waiting.pop(position)
-        self._record(now_s, "dispatch", name, chosen.chunk, saw, chosen.chunk)
-        row = Row(chosen.session, chosen.chunk, self.taken, 0)
-        self.taken += 1
-        self._admit(chosen, now_s)
-        return row
+    def sent(self, item: Item, turn: Turn) -> None:
+        """Note that *item* is on its way; behind the last turn of a first chunk others may follow."""
+        self.ring.sent(item, turn.lane)
+        if turn.lane == START and item.rows[0].step == self.plan.steps - 1:
+            self.books[item.rows[0].session].started = True
 
     def noise_rate(self, row: Row, motion: float, now_s: float) -> float:
         """Rate at which *row*'s chunk is mixed with noise, given how much it moves."""
         conditioning = self.plan.scenario.conditioning
-        view = MotionView(motion, self.rate, conditioning.noise_rate)
+        book = self.books[row.session]
+        view = MotionView(motion, book.rate, conditioning.noise_rate)
         # the first chunk has nothing before it: it gets the scenario's rate, as in the reference
         rate = view.base if row.ordinal == 0 else NOISE[conditioning.noise](view)
-        saw = {"motion": motion, "rate": self.rate, "base": view.base}
-        self._record(now_s, "noise", conditioning.noise, row.chunk, saw, rate)
-        self.rate = rate
+        saw = {"motion": motion, "rate": book.rate, "base": view.base}
+        self._record(now_s, "noise", conditioning.noise, (row.session, row.chunk), saw, rate)
+        book.rate = rate
         return rate
-
-    def _admit(self, chosen: WaitingChunk, now_s: float) -> None:
-        key = (chosen.session, chosen.chunk)
-        # an input that always waits has no age: latency counts from the moment of taking
-        released_s = now_s if self.queue.clock.fps is None else chosen.released_s
-        self.recorder.chunks[key] = ChunkRecord(*key, released_s, now_s)
 
     def close(self) -> None:
         """Record the chunks that were given up or never taken."""
-        for chunk in self.queue.dropped:
-            released_s = self.queue.clock.released_s(chunk)
-            self.recorder.chunks[0, chunk] = ChunkRecord(0, chunk, released_s, outcome="dropped")
-        for left in self.queue.waiting:
-            self.recorder.chunks[0, left.chunk] = ChunkRecord(0, left.chunk, left.released_s)
+        for book in self.books:
+            session, queue = book.session, book.queue
+            for chunk in queue.dropped:
+                released_s = queue.clock.released_s(chunk)
+                record = ChunkRecord(session, chunk, released_s, outcome="dropped")
+                self.recorder.chunks[session, chunk] = record
+            for left in queue.waiting:
+                record = ChunkRecord(session, left.chunk, left.released_s)
+                self.recorder.chunks[session, left.chunk] = record
+
+    def _choose(self, lane: int, ready: Sequence[SessionBook]) -> tuple[int, ...]:
+        """Sessions of *ready* whose chunks enter *lane*, by the batching and dispatch policies."""
+        waiting = [book.head for book in ready if book.head is not None]
+        count = 1 if lane == START else self._batch(lane, waiting)
+        return tuple(self._dispatch(waiting).session for _ in range(count))
+
+    def _batch(self, lane: int, waiting: Sequence[WaitingChunk]) -> int:
+        """How many of the *waiting* chunks enter *lane*."""
+        name = self.plan.scenario.deployment.batching.policy
+        view = LaneView(
+            rows=len(self.ring.rows(lane)),
+            room=self.rules.room(self.ring, lane),
+            waiting=len(waiting),
+            batch=self.rules.batch,
+            steps=self.plan.steps,
+        )
+        chosen = BATCHING[name](view)
+        about = (0, self.ring.sent_items)
+        self._record(self._now_s, "batching", name, about, view.saw(), chosen)
+        return chosen
+
+    def _dispatch(self, waiting: list[WaitingChunk]) -> WaitingChunk:
+        """Take out of *waiting* the chunk that the dispatch policy chooses."""
+        name = self.plan.scenario.workload.dispatch
+        oldest = min(waiting, key=lambda chunk: chunk.released_s)
+        saw = {"waiting": len(waiting), "oldest": oldest.chunk, "of_session": oldest.session}
+        chosen = waiting.pop(DISPATCH[name](waiting))
+        key = (chosen.session, chosen.chunk)
+        self._record(self._now_s, "dispatch", name, key, saw, chosen.chunk)
+        return chosen
+
+    def _take(self, book: SessionBook, now_s: float) -> Row:
+        chosen = book.queue.waiting.pop(0)
+        row = Row(chosen.session, chosen.chunk, book.taken, 0)
+        book.taken += 1
+        # an input that always waits has no age: latency counts from the moment of taking
+        released_s = now_s if book.queue.clock.fps is None else chosen.released_s
+        key = (chosen.session, chosen.chunk)
+        self.recorder.chunks[key] = ChunkRecord(*key, released_s, now_s)
+        return row
 
     def _record(
         self,
         now_s: float,
         family: str,
         policy: str,
-        chunk: int,
+        about: tuple[int, int],
         saw: Mapping[str, float],
         chose: float,
     ) -> None:
-        self.recorder.decisions.append(Decision(now_s, 0, family, policy, 0, chunk, saw, chose))
+        """Note a decision *about* a session and a chunk, or an item where it is of neither."""
+        self.recorder.decisions.append(Decision(now_s, 0, family, policy, *about, saw, chose))

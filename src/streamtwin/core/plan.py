@@ -12,8 +12,8 @@ from streamtwin.core.ring import Item, Row
 from streamtwin.core.scenario import Scenario
 from streamtwin.core.specs import ModelSpec, VaeSpec
 
-HEADER_BYTES = 512
-"""Fixed size of the message that announces an item: 64 integers of 8 bytes."""
+HEADER_BYTES = 1024
+"""Fixed size of the message that announces an item: 128 integers of 8 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,10 @@ class Plan:
 
     @property
     def max_rows(self) -> int:
-        """Rows a lane may carry: one per step in a stream batch, else one."""
-        return self.scenario.deployment.steps if self.scenario.deployment.stream_batch else 1
+        """Rows a lane may carry: in a stream batch one per step, else one, of each of a batch."""
+        deployment = self.scenario.deployment
+        steps = deployment.steps if deployment.stream_batch else 1
+        return steps * deployment.batching.batch
 
     @property
     def warmup_chunks(self) -> int:

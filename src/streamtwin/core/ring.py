@@ -1,13 +1,15 @@
-"""Which rows does the next item of the ring carry, and which result must be back before it?
+"""Which rows does each lane hold, which items are under way, and which result is due?
 
-The ring of W ranks has W lanes. Item p travels in lane p mod W and extends item p - W. Rank 0
-may send item p only once the result of item p - W + 1 is back. Both executors drive this
-object; it knows no clock and no tensor.
+The ring of W ranks has W lanes that take turns, so item p extends item p - W: rank 0 sends an
+item only while fewer than W - 1 others are out. A session's first chunk has one latent more than the
+others and cannot share a pass: it takes its turns in a lane of its own, the start lane, between
+those of the others. Both executors drive this object; it knows no clock and no tensor.
 """
 
 from dataclasses import dataclass, field
 
-from streamtwin.core.policies.batching import LaneView
+START = -1
+"""Number of the start lane."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,27 +28,20 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What one turn of one lane carries. Item 0 and below are the turns of the first chunk."""
+    """What one turn of one lane carries; `leaving` names the sessions of which nothing follows."""
 
     index: int
     rows: tuple[Row, ...]
+    leaving: tuple[int, ...] = ()
 
     @property
     def first(self) -> bool:
-        """Whether this is a turn of the first chunk of the stream."""
+        """Whether this is a turn of the first chunk of a session."""
         return self.rows[0].ordinal == 0
 
     def finished(self, steps: int) -> tuple[int, ...]:
         """Positions of the rows that leave the ring after this turn."""
         return tuple(i for i, row in enumerate(self.rows) if row.step == steps - 1)
-
-
-def first_turns(first: Row, steps: int) -> list[Item]:
-    """Turns of the first chunk: its steps one after the other, alone in the ring."""
-    return [
-        Item(step - steps + 1, (Row(first.session, first.chunk, first.ordinal, step),))
-        for step in range(steps)
-    ]
 
 
 @dataclass(slots=True)
@@ -56,42 +51,57 @@ class Ring:
     lanes: int
     steps: int
     max_rows: int
-    held: list[tuple[Row, ...]] = field(init=False)
-    outstanding: list[Item] = field(init=False, default_factory=list)
+    held: dict[int, tuple[Row, ...]] = field(init=False, default_factory=dict)
+    outstanding: list[tuple[Item, int]] = field(init=False, default_factory=list)
+    """Items under way, the oldest first, each with its lane."""
+    sent_items: int = field(init=False, default=0)
+    next_lane: int = field(init=False, default=0)
+    last_lane: int = field(init=False, default=0)
 
-    def __post_init__(self) -> None:
-        self.held = [()] * self.lanes
+    def rows(self, lane: int) -> tuple[Row, ...]:
+        """Rows that wait in *lane* for its next turn."""
+        return self.held.get(lane, ())
 
-    def view(self, index: int, waiting: int) -> LaneView:
-        """What the batching policy may know of the lane of item *index*."""
-        rows = self.held[index % self.lanes]
-        busy = any(row.step == 0 for row in rows)
-        return LaneView(
-            rows=len(rows), max_rows=self.max_rows, entry_free=not busy, waiting=waiting
-        )
+    def out(self, lane: int) -> bool:
+        """Whether an item of *lane* is under way."""
+        return any(own == lane for _, own in self.outstanding)
 
-    def compose(self, index: int, new: tuple[Row, ...]) -> Item | None:
-        """Compose item *index* from the *new* rows and its lane; None when there is nothing."""
-        assert not any(item.index % self.lanes == index % self.lanes for item in self.outstanding)
-        rows = new + self.held[index % self.lanes]
-        assert len({row.step for row in rows}) == len(rows), "two rows at one noise level"
-        return Item(index, rows) if rows else None
+    def in_order(self) -> list[int]:
+        """The lanes, beginning with the one whose turn it is."""
+        return [(self.next_lane + offset) % self.lanes for offset in range(self.lanes)]
 
-    def due(self, index: int) -> bool:
-        """Whether a result must come back before item *index* may be sent."""
-        return bool(self.outstanding) and self.outstanding[0].index <= index - self.lanes + 1
+    def compose(self, lane: int, new: tuple[Row, ...], ended: frozenset[int]) -> Item:
+        """The next item: the *new* rows and those of *lane*; rows of a session stand together.
 
-    def sent(self, item: Item) -> None:
+        Sessions in *ended* bring nothing new: each leaves with the last of its rows.
+        """
+        assert not self.out(lane), f"lane {lane} is under way"
+        rows = tuple(sorted(new + self.rows(lane), key=lambda row: (row.session, row.step)))
+        assert len({(row.session, row.step) for row in rows}) == len(rows), "a KV row is taken"
+        assert 0 < len(rows) <= (self.max_rows if lane != START else 1)
+        done = {row.session for row in rows if row.step == self.steps - 1}
+        staying = {row.session for row in rows if row.step < self.steps - 1} | self._elsewhere(lane)
+        return Item(self.sent_items, rows, tuple(sorted((done & ended) - staying)))
+
+    def due(self) -> bool:
+        """Whether a result must come back before the next item may be sent."""
+        return len(self.outstanding) >= max(1, self.lanes - 1)
+
+    def sent(self, item: Item, lane: int) -> None:
         """Item *item* is on its way; in a ring of one rank it is back at once."""
-        self.outstanding.append(item)
-        self.held[item.index % self.lanes] = ()
+        self.outstanding.append((item, lane))
+        self.held[lane] = ()
+        self.sent_items += 1
+        self.last_lane = lane
+        if lane != START:
+            self.next_lane = (lane + 1) % self.lanes
         if self.lanes == 1:
             self.returned()
 
     def returned(self) -> Item:
         """The oldest item is back: its unfinished rows stay in their lane, one step further."""
-        item = self.outstanding.pop(0)
-        self.held[item.index % self.lanes] = tuple(
+        item, lane = self.outstanding.pop(0)
+        self.held[lane] = tuple(
             Row(row.session, row.chunk, row.ordinal, row.step + 1)
             for row in item.rows
             if row.step + 1 < self.steps
@@ -100,4 +110,15 @@ class Ring:
 
     def empty(self) -> bool:
         """Whether no row is in any lane or under way."""
-        return not self.outstanding and not any(self.held)
+        return not self.outstanding and not any(self.held.values())
+
+    def _elsewhere(self, lane: int) -> set[int]:
+        """Sessions with rows that are in another lane or under way and not done."""
+        waiting = {row.session for own, rows in self.held.items() if own != lane for row in rows}
+        under_way = {
+            row.session
+            for item, _ in self.outstanding
+            for row in item.rows
+            if row.step < self.steps - 1
+        }
+        return waiting | under_way

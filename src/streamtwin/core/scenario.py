@@ -17,11 +17,17 @@ from streamtwin.core.policies.sink import SINK
 from streamtwin.core.specs import Resolution
 from streamtwin.core.window import Window
 
+MAX_ROWS = 20
+"""Most rows of one pass: steps times batch. What the header of an item has room for."""
+
 STEP_TIMESTEPS = (700, 500, 400, 200)
 """Denoising timesteps of the reference configuration; N steps use the first N."""
 
 MAX_CHUNKS = 1_000_000
 """Longest input that is taken: days of video, more than any record of it is good for."""
+
+MAX_SESSIONS = 1000
+"""Most sessions of one scenario."""
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 FrameRate = Annotated[float, Field(ge=0.1, le=100_000)]
@@ -47,6 +53,9 @@ class Batching(_Section):
     """How many waiting chunks a lane takes in at a turn."""
 
     policy: Annotated[str, OneOf(BATCHING)] = "fixed"
+    batch: Annotated[
+        int, Field(ge=1, le=MAX_ROWS, description="most chunks, of different sessions, a turn")
+    ] = 1
 
 
 class Deployment(_Section):
@@ -64,15 +73,46 @@ class Deployment(_Section):
     ] = True
     partition: Partition = Partition()
     vae_placement: Literal["edge"] = "edge"
+    lanes: Annotated[
+        Literal["time", "sessions"],
+        Field(
+            description="what fills the lanes: chunks of all sessions in turn, or a session each"
+        ),
+    ] = "time"
     batching: Batching = Batching()
     window: Annotated[int, Field(ge=2, description="latent frames of K and V kept")] = 6
     sink: Annotated[int, Field(ge=0, description="of these, frames kept as anchors")] = 3
 
 
+class Visit(_Section):
+    """How one session differs from the others."""
+
+    join_s: Annotated[
+        float, Field(ge=0, le=1e6, description="when its input begins, in seconds of the run")
+    ] = 0.0
+    chunks: Annotated[
+        int | None,
+        Field(ge=1, le=MAX_CHUNKS, description="length of its input; null: the workload's"),
+    ] = None
+    prompts: Annotated[
+        dict[Annotated[int, Field(ge=0)], str],
+        Field(description="prompt by the chunk from which on it holds"),
+    ] = {}
+    noise_key: Annotated[
+        int | None,
+        Field(ge=0, description="its random numbers; null: those of its number"),
+    ] = None
+
+
 class Workload(_Section):
     """Who sends what."""
 
-    sessions: Annotated[int, Field(ge=1, le=1, description="concurrent streams")] = 1
+    sessions: Annotated[
+        int, Field(ge=1, le=MAX_SESSIONS, description="streams, concurrent if they overlap")
+    ] = 1
+    visits: Annotated[
+        list[Visit], Field(description="sessions that differ, in order; the others are alike")
+    ] = []
     source_fps: Annotated[
         FrameRate | None, Field(description="frame rate of a live input; null: input always waits")
     ] = None
@@ -153,6 +193,17 @@ class Scenario(_Section):
         deployment, workload = self.deployment, self.workload
         window = Window(deployment.window, deployment.sink)
         Resolution(*self.resolution)
+        rows = deployment.batching.batch * (deployment.steps if deployment.stream_batch else 1)
+        if rows > MAX_ROWS:
+            raise ScenarioError(
+                f"deployment.batching.batch = {deployment.batching.batch} with "
+                f"{deployment.steps} steps makes passes of {rows} rows: at most {MAX_ROWS}"
+            )
+        if len(workload.visits) > workload.sessions:
+            raise ScenarioError(
+                f"workload.visits has {len(workload.visits)} entries for "
+                f"workload.sessions = {workload.sessions}: give at most one a session"
+            )
         if deployment.chunk_latents > window.ring:
             raise ScenarioError(
                 f"deployment.chunk_latents = {deployment.chunk_latents} does not fit the "
@@ -193,6 +244,31 @@ class Scenario(_Section):
             return self.workload.chunks
         assert self.workload.duration_s is not None
         return self.shape.chunks_in(1 + int(self.workload.duration_s * self.playout_fps))
+
+    def visit(self, session: int) -> Visit:
+        """How session number *session* differs from the others; not at all unless listed."""
+        visits = self.workload.visits
+        return visits[session] if 0 <= session < len(visits) else Visit()
+
+    def chunks_of(self, session: int) -> int:
+        """Chunks of that session's input."""
+        return self.visit(session).chunks or self.chunks
+
+    def noise_key(self, session: int) -> int:
+        """What its random numbers are drawn with, beside the seed."""
+        key = self.visit(session).noise_key
+        return session if key is None else key
+
+    def prompt_of(self, session: int, chunk: int) -> str:
+        """Prompt of that session's chunk number *chunk*."""
+        prompts = self.visit(session).prompts
+        begun = [first for first in prompts if first <= chunk]
+        return prompts[max(begun)] if begun else ""
+
+    def prompts_after(self, session: int, chunk: int) -> set[str]:
+        """Prompts that chunks after number *chunk* of that session have."""
+        later = {text for first, text in self.visit(session).prompts.items() if first > chunk}
+        return later | {self.prompt_of(session, chunk)}
 
     @property
     def playout_fps(self) -> float:

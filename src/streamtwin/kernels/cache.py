@@ -101,15 +101,30 @@ def _check(rows: Sequence[PassRow], kv_rows: int, window: Window) -> None:
             )
 
 
+@dataclass(frozen=True, slots=True)
+class TextCache:
+    """Keys and values of one prompt for the blocks that one stage holds.
+
+    Attributes:
+        k: text keys, [blocks, text_len, heads, head_dim].
+        v: text values, same shape.
+    """
+
+    k: Tensor
+    v: Tensor
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of both tensors."""
+        return self.k.nbytes + self.v.nbytes
+
+
 class StageCache:
     """Keys and values of one session for the blocks that one stage holds.
 
     Attributes:
         k: rotated keys, [blocks, kv_rows, window.frames * S, heads, head_dim].
         v: values, same shape.
-        cross_k: text keys, [blocks, text_len, heads, head_dim].
-        cross_v: text values, same shape.
-        prompted: whether the text keys and values have been filled.
     """
 
     def __init__(
@@ -121,20 +136,16 @@ class StageCache:
         tokens: int,
         heads: int,
         head_dim: int,
-        text_len: int,
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
         self.window = window
         self.tokens = tokens
-        self.prompted = False
         length = window.frames * tokens
         # Zeros rather than empty: a slot that was never written must not hold NaN bit patterns,
         # which a whole-cache copy or transfer would carry along.
         self.k = torch.zeros(blocks, kv_rows, length, heads, head_dim, device=device, dtype=dtype)
         self.v = torch.zeros_like(self.k)
-        self.cross_k = torch.zeros(blocks, text_len, heads, head_dim, device=device, dtype=dtype)
-        self.cross_v = torch.zeros_like(self.cross_k)
 
     @property
     def kv_rows(self) -> int:
@@ -143,8 +154,8 @@ class StageCache:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of all four tensors."""
-        return sum(t.nbytes for t in (self.k, self.v, self.cross_k, self.cross_v))
+        """Bytes of both tensors."""
+        return self.k.nbytes + self.v.nbytes
 
     def plan(self, rows: Sequence[PassRow]) -> PassPlan:
         """Work out which tokens *rows* write and attend.

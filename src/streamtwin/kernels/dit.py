@@ -13,8 +13,15 @@ from torch import Tensor, nn
 
 from streamtwin.core.specs import ModelSpec, Resolution
 from streamtwin.core.window import Window
-from streamtwin.kernels.cache import PassRow, StageCache
-from streamtwin.kernels.dit_layers import Block, BlockPass, Head, PatchEmbedding
+from streamtwin.kernels.cache import PassRow, StageCache, TextCache
+from streamtwin.kernels.dit_layers import (
+    Block,
+    BlockPass,
+    Head,
+    PatchEmbedding,
+    PromptRows,
+    SessionRows,
+)
 from streamtwin.kernels.rope import pass_rotations, space_rotations
 from streamtwin.kernels.seeding import materialise
 
@@ -70,13 +77,12 @@ class DiTStage(nn.Module):
             tokens=self.resolution.tokens,
             heads=spec.heads,
             head_dim=spec.head_dim,
-            text_len=spec.text_len,
             device=weight.device,
             dtype=weight.dtype,
         )
 
-    def set_prompt(self, cache: StageCache, context: Tensor) -> None:
-        """Fill *cache* with the text keys and values of *context* [(1,) text_len, text_dim].
+    def read_text(self, context: Tensor) -> TextCache:
+        """Keys and values of the prompt embedding *context* [(1,) text_len, text_dim].
 
         Raises:
             ValueError: the context has another shape.
@@ -85,10 +91,11 @@ class DiTStage(nn.Module):
         if tuple(context.shape) not in (expected, (1, *expected)):
             raise ValueError(f"context has shape {tuple(context.shape)}, expected {expected}")
         text = self.text_embedding(context.to(self._weight).view(1, *expected))
-        for index, block in enumerate(self._blocks()):
-            k, v = block.cross_attn.keys_values(text)
-            cache.cross_k[index], cache.cross_v[index] = k[0], v[0]
-        cache.prompted = True
+        pairs = [block.cross_attn.keys_values(text) for block in self._blocks()]
+        shape = (0, self.spec.text_len, self.spec.heads, self.spec.head_dim)
+        if not pairs:  # a stage without blocks
+            return TextCache(text.new_empty(shape), text.new_empty(shape))
+        return TextCache(torch.cat([k for k, _ in pairs]), torch.cat([v for _, v in pairs]))
 
     def embed(self, latents: Tensor) -> Tensor:
         """Latents [B, T', C, h, w] -> tokens [B, T'*S, d].
@@ -102,17 +109,23 @@ class DiTStage(nn.Module):
         return tokens
 
     def forward(
-        self, x: Tensor, timesteps: Tensor, rows: Sequence[PassRow], cache: StageCache
+        self,
+        x: Tensor,
+        timesteps: Tensor,
+        rows: Sequence[PassRow],
+        caches: Sequence[StageCache],
+        texts: Sequence[TextCache],
     ) -> Tensor:
         """Run the owned blocks: tokens [B, T'*S, d], timesteps [B, T'] -> [B, T'*S, d].
 
-        Row i writes its keys and values into its KV row, then attends all filled slots of it.
+        Row i writes its keys and values into its KV row of caches[i], then attends all filled
+        slots of it, and the prompt texts[i]. Rows of one session stand together.
 
         Raises:
-            ValueError: shapes and rows disagree, the prompt is missing, or rows do not fit.
+            ValueError: shapes and rows disagree, or rows do not fit.
         """
-        self._check(x, timesteps, rows, cache)
-        work = self._prepare(timesteps, rows, cache)
+        self._check(x, timesteps, rows, caches, texts)
+        work = self._prepare(timesteps, rows, caches, texts)
         for index, block in enumerate(self._blocks()):
             x = block(x, index, work)
         return x
@@ -137,16 +150,32 @@ class DiTStage(nn.Module):
         e: Tensor = self.time_embedding(waves)
         return e
 
-    def _prepare(self, timesteps: Tensor, rows: Sequence[PassRow], cache: StageCache) -> BlockPass:
+    def _prepare(
+        self,
+        timesteps: Tensor,
+        rows: Sequence[PassRow],
+        caches: Sequence[StageCache],
+        texts: Sequence[TextCache],
+    ) -> BlockPass:
         e0 = self.time_projection(self._time(timesteps)).unflatten(-1, (6, -1))
         precise = self._weight.dtype == torch.float64
         kind = torch.complex128 if precise else torch.complex64
         space = space_rotations(*self.resolution.grid, self.spec.head_dim, timesteps.device, kind)
         table = pass_rotations(rows, space, self.spec.head_dim)
-        return BlockPass(e0, table, cache.plan(rows), cache)
+        sessions = tuple(
+            SessionRows(part, caches[part.start], caches[part.start].plan(rows[part]))
+            for part in _runs(caches)
+        )
+        prompts = tuple(PromptRows(part, texts[part.start]) for part in _runs(texts))
+        return BlockPass(e0, table, sessions, prompts)
 
     def _check(
-        self, x: Tensor, timesteps: Tensor, rows: Sequence[PassRow], cache: StageCache
+        self,
+        x: Tensor,
+        timesteps: Tensor,
+        rows: Sequence[PassRow],
+        caches: Sequence[StageCache],
+        texts: Sequence[TextCache],
     ) -> None:
         B, T = timesteps.shape
         if len(rows) != B or any(row.frames != T for row in rows):
@@ -154,8 +183,16 @@ class DiTStage(nn.Module):
         expected = (B, T * self.resolution.tokens, self.spec.dim)
         if tuple(x.shape) != expected:
             raise ValueError(f"x has shape {tuple(x.shape)}, expected {expected}")
-        if not cache.prompted:
-            raise ValueError("the cache has no text keys and values: call set_prompt first")
+        if not len(caches) == len(texts) == B:
+            raise ValueError(f"{B} rows need a cache and a text each: {len(caches)}, {len(texts)}")
+        if len(_runs(caches)) != len({id(cache) for cache in caches}):
+            raise ValueError("rows of one session must stand together")
+
+
+def _runs(owners: Sequence[object]) -> list[slice]:
+    """Slices of neighbours that are the same object."""
+    starts = [i for i, owner in enumerate(owners) if i == 0 or owner is not owners[i - 1]]
+    return [slice(a, b) for a, b in zip(starts, [*starts[1:], len(owners)], strict=True)]
 
 
 def build_dit(

@@ -11,8 +11,31 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from streamtwin.core.specs import ModelSpec
-from streamtwin.kernels.cache import PassPlan, StageCache
+from streamtwin.kernels.cache import PassPlan, StageCache, TextCache
 from streamtwin.kernels.rope import rotate
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRows:
+    """Neighbouring rows of a pass that belong to one session.
+
+    Attributes:
+        rows: where they stand in the pass.
+        cache: the session's keys and values.
+        plan: which of its slots these rows write and attend.
+    """
+
+    rows: slice
+    cache: StageCache
+    plan: PassPlan
+
+
+@dataclass(frozen=True, slots=True)
+class PromptRows:
+    """Neighbouring rows of a pass under one prompt, and that prompt's keys and values."""
+
+    rows: slice
+    text: TextCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,20 +45,24 @@ class BlockPass:
     Attributes:
         modulation: e0, per-frame shifts, scales and gates, [B, T', 6, d].
         rotations: from `rope.pass_rotations`, [B, T'*S, 1, head_dim/2].
-        plan: which cache slots to write and attend.
-        cache: the session's keys and values.
+        sessions: the rows by session, in order.
+        prompts: the rows by prompt, in order.
     """
 
     modulation: Tensor
     rotations: Tensor
-    plan: PassPlan
-    cache: StageCache
+    sessions: tuple[SessionRows, ...]
+    prompts: tuple[PromptRows, ...]
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Non-causal attention over [B, L, heads, head_dim]; returns [B, L, heads * head_dim]."""
     q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
     return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
@@ -73,13 +100,16 @@ class SelfAttention(Attention):
         """[B, T'*S, d] -> [B, T'*S, d]; *index* counts the stage's own blocks from 0."""
         q = rotate(self.queries(x), work.rotations)
         k, v = self.keys_values(x)
-        work.cache.write(index, work.plan, rotate(k, work.rotations), v)
-        out: Tensor = self.o(self._attend(q, index, work))
+        k = rotate(k, work.rotations)
+        for own in work.sessions:
+            own.cache.write(index, own.plan, k[own.rows], v[own.rows])
+        attended = [self._attend(q[own.rows], index, own) for own in work.sessions]
+        out: Tensor = self.o(_joined(attended))
         return out
 
     @staticmethod
-    def _attend(q: Tensor, index: int, work: BlockPass) -> Tensor:
-        plan, cache = work.plan, work.cache
+    def _attend(q: Tensor, index: int, own: SessionRows) -> Tensor:
+        plan, cache = own.plan, own.cache
         if plan.uniform:
             return _attention(q, *cache.view(index, plan.kv_rows, plan.lengths[0]))
         # Rows whose windows are filled differently (a stream's first chunks) go one by one.
@@ -90,13 +120,18 @@ class SelfAttention(Attention):
 class CrossAttention(Attention):
     """Attention to the text, whose keys and values were computed once per prompt."""
 
-    def forward(self, x: Tensor, index: int, cache: StageCache) -> Tensor:
+    def forward(self, x: Tensor, index: int, work: BlockPass) -> Tensor:
         """[B, L, d] -> [B, L, d]; all text positions are attended, padding included."""
-        # All rows see the same text, so they attend as one long row: no expanded copy of it.
-        q = self.queries(x).flatten(0, 1)[None]
-        out = _attention(q, cache.cross_k[index][None], cache.cross_v[index][None])
-        y: Tensor = self.o(out.view(x.shape))
+        q = self.queries(x)
+        attended = [self._attend(q[own.rows], index, own.text) for own in work.prompts]
+        y: Tensor = self.o(_joined(attended))
         return y
+
+    @staticmethod
+    def _attend(q: Tensor, index: int, text: TextCache) -> Tensor:
+        # Rows that see the same text attend as one long row: no expanded copy of it.
+        out = _attention(q.flatten(0, 1)[None], text.k[index][None], text.v[index][None])
+        return out.view(*q.shape[:2], -1)
 
 
 class Block(nn.Module):
@@ -122,7 +157,7 @@ class Block(nn.Module):
         frames = x.view(B, T, -1, d)
         y = self.self_attn(modulate(frames, m[0], m[1], self.eps).flatten(1, 2), index, work)
         x = torch.addcmul(frames, y.view(frames.shape), m[2]).flatten(1, 2)
-        x = x + self.cross_attn(self.norm3(x), index, work.cache)
+        x = x + self.cross_attn(self.norm3(x), index, work)
         frames = x.view(frames.shape)
         y = self.ffn(modulate(frames, m[3], m[4], self.eps))
         return torch.addcmul(frames, y, m[5]).flatten(1, 2)

@@ -4,8 +4,8 @@ These are the services that the runtime performs, the harness times and the simu
 one implementation, so that what is calibrated is what runs.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from streamtwin.core.ring import Item, Row
 from streamtwin.core.scenario import STEP_TIMESTEPS
 from streamtwin.core.window import Window
 from streamtwin.kernels import flow_matching
-from streamtwin.kernels.cache import PassRow, StageCache
+from streamtwin.kernels.cache import PassRow, StageCache, TextCache
 from streamtwin.kernels.dit import build_dit
 from streamtwin.kernels.seeding import stable_seed
 from streamtwin.kernels.vae import build_decoder, build_encoder
@@ -51,6 +51,8 @@ class SessionState:
     cache: StageCache
     encoder: VaeState | None
     decoder: VaeState | None
+    texts: dict[str, TextCache] = field(default_factory=dict)
+    """Keys and values of the prompts in use: two while a change of prompt is under way."""
 
 
 class StageKernels:
@@ -78,14 +80,14 @@ class StageKernels:
 
     @torch.inference_mode()
     def new_session(self, session: int) -> SessionState:
-        """State of a session that has not begun, prompted with an embedding fixed by the seed."""
-        cache = self.dit.new_cache(self.plan.scenario.deployment.steps, self._window)
-        self.dit.set_prompt(cache, self._prompt().to(self.device, self.dtype))
+        """State of a session that has not begun, under its first prompt."""
+        first = self.plan.scenario.prompt_of(session, 0)
         return SessionState(
             session,
-            cache,
+            self.dit.new_cache(self.plan.scenario.deployment.steps, self._window),
             self.encoder.new_state() if self.encoder is not None else None,
             self.decoder.new_state() if self.decoder is not None else None,
+            {first: self._read(first)},
         )
 
     @torch.inference_mode()
@@ -104,16 +106,22 @@ class StageKernels:
         return flow_matching.mix(latents, self._noise(row, latents.shape), rate)
 
     @torch.inference_mode()
-    def run(self, state: SessionState, item: Item, work: Work) -> Work:
-        """Pass *item* through the stage's blocks; the last stage also takes the denoising step."""
+    def run(self, states: Mapping[int, SessionState], item: Item, work: Work) -> Work:
+        """Pass *item* through the stage's blocks; the last stage also takes the denoising step.
+
+        *states* has the state of every session that has a row in the item.
+        """
         hidden = self.dit.embed(work.latents) if self.stage.first else work.hidden
         assert hidden is not None
         frames = work.latents.shape[1]
         timesteps = torch.tensor(work.timesteps, dtype=torch.float32, device=self.device)
         timesteps = timesteps[:, None].expand(-1, frames)
-        hidden = self.dit(hidden, timesteps, self._pass_rows(item), state.cache)
+        own = [states[row.session] for row in item.rows]
+        caches = [state.cache for state in own]
+        texts = [self._text(state, row) for state, row in zip(own, item.rows, strict=True)]
+        hidden = self.dit(hidden, timesteps, self._pass_rows(item), caches, texts)
         if item.first and item.rows[0].step == self._steps - 1:
-            state.cache.repeat_first_row()
+            caches[0].repeat_first_row()
         if not self.stage.last:
             return Work(work.latents, work.timesteps, hidden)
         velocity = self.dit.unembed(hidden, timesteps)
@@ -182,15 +190,30 @@ class StageKernels:
         return flow_matching.noise(
             tuple(shape),
             seed=self.plan.scenario.seed,
-            session=row.session,
+            session=self.plan.scenario.noise_key(row.session),
             chunk=row.ordinal,
             step=row.step,
             device=self.device,
             dtype=self.dtype,
         )
 
-    def _prompt(self) -> Tensor:
-        """A text embedding [text_len, text_dim] that stands in for an encoded prompt."""
-        key = stable_seed("prompt", self.plan.scenario.seed)
+    def _text(self, state: SessionState, row: Row) -> TextCache:
+        """Keys and values of the prompt of *row*'s chunk, read when the first row asks for it."""
+        prompt = self.plan.scenario.prompt_of(state.session, row.chunk)
+        if prompt not in state.texts:
+            state.texts[prompt] = self._read(prompt)
+        text = state.texts[prompt]
+        if len(state.texts) > 1 and row.step == self._steps - 1:
+            # chunks pass a step in order: only this chunk's prompt and later ones are to come
+            needed = self.plan.scenario.prompts_after(state.session, row.chunk)
+            state.texts = {name: text for name, text in state.texts.items() if name in needed}
+        return text
+
+    def _read(self, prompt: str) -> TextCache:
+        return self.dit.read_text(self._embedding(prompt).to(self.device, self.dtype))
+
+    def _embedding(self, prompt: str) -> Tensor:
+        """A text embedding [text_len, text_dim] that stands in for the encoded *prompt*."""
+        key = stable_seed("prompt", self.plan.scenario.seed, *([prompt] if prompt else []))
         shape = (self.plan.model.text_len, self.plan.model.text_dim)
         return torch.randn(shape, generator=torch.Generator().manual_seed(key))

@@ -4,40 +4,38 @@
 """
 
 from streamtwin.core.controller import Controller
-from streamtwin.core.ring import Row, first_turns
+from streamtwin.core.turns import Finished, TakeBack, Turn, Wait
 from streamtwin.runtime.station import Station
 
 
 def lead(station: Station, controller: Controller) -> None:
     """Rank 0: take chunks in, send items round the ring, take their results back."""
-    ring, queue = controller.ring, controller.queue
-    station.wait_chunk(controller)
-    first = controller.take(station.now_s)
-    station.encode(first, controller)
-    for item in first_turns(first, station.plan.steps):
-        station.forward(item)
-        station.send(item)
-        station.finish(item)
-        station.take_back(item)
-    index = 1
-    while not (queue.ended() and ring.empty()):
-        new: tuple[Row, ...] = ()
-        takes = controller.takes_chunk(index, station.now_s)
-        if takes and station.wait_chunk(controller):
-            new = (controller.take(station.now_s),)
-            station.encode(new[0], controller)
-        turn = ring.compose(index, new)
-        if turn is not None:
-            station.forward(turn)
-        while ring.due(index):
-            station.take_back(ring.returned())
-        if turn is not None:
-            station.send(turn)
-            ring.sent(turn)
-            station.finish(turn)
-        index += 1
+    at_s = 0.0
+    while not isinstance(action := controller.next(max(at_s, station.now_s)), Finished):
+        match action:
+            case Wait(until_s):
+                station.wait_input(until_s)
+                at_s = until_s  # clocks may fall short of the instant by a rounding error
+            case TakeBack():
+                station.take_back(controller.ring.returned())
+            case Turn():
+                give(station, controller, action)
     controller.close()
     station.end()
+
+
+def give(station: Station, controller: Controller, turn: Turn) -> None:
+    """Give a lane its turn."""
+    new = controller.admit(turn, station.now_s)
+    for row in new:
+        station.encode(row, controller)
+    item = controller.compose(turn, new)
+    station.forward(item)
+    while controller.ring.due():
+        station.take_back(controller.ring.returned())
+    station.send(item)
+    controller.sent(item, turn)
+    station.finish(item)
 
 
 def follow(station: Station) -> None:

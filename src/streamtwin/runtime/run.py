@@ -15,7 +15,7 @@ from streamtwin.core.records import Recorder, Records
 from streamtwin.core.run_info import partition_decision, run_info
 from streamtwin.runtime.devices import check_device
 from streamtwin.runtime.processes import run_ranks
-from streamtwin.runtime.spool import encode_spool
+from streamtwin.runtime.spool import encode_spool, spool_path
 from streamtwin.runtime.video import Clip, FrameSource
 
 if TYPE_CHECKING:
@@ -26,11 +26,20 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class RealRun:
-    """A finished run: its records, and the frames that it wrote to `video`."""
+    """A finished run: its records, and how many frames it wrote to each session's video."""
 
     records: Records
-    video: Path
-    frames: int
+    frames_by_video: Mapping[Path, int]
+
+    @property
+    def video(self) -> Path:
+        """The video of the first session."""
+        return next(iter(self.frames_by_video))
+
+    @property
+    def frames(self) -> int:
+        """Frames of all sessions."""
+        return sum(self.frames_by_video.values())
 
 
 def motion_trace(clip: Clip, plan: Plan) -> list[float]:
@@ -57,7 +66,7 @@ def run_pipeline(
 ) -> RealRun:
     """Run *plan* on *clip* with one process a rank and write what it emits to *video*.
 
-    *on_emitted* is called with the number of chunks emitted so far. What had been emitted when a
+    Of several sessions, number s is written to `<video>-<s>`. *on_emitted* is called with the number of chunks emitted so far. What had been emitted when a
     run fails is written too.
 
     Raises:
@@ -68,7 +77,7 @@ def run_pipeline(
 
     check_device(device, plan.ranks)
     with tempfile.TemporaryDirectory(prefix="streamtwin-run-") as folder:
-        job = Job(plan, device, Path(folder, "in.npy"), clip.fps, Path(folder, "out.rgb"))
+        job = Job(plan, device, Path(folder, "in.npy"), clip.fps, Path(folder))
         np.save(job.frames, clip.frames)
         count = _Count(on_emitted)
         try:
@@ -83,12 +92,12 @@ def run_pipeline(
             # interrupted or terminated: the cause goes its way, what was made stays
             error.args = (f"stopped{_kept(plan, job, video)}",)
             raise
-        frames = _write_video(plan, job, video)
+        frames_by_video = _write_videos(plan, job, video)
     recorder = Recorder(decisions=[partition_decision(plan)])
     merged = recorder.merge([result.recorder for result in results])
     provenance = {"service_times": "measured", "device": device, **(environment or {})}
     info = run_info(plan, "measured", provenance, [result.memory_bytes for result in results])
-    return RealRun(merged.records(info), video, frames)
+    return RealRun(merged.records(info), frames_by_video)
 
 
 class _Count:
@@ -106,15 +115,23 @@ class _Count:
 
 def _kept(plan: Plan, job: "Job", video: Path) -> str:
     """Write what had been emitted when a run stopped early; words for it."""
-    frames = _write_video(plan, job, video)
-    return f"\n{frames} frames emitted before are in {video}" if frames else ""
+    written = _write_videos(plan, job, video)
+    return "".join(
+        f"\n{frames} frames emitted before are in {path}" for path, frames in written.items()
+    )
 
 
-def _write_video(plan: Plan, job: "Job", video: Path) -> int:
-    """Encode what was emitted, at the pace of the input."""
-    if not job.spool.exists():
-        return 0
+def _write_videos(plan: Plan, job: "Job", video: Path) -> dict[Path, int]:
+    """Encode what was emitted of each session, at the pace of the input."""
+    sessions = plan.scenario.workload.sessions
     height, width = plan.scenario.resolution
-    video.parent.mkdir(parents=True, exist_ok=True)
     fps = plan.scenario.workload.source_fps or job.input_fps
-    return encode_spool(job.spool, height, width, fps, video)
+    video.parent.mkdir(parents=True, exist_ok=True)
+    written = {}
+    for session in range(sessions):
+        spool = spool_path(job.spools, session)
+        path = video if sessions == 1 else video.with_stem(f"{video.stem}-{session}")
+        frames = encode_spool(spool, height, width, fps, path) if spool.exists() else 0
+        if frames:
+            written[path] = frames
+    return written

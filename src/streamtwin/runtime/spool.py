@@ -74,6 +74,30 @@ class VideoSpool:
         self.close()
 
 
+class Spools:
+    """A spool for each session, opened with its first frames."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._open: dict[int, VideoSpool] = {}
+
+    def append(self, session: int, frames: Frames) -> None:
+        """Write *frames*, uint8 [T, H, W, 3], of *session*."""
+        if session not in self._open:
+            self._open[session] = VideoSpool(spool_path(self.folder, session))
+        self._open[session].append(frames)
+
+    def close(self) -> None:
+        """Close all files."""
+        for spool in self._open.values():
+            spool.close()
+
+
+def spool_path(folder: Path, session: int) -> Path:
+    """The raw file of *session*'s frames in *folder*."""
+    return folder / f"session-{session}.rgb"
+
+
 def encode_spool(spool_path: Path, height: int, width: int, fps: float, out: Path) -> int:
     """Encode what a `VideoSpool` wrote into the .mp4 file *out*; return the number of frames.
 

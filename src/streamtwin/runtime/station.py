@@ -11,8 +11,9 @@ from streamtwin.core.controller import Controller
 from streamtwin.core.policies.noise import entry_timestep
 from streamtwin.core.records import ChunkRecord, Recorder, SpanKind
 from streamtwin.core.ring import Item, Row
-from streamtwin.kernels.stage import SessionState, StageKernels, Work
-from streamtwin.runtime.spool import VideoSpool
+from streamtwin.kernels.stage import StageKernels, Work
+from streamtwin.runtime.spool import Spools
+from streamtwin.runtime.states import States
 from streamtwin.runtime.transport import Arrival, Transport
 from streamtwin.runtime.video import FrameSource
 
@@ -23,15 +24,15 @@ class Station:
     def __init__(
         self,
         kernels: StageKernels,
-        state: SessionState,
+        states: States,
         transport: Transport,
         clock: Callable[[], float],
         source: FrameSource | None,
-        spool: VideoSpool | None,
+        spools: Spools | None,
         emitted: Callable[[int], None],
     ) -> None:
-        self.kernels, self.state, self.transport, self.clock = kernels, state, transport, clock
-        self.source, self.spool, self.emitted = source, spool, emitted
+        self.kernels, self.states, self.transport, self.clock = kernels, states, transport, clock
+        self.source, self.spools, self.emitted = source, spools, emitted
         self.plan, self.stage = kernels.plan, kernels.stage
         self.recorder = Recorder()
         self._latents: dict[tuple[int, int], Tensor] = {}
@@ -43,20 +44,11 @@ class Station:
         """Seconds since the start of the stream."""
         return self.clock()
 
-    def wait_chunk(self, controller: Controller) -> bool:
-        """Wait for a chunk if the controller does; False when there is none."""
-        began_s, queue = self.now_s, controller.queue
-        queue.release_due(began_s)
-        waited = False
-        while controller.waits() and not queue.waiting and not queue.ended():
-            due_s = queue.next_release_s()
-            assert due_s is not None
-            time.sleep(max(0.0, due_s - self.now_s))
-            queue.release_due(self.now_s)
-            waited = True
-        if waited:
-            self._record("wait_input", began_s)
-        return bool(queue.waiting)
+    def wait_input(self, until_s: float) -> None:
+        """Wait until the next chunk is released."""
+        began_s = self.now_s
+        time.sleep(max(0.0, until_s - began_s))
+        self._record("wait_input", began_s)
 
     def encode(self, row: Row, controller: Controller) -> None:
         """Encode *row*'s chunk."""
@@ -69,18 +61,22 @@ class Station:
             self._timesteps[_key(row)] = entry_timestep(rate)
             return rate
 
-        self._latents[_key(row)] = self.kernels.encode(self.state, row, frames, rate_of)
-        self._done("encode", began_s, row.chunk, row.ordinal)
+        state = self.states.of(row.session)
+        self._latents[_key(row)] = self.kernels.encode(state, row, frames, rate_of)
+        self._done("encode", began_s, row, controller.ring.sent_items)
 
     def forward(self, item: Item) -> None:
         """Pass *item* through this stage's blocks."""
         began_s = self.now_s
         work = self._assembled(item) if self.stage.first else self._work
         assert work is not None
-        self._work = self.kernels.run(self.state, item, work)
-        self._done("dit", began_s, item.rows[0].chunk, item.index, len(item.rows))
+        states = {row.session: self.states.of(row.session) for row in item.rows}
+        self._work = self.kernels.run(states, item, work)
+        self._done("dit", began_s, item.rows[0], item.index, len(item.rows))
         if self.stage.alone:
             self._keep(item, self._work)
+        if not self.stage.last:
+            self.states.drop(item.leaving)
 
     def send(self, item: Item) -> None:
         """Post *item* to the next rank once the one before has been taken."""
@@ -116,12 +112,14 @@ class Station:
             return
         assert self._work is not None
         for position in item.finished(self.plan.steps):
-            began_s = self.now_s
-            frames = self.kernels.decode(self.state, self._work.latents[position])
-            if self.spool is not None:
-                self.spool.append(frames)
-            self._done("decode", began_s, item.rows[position].chunk, item.index)
-            self._emit(item.rows[position], len(frames))
+            began_s, row = self.now_s, item.rows[position]
+            latents = self._work.latents[position]
+            frames = self.kernels.decode(self.states.of(row.session), latents)
+            if self.spools is not None:
+                self.spools.append(row.session, frames)
+            self._done("decode", began_s, row, item.index)
+            self._emit(row, len(frames))
+        self.states.drop(item.leaving)
 
     def end(self) -> None:
         """Tell the next rank that nothing follows, unless the ring closes here."""
@@ -153,13 +151,15 @@ class Station:
         )
         self.emitted(row.chunk)
 
-    def _done(self, kind: SpanKind, began_s: float, chunk: int, item: int, rows: int = 1) -> None:
+    def _done(self, kind: SpanKind, began_s: float, row: Row, item: int, rows: int = 1) -> None:
         """Note a service once the device has finished it."""
         self.kernels.synchronize()
-        self._record(kind, began_s, chunk=chunk, item=item, rows=rows)
+        about = {"session": row.session, "chunk": row.chunk}
+        self._record(kind, began_s, item=item, rows=rows, **about)
 
     def _record_arrival(self, arrival: Arrival) -> None:
-        about = {"chunk": arrival.item.rows[0].chunk, "item": arrival.item.index}
+        newest = arrival.item.rows[0]
+        about = {"session": newest.session, "chunk": newest.chunk, "item": arrival.item.index}
         peer, began_s = self.transport.before, arrival.began_s
         self._record("wait_hop", arrival.asked_s, began_s, peer=peer, **about)
         size, rows = arrival.size_bytes, len(arrival.item.rows)

@@ -15,14 +15,14 @@ from torch import Tensor
 
 from streamtwin.core.plan import HEADER_BYTES, Plan
 from streamtwin.core.ring import Item, Row
+from streamtwin.core.scenario import MAX_ROWS
 from streamtwin.kernels.stage import Work
 
 HEADER_LENGTH = HEADER_BYTES // 8
 END = -(2**62)
 """Item index that says that nothing follows."""
 
-ROW_FIELDS = 5
-MAX_ROWS = (HEADER_LENGTH - 4) // ROW_FIELDS
+ROW_FIELDS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +89,16 @@ def disconnect() -> None:
 
 
 def pack(item: Item | None, work: Work | None, sent_s: float) -> Tensor:
-    """Header of an item: index, instant, counts, then five numbers a row; None says the end."""
+    """Header of an item: index, instant, counts, then six numbers a row; None says the end."""
     header = torch.zeros(HEADER_LENGTH, dtype=torch.int64)
     values = [END, round(sent_s * 1e9), 0, 0]
     if item is not None and work is not None:
         assert len(item.rows) <= MAX_ROWS, f"{len(item.rows)} rows do not fit a header"
+        leaving = set(item.leaving)
         values = [item.index, round(sent_s * 1e9), len(item.rows), work.latents.shape[1]]
         for row, timestep in zip(item.rows, work.timesteps, strict=True):
-            values += [row.session, row.chunk, row.ordinal, row.step, timestep]
+            leaves = row.session in leaving
+            values += [row.session, row.chunk, row.ordinal, row.step, timestep, leaves]
     header[: len(values)] = torch.tensor(values)
     return header
 
@@ -108,7 +110,8 @@ def unpack(header: Sequence[int]) -> tuple[Item | None, tuple[int, ...], int, fl
         return None, (), 0, sent_ns * 1e-9
     fields = [header[4 + ROW_FIELDS * i : 4 + ROW_FIELDS * (i + 1)] for i in range(count)]
     rows = tuple(Row(*row[:4]) for row in fields)
-    return Item(index, rows), tuple(row[4] for row in fields), latents, sent_ns * 1e-9
+    leaving = tuple(sorted({row[0] for row in fields if row[5]}))
+    return Item(index, rows, leaving), tuple(row[4] for row in fields), latents, sent_ns * 1e-9
 
 
 class Transport:

@@ -10,10 +10,11 @@ from streamtwin.core.controller import Controller
 from streamtwin.core.plan import Plan
 from streamtwin.core.records import Recorder
 from streamtwin.core.ring import Item, Row
-from streamtwin.kernels.stage import SessionState, StageKernels, Work
+from streamtwin.kernels.stage import StageKernels, Work
 from streamtwin.runtime.loops import follow, lead
 from streamtwin.runtime.processes import RankContext
-from streamtwin.runtime.spool import VideoSpool
+from streamtwin.runtime.spool import Spools
+from streamtwin.runtime.states import States
 from streamtwin.runtime.station import Station
 from streamtwin.runtime.transport import Transport, connect, disconnect
 from streamtwin.runtime.video import Clip, FrameSource
@@ -28,8 +29,8 @@ class Job:
     frames: Path
     """Input frames as a NumPy file, uint8 [F, H, W, 3]; read by rank 0."""
     input_fps: float
-    spool: Path
-    """Where the last rank leaves the frames that it emits."""
+    spools: Path
+    """Folder in which the last rank leaves the frames that it emits, a file for each session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +48,19 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
     dtype = torch.float32 if job.device == "cpu" else torch.bfloat16
     kernels = StageKernels(job.plan, stage, device, dtype)
     warm_up(kernels)
-    state = kernels.new_session(0)
+    states = States(kernels)
+    for session in first_sessions(job.plan):
+        states.of(session)
     connect(context.rank, context.ranks, context.rendezvous, backend_of(job.device), device)
     source = _source(job) if stage.first else None
-    spool = VideoSpool(job.spool) if stage.last else None
+    spools = Spools(job.spools) if stage.last else None
     station = Station(
         kernels=kernels,
-        state=state,
+        states=states,
         transport=Transport(job.plan, context.rank, context.now_s, dtype, device),
         clock=context.now_s,
         source=source,
-        spool=spool,
+        spools=spools,
         emitted=context.progress,
     )
     recorders = [station.recorder]
@@ -68,10 +71,17 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
         lead(station, controller)
     else:
         follow(station)
-    if spool is not None:
-        spool.close()
+    if spools is not None:
+        spools.close()
     disconnect()
-    return RankResult(Recorder().merge(recorders), held_bytes(kernels, state))
+    memory = {"weights": weight_bytes(kernels), **states.measure()}
+    return RankResult(Recorder().merge(recorders), memory)
+
+
+def first_sessions(plan: Plan) -> list[int]:
+    """Sessions that are there from the start, whose state is made before the clock runs."""
+    every = range(plan.scenario.workload.sessions)
+    return [session for session in every if plan.scenario.visit(session).join_s == 0]
 
 
 def backend_of(device: str) -> str:
@@ -97,22 +107,16 @@ def warm_up(kernels: StageKernels) -> None:
             tuple(kernels.timestep(row.step) for row in item.rows),
             kernels.zeros(count, latents * size.tokens, model.dim),
         )
-        done = kernels.run(state, item, work)
+        done = kernels.run({-1: state}, item, work)
         if stage.last:
             kernels.decode(state, done.latents[0])
     kernels.synchronize()
 
 
-def held_bytes(kernels: StageKernels, state: SessionState) -> dict[str, int]:
-    """Bytes of weights and of a session's state that this rank really holds."""
+def weight_bytes(kernels: StageKernels) -> int:
+    """Bytes of the weights that this rank holds."""
     modules = [m for m in (kernels.dit, kernels.encoder, kernels.decoder) if m is not None]
-    states = [s for s in (state.encoder, state.decoder) if s is not None]
-    return {
-        "weights": sum(p.nbytes for module in modules for p in module.parameters()),
-        "kv": state.cache.k.nbytes + state.cache.v.nbytes,
-        "cross_kv": state.cache.cross_k.nbytes + state.cache.cross_v.nbytes,
-        "vae": sum(one.size_bytes for one in states),
-    }
+    return sum(p.nbytes for module in modules for p in module.parameters())
 
 
 def _source(job: Job) -> FrameSource:

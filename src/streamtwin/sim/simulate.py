@@ -15,7 +15,7 @@ from streamtwin.core.records import ChunkRecord, Recorder, Records
 from streamtwin.core.ring import Row
 from streamtwin.core.run_info import partition_decision, run_info
 from streamtwin.sim.link import Link
-from streamtwin.sim.loops import camera, follow, lead
+from streamtwin.sim.loops import follow, lead
 from streamtwin.sim.services import Level, ServiceTimes
 from streamtwin.sim.station import Station
 
@@ -53,7 +53,6 @@ def simulate(
     ]
     controller = Controller(plan, recorder)
     leading = env.process(lead(stations[0], controller, motion))
-    env.process(camera(env, controller, stations[0]))
     env.process(viewer(plan, emitted, recorder))
     for link in links:
         env.process(link.carry())
@@ -104,5 +103,5 @@ def _stuck(stations: list[Station], controller: Controller, now_s: float) -> str
         else f"rank {rank} never began"
         for rank, span in last.items()
     )
-    under_way = [item.index for item in controller.ring.outstanding]
+    under_way = [item.index for item, _ in controller.ring.outstanding]
     return f"nothing moves after {now_s:.3f} s of virtual time: {did}; items out: {under_way}"

@@ -32,7 +32,6 @@ class Station:
     ) -> None:
         self.env, self.plan, self.stage, self.times = env, plan, stage, times
         self.recorder, self.inward, self.outward, self.emitted = recorder, inward, outward, emitted
-        self.released = env.event()
         self._sent: Parcel | None = None
 
     @property
@@ -40,25 +39,23 @@ class Station:
         """Virtual seconds since the start of the stream."""
         return float(self.env.now)
 
-    def wait_chunk(self, controller: Controller) -> Generator[simpy.Event, Any, bool]:
-        """Wait for a chunk if the controller does; False when there is none."""
-        began_s, queue = self.now_s, controller.queue
-        queue.release_due(began_s)
-        while controller.waits() and not queue.waiting and not queue.ended():
-            yield self.released
+    def wait_input(self, until_s: float) -> Steps:
+        """Wait until the next chunk is released."""
+        began_s = self.now_s
+        yield self.env.timeout(max(0.0, until_s - began_s))
         self._record("wait_input", began_s)
-        return bool(queue.waiting)
 
     def encode(self, row: Row, controller: Controller, motion: Sequence[float]) -> Steps:
         """Encode *row*'s chunk; *motion* has how much each camera chunk moves."""
         moves = motion[row.chunk] if row.chunk < len(motion) else 0.0
         controller.noise_rate(row, moves, self.now_s)
-        yield from self._serve("encode", self.plan.encode(row.ordinal), row.chunk, row.ordinal)
+        op = self.plan.encode(row.ordinal)
+        yield from self._serve("encode", op, row, controller.ring.sent_items)
 
     def forward(self, item: Item) -> Steps:
         """Pass *item* through this stage's blocks."""
         op = self.plan.dit_pass(self.stage, item)
-        yield from self._serve("dit", op, item.rows[0].chunk, item.index, len(item.rows))
+        yield from self._serve("dit", op, item.rows[0], item.index, len(item.rows))
 
     def send(self, item: Item) -> Steps:
         """Post *item* to the next rank once the one before has been taken."""
@@ -76,7 +73,8 @@ class Station:
         parcel = yield self.inward.ask()
         assert isinstance(parcel, Parcel)
         began_s = max(parcel.sent_s, asked_s)
-        about = {"chunk": parcel.item.rows[0].chunk, "item": parcel.item.index}
+        newest = parcel.item.rows[0]
+        about = {"session": newest.session, "chunk": newest.chunk, "item": parcel.item.index}
         peer = (self.stage.rank - 1) % self.plan.ranks
         self._record("wait_hop", asked_s, began_s, peer=peer, **about)
         size_bytes = self.plan.hop(parcel.item).size_bytes
@@ -96,13 +94,14 @@ class Station:
             return
         for position in item.finished(self.plan.steps):
             row = item.rows[position]
-            yield from self._serve("decode", self.plan.decode(row.ordinal), row.chunk, item.index)
+            yield from self._serve("decode", self.plan.decode(row.ordinal), row, item.index)
             yield self.emitted.put((row, self.now_s))
 
-    def _serve(self, kind: Service, op: Op, chunk: int, item: int, rows: int = 1) -> Steps:
+    def _serve(self, kind: Service, op: Op, row: Row, item: int, rows: int = 1) -> Steps:
         began_s = self.now_s
         yield self.env.timeout(self.times(op))
-        self._record(kind, began_s, chunk=chunk, item=item, rows=rows)
+        about = {"session": row.session, "chunk": row.chunk}
+        self._record(kind, began_s, item=item, rows=rows, **about)
 
     def _record(
         self, kind: SpanKind, began_s: float, ended_s: float | None = None, **about: int
