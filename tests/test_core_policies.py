@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamtwin.core.policies.admission import ADMISSION, QueueView
-from streamtwin.core.policies.batching import BATCHING, LaneView
+from streamtwin.core.policies.batching import BATCHING
 from streamtwin.core.policies.dispatch import DISPATCH, WaitingChunk, earliest_deadline, fifo
 from streamtwin.core.policies.noise import NOISE, MotionView, entry_timestep, motion_aware
 from streamtwin.core.policies.partition import PARTITION, StageCosts, optimal
@@ -39,15 +39,6 @@ def test_admission(name: str, bound: int, waiting: int) -> None:
     assert choice in {"accept", "drop_new", "drop_oldest"}
     if min(waiting, bound) < bound:
         assert choice == "accept"
-
-
-@pytest.mark.parametrize("name", BATCHING)
-@given(st.integers(0, 8), st.integers(0, 4), st.integers(0, 9), st.integers(1, 5))
-def test_batching_never_exceeds_the_lane(
-    name: str, rows: int, room: int, waiting: int, batch: int
-) -> None:
-    taken = BATCHING[name](LaneView(rows, room, waiting, batch))
-    assert 0 <= taken <= min(room, waiting, batch)
 
 
 @pytest.mark.parametrize("name", DISPATCH)

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders import FlatLatency, make_plan
-from streamtwin.core.metrics import compute_metrics, emitted_chunks
+from streamtwin.core.metrics import compute_metrics
+from streamtwin.core.steady import emitted_chunks
 from streamtwin.sim.simulate import simulate
 
 seconds = st.floats(0.002, 0.1)

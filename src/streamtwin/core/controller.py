@@ -130,11 +130,19 @@ class Controller:
             waiting=len(waiting),
             batch=self.rules.batch,
             steps=self.plan.steps,
+            turn_s=self.plan.forecast.turn_s,
+            ring_s=self.plan.forecast.ring_s,
+            slack_s=self._slack_s(waiting),
         )
         chosen = BATCHING[name](view)
         about = (0, self.ring.sent_items)
         self._record(self._now_s, "batching", name, about, view.saw(), chosen)
         return chosen
+
+    def _slack_s(self, waiting: Sequence[WaitingChunk]) -> tuple[float, ...]:
+        """Seconds until each chunk breaks the promised latency, the tightest first."""
+        promised_s = self.plan.scenario.slo.latency_s
+        return tuple(sorted(one.released_s + promised_s - self._now_s for one in waiting))
 
     def _dispatch(self, waiting: list[WaitingChunk]) -> WaitingChunk:
         """Take out of *waiting* the chunk that the dispatch policy chooses."""

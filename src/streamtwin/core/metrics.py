@@ -1,101 +1,56 @@
 """What do the records amount to? Every figure that is reported, computed once, here."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from streamtwin.core.bubbles import RankTime, rank_times
-from streamtwin.core.errors import RunError
-from streamtwin.core.intervals import Interval, overlap_s
-from streamtwin.core.records import SERVICES, ChunkRecord, Records
+from streamtwin.core.intervals import overlap_s
+from streamtwin.core.records import SERVICES, Records
 from streamtwin.core.scenario import Scenario, Slo
 from streamtwin.core.scenario_file import check_scenario
-from streamtwin.core.viewer import Playback, play
+from streamtwin.core.session_metrics import latencies_s, percentiles, session_metrics
+from streamtwin.core.steady import (
+    Steady,
+    emitted_chunks,
+    session_window,
+    steady_window,
+    watched_sessions,
+)
 
 SCHEMA = 1
-PERCENTILES = (50, 90, 95, 99)
-
-
-@dataclass(frozen=True, slots=True)
-class Steady:
-    """The steady window: chunks `first`..`last` of the emitted ones, both ends as instants.
-
-    `reached` is False for a run too short to have one: the window is then the whole run but for
-    its first chunk.
-    """
-
-    first: int
-    last: int
-    interval: Interval
-    reached: bool
-
-
-def emitted_chunks(records: Records) -> list[ChunkRecord]:
-    """Emitted chunks in order of emission."""
-    done = [chunk for chunk in records.chunks if chunk.emitted_s is not None]
-    return sorted(done, key=lambda chunk: (_emitted(chunk), chunk.chunk))
-
-
-def _emitted(chunk: ChunkRecord) -> float:
-    assert chunk.emitted_s is not None
-    return chunk.emitted_s
-
-
-def steady_window(records: Records) -> Steady:
-    """From the emission after warm-up to the last before the tail, in whole turns of the lanes.
-
-    Raises:
-        RunError: fewer than three chunks were emitted.
-    """
-    done = emitted_chunks(records)
-    if len(done) < 3:
-        raise RunError(f"{len(done)} chunks were emitted: no steady period can be measured")
-    info = records.info
-    first, last = info.warmup_chunks, len(done) - 1 - info.tail_chunks
-    lanes = len(info.ranks)
-    reached = last - first >= lanes
-    if reached:
-        last -= (last - first) % lanes
-    else:
-        first, last = 1, len(done) - 1
-    return Steady(first, last, (_emitted(done[first]), _emitted(done[last])), reached)
 
 
 def compute_metrics(records: Records) -> dict[str, Any]:
     """All metrics of one run, in the layout of `metrics.json`; seconds, bytes, frames/s.
 
-    `fps` is frames over elapsed time in the steady window; `fps_mean_instantaneous` averages
-    the rates of single chunks, which is never lower (the reference reports that one).
+    Of several sessions, `fps`, `ttff_s` and `viewer` are those of the session that got least:
+    a promise is kept if it is kept to everybody. `sessions` has the figures of each, `fps_total`
+    and `period_s` are of all together.
 
     Raises:
-        RunError: fewer than three chunks were emitted.
+        RunError: no session emitted three chunks.
     """
     done, steady = emitted_chunks(records), steady_window(records)
     scenario = check_scenario(dict(records.info.scenario), "records")
-    frames = np.array([chunk.frames for chunk in done], dtype=float)
-    times = np.array([_emitted(chunk) for chunk in done])
-    window = slice(steady.first + 1, steady.last + 1)
-    gaps_s = np.diff(times)[steady.first : steady.last]
-    elapsed_s = times[steady.last] - times[steady.first]
-    playback = play(
-        times.tolist(),
-        [chunk.frames for chunk in done],
-        scenario.playout_fps,
-        scenario.viewer.start_buffer_chunks,
-    )
+    sessions = [session_metrics(records, scenario, one) for one in watched_sessions(records)]
+    slowest = min(sessions, key=lambda one: one["fps"])
+    frames = sum(chunk.frames for chunk in done[steady.first + 1 : steady.last + 1])
+    elapsed_s = steady.interval[1] - steady.interval[0]
     metrics: dict[str, Any] = {
         "schema": SCHEMA,
         "source": records.info.source,
         "scenario": scenario.name,
-        "fps": float(frames[window].sum() / elapsed_s),
-        "fps_mean_instantaneous": _mean_rate(frames[window], gaps_s),
-        "period_s": float(elapsed_s / (steady.last - steady.first)),
-        "ttff_s": float(times[0]),
-        **_latencies(done, steady, scenario),
-        "deadline_miss_rate": _miss_rate(times, playback),
-        "viewer": _viewer(playback),
+        "fps": slowest["fps"],
+        "fps_mean_instantaneous": slowest["fps_mean_instantaneous"],
+        "fps_total": frames / elapsed_s,
+        "period_s": elapsed_s / (steady.last - steady.first),
+        "ttff_s": max(one["ttff_s"] for one in sessions),
+        **_latencies(records, scenario),
+        "deadline_miss_rate": _miss_rate(sessions),
+        "viewer": min((one["viewer"] for one in sessions), key=_smoothness),
+        "sessions": sessions,
         "chunks": _outcomes(records),
         "ranks": [_rank(records, time, steady) for time in rank_times(records, steady.interval)],
         "links": _links(records, steady),
@@ -126,43 +81,31 @@ def _promises(metrics: Mapping[str, Any], slo: Slo) -> dict[str, dict[str, float
     return {key: {"promised": promised[key], "found": found[key], "met": met[key]} for key in found}
 
 
-def _mean_rate(frames: np.ndarray, gaps_s: np.ndarray) -> float:
-    # chunks of several lanes may come at one instant of virtual time: no rate is left then
-    positive = gaps_s > 0
-    return float(np.mean(frames[positive] / gaps_s[positive]))
-
-
-def _latencies(done: list[ChunkRecord], steady: Steady, scenario: Scenario) -> dict[str, Any]:
-    window = done[steady.first : steady.last + 1]
-    latency_s = np.array([_emitted(chunk) - chunk.released_s for chunk in window])
+def _latencies(records: Records, scenario: Scenario) -> dict[str, Any]:
+    """Percentiles over the chunks of all sessions, each in its own steady window."""
+    each = []
+    for session in watched_sessions(records):
+        done = emitted_chunks(records, session)
+        each.append(latencies_s(done, session_window(records, done)))
+    latency_s = np.concatenate(each)
     source_fps = scenario.workload.source_fps
     # the chunk's first frame is older than its last, on whose release the latency counts
     age_s = 0.0 if source_fps is None else (scenario.shape.frames_of(1) - 1) / source_fps
     return {
-        "latency_s": _percentiles(latency_s),
-        "glass_to_glass_s": _percentiles(latency_s + age_s),
-        "jitter_s": _percentiles(np.abs(np.diff(latency_s))),
+        "latency_s": percentiles(latency_s),
+        "glass_to_glass_s": percentiles(latency_s + age_s),
+        "jitter_s": percentiles(np.concatenate([np.abs(np.diff(one)) for one in each])),
     }
 
 
-def _percentiles(values: np.ndarray) -> dict[str, float]:
-    """Percentiles in seconds, and how many values they are of: few have no 99th."""
-    named = {f"p{p}": float(np.percentile(values, p)) for p in PERCENTILES}
-    return {
-        **named,
-        "mean": float(values.mean()),
-        "max": float(values.max()),
-        "count": len(values),
-    }
+def _miss_rate(sessions: Sequence[Mapping[str, Any]]) -> float:
+    """Share of the chunks of all sessions that came late."""
+    late = sum(one["deadline_miss_rate"] * one["chunks"] for one in sessions)
+    return float(late / sum(one["chunks"] for one in sessions))
 
 
-def _miss_rate(times: np.ndarray, playback: Playback) -> float:
-    # a microsecond of tolerance: the chunk that starts the clock is due at its own emission
-    return float(np.mean(times > np.array(playback.due_s) + 1e-6))
-
-
-def _viewer(playback: Playback) -> dict[str, float]:
-    return {key: value for key, value in asdict(playback).items() if key != "due_s"}
+def _smoothness(viewer: Mapping[str, float]) -> tuple[float, float]:
+    return viewer["continuous_play_ratio"], viewer["slack_s"]
 
 
 def _outcomes(records: Records) -> dict[str, int]:

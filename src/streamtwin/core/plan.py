@@ -1,12 +1,14 @@
 """How does a scenario lie over ranks? Stages, their operations, and the bytes they exchange."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streamtwin.core import catalog
 from streamtwin.core.errors import ScenarioError
+from streamtwin.core.forecast import NOTHING, Forecast
 from streamtwin.core.latency import LatencyModel
 from streamtwin.core.ops import DitPass, Hop, VaeDecode, VaeEncode
+from streamtwin.core.policies.batching import PREDICTS
 from streamtwin.core.policies.partition import PARTITION, WEIGHS_NOTHING, StageCosts
 from streamtwin.core.ring import Item, Row
 from streamtwin.core.scenario import Scenario
@@ -41,6 +43,8 @@ class Plan:
     stages: tuple[Stage, ...]
     itemsize: int
     """Bytes per element of weights and activations."""
+    forecast: Forecast = NOTHING
+    """Predicted times, where a policy of the scenario asks for them."""
 
     @property
     def ranks(self) -> int:
@@ -126,7 +130,7 @@ def lay_out(
 ) -> Plan:
     """Lay *scenario* over its ranks.
 
-    *latency* is asked only by partition policies that weigh predicted times.
+    *latency* is asked only by policies that weigh predicted times.
 
     Raises:
         ScenarioError: more ranks than blocks, or a policy needs a latency model and has none.
@@ -144,18 +148,29 @@ def lay_out(
             f"vae = {vae.name!r} has {vae.latent_channels} latent channels, "
             f"model = {model.name!r} wants {model.latent_channels}"
         )
-    name = scenario.deployment.partition.policy
     draft = Plan(scenario, model, vae, _stages([range(model.blocks)] * ranks), itemsize)
-    given = scenario.deployment.partition.blocks
-    if given is not None:
-        return Plan(scenario, model, vae, _stages(_given(given, model, ranks)), itemsize)
+    plan = replace(draft, stages=_stages(_partition(draft, latency)))
+    batching = scenario.deployment.batching.policy
+    if batching not in PREDICTS:
+        return plan
+    if latency is None:
+        raise ScenarioError(f"deployment.batching.policy = {batching!r} needs a latency profile")
+    return replace(plan, forecast=forecast(plan, latency()))
+
+
+def _partition(draft: Plan, latency: Callable[[], LatencyModel] | None) -> list[range]:
+    """Blocks of each rank, as the scenario states them or its policy decides."""
+    partition, ranks = draft.scenario.deployment.partition, draft.ranks
+    if partition.blocks is not None:
+        return _given(partition.blocks, draft.model, ranks)
+    name = partition.policy
     if name in WEIGHS_NOTHING:
-        costs = StageCosts((1.0,) * model.blocks, (0.0,) * ranks)
+        costs = StageCosts((1.0,) * draft.model.blocks, (0.0,) * ranks)
     elif latency is None:
         raise ScenarioError(f"deployment.partition.policy = {name!r} needs a latency profile")
     else:
         costs = stage_costs(draft, latency())
-    return Plan(scenario, model, vae, _stages(list(PARTITION[name](costs))), itemsize)
+    return list(PARTITION[name](costs))
 
 
 def _given(blocks: list[int], model: ModelSpec, ranks: int) -> list[range]:
@@ -176,7 +191,7 @@ def _stages(blocks: list[range]) -> tuple[Stage, ...]:
 
 def stage_costs(plan: Plan, latency: LatencyModel) -> StageCosts:
     """Predicted steady time in seconds of each block and of what each rank does besides."""
-    item = _steady_item(plan)
+    item = _steady_item(plan, plan.max_rows)
     blocks = plan.model.blocks
 
     def pass_s(stage: Stage, count: int) -> float:
@@ -191,6 +206,32 @@ def stage_costs(plan: Plan, latency: LatencyModel) -> StageCosts:
     return StageCosts((block_s,) * blocks, tuple(fixed))
 
 
-def _steady_item(plan: Plan) -> Item:
-    late = 1 + plan.scenario.deployment.window
-    return Item(late, tuple(Row(0, late, late, step) for step in range(plan.max_rows)))
+def _steady_item(plan: Plan, rows: int) -> Item:
+    """A turn of *rows* rows, all so late in their streams that they attend the full window."""
+    late, steps = 1 + plan.scenario.deployment.window, plan.steps
+    return Item(late, tuple(Row(i // steps, late, late, i % steps) for i in range(rows)))
+
+
+def forecast(plan: Plan, latency: LatencyModel) -> Forecast:
+    """What *latency* predicts for turns of *plan* of up to as many rows as a lane may carry.
+
+    Raises:
+        CalibrationError: the latency model cannot answer for so many rows.
+    """
+    turns = [_turn(plan, latency, rows) for rows in range(1, plan.max_rows + 1)]
+    return Forecast((0.0, *(turn for turn, _ in turns)), (0.0, *(ring for _, ring in turns)))
+
+
+def _turn(plan: Plan, latency: LatencyModel, rows: int) -> tuple[float, float]:
+    item = _steady_item(plan, rows)
+    encode_s = latency.predict(plan.encode(1)).mean_s
+    decode_s = latency.predict(plan.decode(1)).mean_s
+    hop_s = latency.predict(plan.hop(item)).mean_s if plan.ranks > 1 else 0.0
+    passes_s = [latency.predict(plan.dit_pass(s, item)).mean_s + hop_s for s in plan.stages]
+    # each row takes one of its chunk's steps, so a turn brings rows / steps chunks in and out
+    chunks = rows / plan.steps
+    loads_s = list(passes_s)
+    loads_s[0] += chunks * encode_s
+    loads_s[-1] += chunks * decode_s
+    ends_s = (encode_s + decode_s) / plan.steps
+    return max(loads_s), sum(passes_s) + ends_s

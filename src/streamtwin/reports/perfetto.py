@@ -11,8 +11,8 @@ from typing import Any
 
 from streamtwin.core.bubbles import Bubble, rank_times
 from streamtwin.core.errors import RunError
-from streamtwin.core.metrics import steady_window
 from streamtwin.core.records import SERVICES, Records, Span
+from streamtwin.core.steady import steady_window
 
 Event = dict[str, Any]
 _Track = tuple[str, int, int]

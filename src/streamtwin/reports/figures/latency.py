@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from streamtwin.core.errors import RunError
-from streamtwin.core.metrics import emitted_chunks, steady_window
 from streamtwin.core.records import Records
+from streamtwin.core.steady import emitted_chunks, steady_window
 from streamtwin.reports.figures.drawing import (
     FAINT,
     SOURCE_COLOURS,

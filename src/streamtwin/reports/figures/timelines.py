@@ -12,8 +12,8 @@ from matplotlib.path import Path
 
 from streamtwin.core.bubbles import Bubble, rank_times
 from streamtwin.core.intervals import Interval
-from streamtwin.core.metrics import emitted_chunks, steady_window
 from streamtwin.core.records import SERVICES, Records, Span
+from streamtwin.core.steady import emitted_chunks, steady_window
 from streamtwin.reports.figures.drawing import (
     CAUSE_STYLES,
     EDGE,

@@ -1,0 +1,81 @@
+"""What did one viewer get: how many frames a second, how late, how smoothly?"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from streamtwin.core.records import ChunkRecord, Records
+from streamtwin.core.scenario import Scenario
+from streamtwin.core.steady import Steady, emitted_at, emitted_chunks, session_window
+from streamtwin.core.viewer import Playback, play
+
+PERCENTILES = (50, 90, 95, 99)
+
+
+def session_metrics(records: Records, scenario: Scenario, session: int) -> dict[str, Any]:
+    """Figures of one session in its own steady window; seconds, frames/s.
+
+    `fps` is frames over elapsed time; `fps_mean_instantaneous` averages the rates of single
+    chunks, which is never lower (the reference reports that one). `ttff_s` counts from the
+    session's start.
+    """
+    done = emitted_chunks(records, session)
+    steady = session_window(records, done)
+    frames = np.array([chunk.frames for chunk in done], dtype=float)
+    times = np.array([emitted_at(chunk) for chunk in done])
+    window = slice(steady.first + 1, steady.last + 1)
+    gaps_s = np.diff(times)[steady.first : steady.last]
+    elapsed_s = times[steady.last] - times[steady.first]
+    playback = play(
+        times.tolist(),
+        [chunk.frames for chunk in done],
+        scenario.playout_fps,
+        scenario.viewer.start_buffer_chunks,
+    )
+    return {
+        "session": session,
+        "fps": float(frames[window].sum() / elapsed_s),
+        "fps_mean_instantaneous": _mean_rate(frames[window], gaps_s),
+        "ttff_s": float(times[0]) - scenario.visit(session).join_s,
+        "latency_s": percentiles(latencies_s(done, steady)),
+        "deadline_miss_rate": float(np.mean(missed(times, playback))),
+        "viewer": _viewer(playback),
+        "chunks": len(done),
+        "steady_reached": steady.reached,
+    }
+
+
+def latencies_s(done: Sequence[ChunkRecord], steady: Steady) -> np.ndarray:
+    """Seconds from release to emission of the chunks in the steady window."""
+    window = done[steady.first : steady.last + 1]
+    return np.array([emitted_at(chunk) - chunk.released_s for chunk in window])
+
+
+def percentiles(values: np.ndarray) -> dict[str, float]:
+    """Percentiles in seconds, and how many values they are of: few have no 99th."""
+    named = {f"p{p}": float(np.percentile(values, p)) for p in PERCENTILES}
+    return {
+        **named,
+        "mean": float(values.mean()),
+        "max": float(values.max()),
+        "count": len(values),
+    }
+
+
+def missed(times: np.ndarray, playback: Playback) -> np.ndarray:
+    """Which chunks came after their turn on a playout clock that never stops."""
+    # a microsecond of tolerance: the chunk that starts the clock is due at its own emission
+    late: np.ndarray = times > np.array(playback.due_s) + 1e-6
+    return late
+
+
+def _mean_rate(frames: np.ndarray, gaps_s: np.ndarray) -> float:
+    # chunks of several lanes may come at one instant of virtual time: no rate is left then
+    positive = gaps_s > 0
+    return float(np.mean(frames[positive] / gaps_s[positive]))
+
+
+def _viewer(playback: Playback) -> Mapping[str, float]:
+    return {key: value for key, value in asdict(playback).items() if key != "due_s"}

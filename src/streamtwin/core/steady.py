@@ -1,0 +1,89 @@
+"""Between which chunks does a pipeline run steadily, neither filling nor running empty?"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from streamtwin.core.errors import RunError
+from streamtwin.core.intervals import Interval
+from streamtwin.core.records import ChunkRecord, Records
+
+ENOUGH = 3
+"""Chunks that a session must emit: one that starts the clock, and a period between two more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Steady:
+    """The steady window: chunks `first`..`last` of the emitted ones, both ends as instants.
+
+    `reached` is False for a run too short to have one: the window is then the whole run but for
+    its first chunk.
+    """
+
+    first: int
+    last: int
+    interval: Interval
+    reached: bool
+
+
+def emitted_chunks(records: Records, session: int | None = None) -> list[ChunkRecord]:
+    """Emitted chunks in order of emission, of one *session* or of all."""
+    done = [
+        chunk
+        for chunk in records.chunks
+        if chunk.emitted_s is not None and session in (None, chunk.session)
+    ]
+    return sorted(done, key=lambda chunk: (emitted_at(chunk), chunk.session, chunk.chunk))
+
+
+def emitted_at(chunk: ChunkRecord) -> float:
+    """When an emitted chunk left, in seconds since the start of the run."""
+    assert chunk.emitted_s is not None
+    return chunk.emitted_s
+
+
+def watched_sessions(records: Records) -> list[int]:
+    """Sessions that emitted enough to speak of a rate: three chunks.
+
+    Raises:
+        RunError: there is none.
+    """
+    counts = Counter(chunk.session for chunk in records.chunks if chunk.emitted_s is not None)
+    watched = sorted(session for session, count in counts.items() if count >= ENOUGH)
+    if not watched:
+        most = max(counts.values(), default=0)
+        raise RunError(f"{most} chunks were emitted: no steady period can be measured")
+    return watched
+
+
+def steady_window(records: Records) -> Steady:
+    """From the first emission after warm-up to the last before the tail, of all sessions together.
+
+    Raises:
+        RunError: no session emitted three chunks.
+    """
+    watched = watched_sessions(records)
+    windows = [session_window(records, emitted_chunks(records, one)) for one in watched]
+    if len(windows) == 1:
+        return windows[0]
+    judged = [window for window in windows if window.reached] or windows
+    began_s = min(window.interval[0] for window in judged)
+    ended_s = max(window.interval[1] for window in judged)
+    times = [emitted_at(chunk) for chunk in emitted_chunks(records)]
+    first = times.index(began_s)
+    last = len(times) - 1 - times[::-1].index(ended_s)
+    return Steady(first, last, (began_s, ended_s), all(window.reached for window in windows))
+
+
+def session_window(records: Records, done: Sequence[ChunkRecord]) -> Steady:
+    """The steady window of one session that emitted *done*, in whole turns of the lanes."""
+    assert len(done) >= ENOUGH
+    info = records.info
+    first, last = info.warmup_chunks, len(done) - 1 - info.tail_chunks
+    lanes = len(info.ranks)
+    reached = last - first >= lanes
+    if reached:
+        last -= (last - first) % lanes
+    else:
+        first, last = 1, len(done) - 1
+    return Steady(first, last, (emitted_at(done[first]), emitted_at(done[last])), reached)
