@@ -52,7 +52,9 @@ def run(
     metrics = compute_metrics(done.records)
     page = save_run(folder, done.records, metrics, None)
     show(metrics, metrics_tables(metrics), as_json)
-    remark(f"report: {page}\nvideo:  {done.video} ({done.frames} frames)")
+    remark(f"report: {page}")
+    for path, frames in done.frames_by_video.items():
+        remark(f"video:  {path} ({frames} frames)")
 
 
 def plan_to_run(scenario: Scenario, device: str) -> Plan:
@@ -75,5 +77,5 @@ def run_once(plan: Plan, clip: "Clip", video: Path, device: str) -> "RealRun":
 
     here = read_environment(device_name(device))
     where = {"host": f"{here.host}, {here.device}", "date": here.date}
-    with progress(f"running on {plan.ranks} rank(s)", plan.scenario.chunks) as bar:
+    with progress(f"running on {plan.ranks} rank(s)", plan.scenario.all_chunks) as bar:
         return run_pipeline(plan, clip, video, device=device, environment=where, on_emitted=bar.at)

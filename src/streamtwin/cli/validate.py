@@ -105,7 +105,7 @@ def _run_all(
     from streamtwin.runtime.run import run_pipeline  # noqa: PLC0415
 
     videos = [folder / f"{index + 1}-{slug(t.label)}.mp4" for index, t in enumerate(trials)]
-    with progress("running", repeats * sum(t.plan.scenario.chunks for t in trials)) as bar:
+    with progress("running", repeats * sum(t.plan.scenario.all_chunks for t in trials)) as bar:
         before = 0
         for repeat in range(repeats):
             for trial, video in zip(trials, videos, strict=True):
@@ -119,7 +119,7 @@ def _run_all(
                     on_emitted=bar.beyond(before, text),
                 )
                 trial.measured.append(done.records)
-                before += trial.plan.scenario.chunks
+                before += trial.plan.scenario.all_chunks
     return videos[0]
 
 

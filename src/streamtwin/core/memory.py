@@ -2,6 +2,7 @@
 
 from streamtwin.core.errors import ScenarioError
 from streamtwin.core.plan import Plan, Stage
+from streamtwin.core.scenario import Scenario
 from streamtwin.core.specs import SPACE_STRIDE, Resolution, VaeSpec
 
 MIB = 2**20
@@ -18,17 +19,24 @@ def rank_memory(plan: Plan, stage: Stage) -> dict[str, int]:
     memory = {
         "weights": _stage_parameters(plan, stage) * size,
         "kv": kv * scenario.workload.sessions,
-        "cross_kv": blocks * model.cross_kv_bytes(size) * scenario.workload.sessions,
+        "cross_kv": blocks * model.cross_kv_bytes(size) * _prompts_held(scenario),
         "activations": rows * queries * (model.ffn_dim + 6 * model.dim) * size,
         "vae": 0,
         "communication": 0,
     }
     if stage.first or stage.last:
-        memory["vae"] = vae_cache_bytes(plan.vae, scenario.size, stage, size)
+        caches = vae_cache_bytes(plan.vae, scenario.size, stage, size)
+        memory["vae"] = caches * scenario.workload.sessions
     if plan.ranks > 1:
         # one item being received and one being sent
         memory["communication"] = 2 * rows * plan.row_bytes(1)
     return memory
+
+
+def _prompts_held(scenario: Scenario) -> int:
+    """Prompts of all sessions that are held at once: two where one gives way to another."""
+    sessions = range(scenario.workload.sessions)
+    return sum(1 + (len(scenario.prompts_after(one, 0)) > 1) for one in sessions)
 
 
 def _stage_parameters(plan: Plan, stage: Stage) -> int:

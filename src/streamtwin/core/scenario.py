@@ -254,6 +254,11 @@ class Scenario(_Section):
         """Chunks of that session's input."""
         return self.visit(session).chunks or self.chunks
 
+    @property
+    def all_chunks(self) -> int:
+        """Chunks of the inputs of all sessions."""
+        return sum(self.chunks_of(session) for session in range(self.workload.sessions))
+
     def noise_key(self, session: int) -> int:
         """What its random numbers are drawn with, beside the seed."""
         key = self.visit(session).noise_key

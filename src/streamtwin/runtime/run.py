@@ -47,7 +47,9 @@ def motion_trace(clip: Clip, plan: Plan) -> list[float]:
     source = FrameSource(clip, plan.scenario.shape.latents)
     known: dict[bytes, float] = {}  # a clip that is played over and over repeats its chunks
     trace = []
-    for chunk in range(plan.scenario.chunks):
+    scenario = plan.scenario
+    longest = max(scenario.chunks_of(session) for session in range(scenario.workload.sessions))
+    for chunk in range(longest):
         key = source.indices(chunk).tobytes()
         if key not in known:
             known[key] = motion(source.frames(chunk))

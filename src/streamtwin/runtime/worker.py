@@ -90,16 +90,19 @@ def backend_of(device: str) -> str:
 
 
 def warm_up(kernels: StageKernels) -> None:
-    """Run each service once on a session of its own, so that no first call is timed."""
+    """Run each service once on sessions of its own, so that no first call is timed."""
     plan, stage = kernels.plan, kernels.stage
-    state = kernels.new_session(-1)
+    batch = plan.scenario.deployment.batching.batch
+    steps = plan.max_rows // batch
+    states = {-1 - one: kernels.new_session(-1 - one) for one in range(batch)}
+    state = states[-1]
     shape, size, model = plan.scenario.shape, plan.scenario.size, plan.model
     for ordinal in range(2):
         row = Row(-1, ordinal, ordinal, 0)
         if stage.first:
             frames = np.zeros((shape.frames_of(ordinal), size.height, size.width, 3), np.uint8)
             kernels.encode(state, row, frames, lambda _: 0.8)
-        rows = tuple(Row(-1, ordinal, ordinal, step) for step in range(plan.max_rows))
+        rows = tuple(Row(one, ordinal, ordinal, step) for one in states for step in range(steps))
         item = Item(ordinal, rows if ordinal else rows[:1])
         count, latents = len(item.rows), shape.latents_of(ordinal)
         work = Work(
@@ -107,7 +110,7 @@ def warm_up(kernels: StageKernels) -> None:
             tuple(kernels.timestep(row.step) for row in item.rows),
             kernels.zeros(count, latents * size.tokens, model.dim),
         )
-        done = kernels.run({-1: state}, item, work)
+        done = kernels.run(states, item, work)
         if stage.last:
             kernels.decode(state, done.latents[0])
     kernels.synchronize()
