@@ -148,10 +148,10 @@ def test_what_does_not_fit_is_refused_with_the_numbers() -> None:
     data = {"model": "wan2.1-14b", "vae": "wan2.1", "resolution": [480, 832]}
     plan = lay_out(check_scenario({**data, "workload": {"chunks": 3}}, "x"), itemsize=2)
     held = rank_memory(plan, plan.stages[0])
-    # weights 28.6 GB; KV of two rows 15.3 GB: 191.7 MB a block and row
-    assert held["weights"] == 2 * 14_288_491_584
+    # weights 28.6 GB and a VAE's 0.25 GB; KV of two rows 15.3 GB: 191.7 MB a block and row
+    assert held["weights"] == 2 * (14_288_491_584 + 126_892_531)
     assert held["kv"] == 2 * 40 * 2 * 6 * 1560 * 5120 * 2
-    with pytest.raises(ScenarioError, match=r"rank 0 needs [\d,]+ MiB \(weights 27,253, kv 14,625"):
+    with pytest.raises(ScenarioError, match=r"rank 0 needs [\d,]+ MiB \(weights 27,495, kv 14,625"):
         check_memory(plan, 24e9, "rtx4090")
 
 

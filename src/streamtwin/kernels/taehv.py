@@ -9,7 +9,6 @@ them, without the mean and deviation by which the Wan decoder scales.
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from streamtwin.core.specs import TIME_STRIDE, VaeSpec
@@ -53,11 +52,16 @@ class TGrow(nn.Module):
 
     def __init__(self, channels: int, factor: int) -> None:
         super().__init__()
+        self.factor = factor
         self.conv = nn.Conv2d(channels, factor * channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """[T, C, H, W] -> [factor T, C, H, W], the frames of an input frame in their order."""
-        return self.conv(x).reshape(-1, *x.shape[1:])
+        T, C, H, W = x.shape
+        # A plain reshape would leave the channels-last layout that the next convolution likes.
+        grown: Tensor = self.conv(x)
+        frames = grown.permute(0, 2, 3, 1).reshape(T, H, W, self.factor, C)
+        return frames.permute(0, 3, 1, 2, 4).reshape(-1, H, W, C).permute(0, 3, 1, 2)
 
 
 class TaehvDecoder(nn.Module):
@@ -97,12 +101,13 @@ class TaehvDecoder(nn.Module):
                 f"latents have shape {tuple(latents.shape)}: expected at least one of "
                 f"{self.spec.latent_channels} channels, [T', C, h, w]"
             )
-        x = latents.to(self.decoder[1].weight.dtype)
+        dtype = next(self.parameters()).dtype
+        x = latents.to(dtype).contiguous(memory_format=torch.channels_last)
         frames = []
         # One latent at a time whatever the call's size: memory stays bounded, and how a stream
         # is cut into calls cannot change a bit of it.
-        for latent in x.contiguous(memory_format=torch.channels_last).split(1):
-            group = self._decode_latent(latent, state)
+        for latent in x.unbind():
+            group = self._decode_latent(latent[None], state)
             frames.append(group if state.started else group[WARM_UP_FRAMES:])
             state.started = True
         video = torch.cat(frames).float().clamp_(0, 1).mul_(2).sub_(1)
