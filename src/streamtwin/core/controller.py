@@ -5,15 +5,16 @@ policy saw. Time enters as an argument: the simulator passes virtual, the runtim
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from streamtwin.core.camera import InputQueue, ReleaseClock
 from streamtwin.core.errors import RunError
+from streamtwin.core.motion import Motion
+from streamtwin.core.noise_state import NoiseState
 from streamtwin.core.plan import Plan
 from streamtwin.core.policies.admission import ADMISSION
 from streamtwin.core.policies.batching import BATCHING
 from streamtwin.core.policies.dispatch import DISPATCH, WaitingChunk
-from streamtwin.core.policies.noise import NOISE, MotionView
 from streamtwin.core.records import ChunkRecord, Decision, Recorder
 from streamtwin.core.ring import Ring, Row
 
@@ -26,13 +27,13 @@ class Controller:
     recorder: Recorder
     ring: Ring = field(init=False)
     queue: InputQueue = field(init=False)
-    rate: float = field(init=False)
+    noise: NoiseState = field(init=False)
     taken: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         scenario = self.plan.scenario
         workload = scenario.workload
-        self.rate = scenario.conditioning.noise_rate
+        self.noise = NoiseState(scenario.conditioning)
         self.ring = Ring(self.plan.ranks, scenario.deployment.steps, self.plan.max_rows)
         self.queue = InputQueue(
             session=0,
@@ -84,15 +85,11 @@ class Controller:
         self._admit(chosen, now_s)
         return row
 
-    def noise_rate(self, row: Row, motion: float, now_s: float) -> float:
-        """Rate at which *row*'s chunk is mixed with noise, given how much it moves."""
-        conditioning = self.plan.scenario.conditioning
-        view = MotionView(motion, self.rate, conditioning.noise_rate)
-        # the first chunk has nothing before it: it gets the scenario's rate, as in the reference
-        rate = view.base if row.ordinal == 0 else NOISE[conditioning.noise](view)
-        saw = {"motion": motion, "rate": self.rate, "base": view.base}
-        self._record(now_s, "noise", conditioning.noise, row.chunk, saw, rate)
-        self.rate = rate
+    def noise_rate(self, row: Row, motion: Motion, now_s: float) -> float:
+        """Rate at which *row*'s chunk is mixed with noise, given how much its frames move."""
+        name = self.plan.scenario.conditioning.noise
+        view, rate = self.noise.next_rate(motion, first=row.ordinal == 0)
+        self._record(now_s, "noise", name, row.chunk, asdict(view), rate)
         return rate
 
     def _admit(self, chosen: WaitingChunk, now_s: float) -> None:

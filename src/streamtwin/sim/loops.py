@@ -10,13 +10,14 @@ from typing import Any
 import simpy
 
 from streamtwin.core.controller import Controller
+from streamtwin.core.motion import Motion
 from streamtwin.core.ring import Row, first_turns
 from streamtwin.sim.station import Station
 
 Process = Generator[simpy.Event, Any, None]
 
 
-def lead(station: Station, controller: Controller, motion: Sequence[float]) -> Process:
+def lead(station: Station, controller: Controller, motion: Sequence[Motion]) -> Process:
     """Rank 0: take chunks in, send items round the ring, take their results back."""
     ring, queue = controller.ring, controller.queue
     yield from station.wait_chunk(controller)

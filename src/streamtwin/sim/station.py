@@ -6,6 +6,7 @@ from typing import Any
 import simpy
 
 from streamtwin.core.controller import Controller
+from streamtwin.core.motion import Motion
 from streamtwin.core.ops import Op
 from streamtwin.core.plan import Plan, Stage
 from streamtwin.core.records import Recorder, Service, SpanKind
@@ -49,9 +50,10 @@ class Station:
         self._record("wait_input", began_s)
         return bool(queue.waiting)
 
-    def encode(self, row: Row, controller: Controller, motion: Sequence[float]) -> Steps:
-        """Encode *row*'s chunk; *motion* has how much each camera chunk moves."""
-        moves = motion[row.chunk] if row.chunk < len(motion) else 0.0
+    def encode(self, row: Row, controller: Controller, motion: Sequence[Motion]) -> Steps:
+        """Encode *row*'s chunk; *motion* has how much the frames of each camera chunk move."""
+        still = (0.0,) * self.plan.scenario.shape.frames_of(row.ordinal)
+        moves = motion[row.chunk] if row.chunk < len(motion) else still
         controller.noise_rate(row, moves, self.now_s)
         yield from self._serve("encode", self.plan.encode(row.ordinal), row.chunk, row.ordinal)
 
