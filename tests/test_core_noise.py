@@ -69,6 +69,14 @@ def test_every_chunk_gets_a_legal_rate_and_timestep(
             assert given_.s_min <= rate <= given_.s_max
 
 
+@pytest.mark.parametrize("rate", [0.2, 0.3, 0.55, 0.6, 0.7, 0.8, 0.9])
+@pytest.mark.parametrize("lam", [0.3, 0.7, 0.9])
+def test_rounding_leaves_no_range(rate: float, lam: float) -> None:
+    """In a range of one rate, the weighted sum of twice that rate is often its neighbour."""
+    seen = view(0.1, rate=rate, s_min=rate, s_max=rate, lam=lam)
+    assert motion_window(seen) == rate
+
+
 @given(conditionings(), st.lists(st.tuples(motions, amounts), min_size=1, max_size=8))
 def test_more_motion_never_means_more_noise(
     conditioning: Conditioning, stream: list[tuple[Motion, float]]
