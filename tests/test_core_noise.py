@@ -143,7 +143,8 @@ def test_a_burst_is_remembered_for_k_frames() -> None:
 
 @given(st.lists(motions, min_size=2, max_size=6), st.lists(motions, min_size=2, max_size=6))
 def test_sessions_remember_nothing_of_each_other(a: list[Motion], b: list[Motion]) -> None:
-    conditioning = Conditioning(noise="motion_window", noise_controller=NoiseController(k=12))
+    controller = NoiseController(k=12, sigma=2)
+    conditioning = Conditioning(noise="motion_window", noise_controller=controller)
     alone = rates_of(conditioning, a)
     one, other, beside = NoiseState(conditioning), NoiseState(conditioning), []
     for i, motion in enumerate(a):
@@ -201,6 +202,13 @@ def test_slow_and_fast_parts_get_different_noise(
 
 def test_without_a_controller_noise_stays(clip: Clip) -> None:
     assert set(decided(clip, "fixed")) == {0.8}
+
+
+@pytest.mark.parametrize("noise", NOISE)
+def test_a_simulation_without_a_clip_shows_a_still_picture(noise: str) -> None:
+    plan = make_plan(chunks=9, conditioning={"noise": noise})
+    made = [d for d in simulate(plan, FlatLatency()).decisions if d.family == "noise"]
+    assert [d.chose for d in made] == pytest.approx([0.8] * 9)
 
 
 def test_the_real_pipeline_decides_as_the_simulated_one(tmp_path: Any) -> None:
