@@ -23,8 +23,9 @@ def clip() -> Clip:
     return read_frames(clip_path(), 32, 48)
 
 
-def test_every_frame_is_in_the_video(clip: Clip, tmp_path: Path) -> None:
-    done = run_pipeline(make_plan(**SMALL, gpus=2), clip, tmp_path / "out.mp4")
+@pytest.mark.parametrize("vae", ["tiny", "taehv-tiny"])
+def test_every_frame_is_in_the_video(vae: str, clip: Clip, tmp_path: Path) -> None:
+    done = run_pipeline(make_plan(**SMALL, gpus=2, vae=vae), clip, tmp_path / "out.mp4")
     assert done.frames == 1 + 4 * 10
     assert read_frames(done.video, 32, 48).frames.shape == (41, 32, 48, 3)
     assert [c.outcome for c in done.records.chunks] == ["emitted"] * 10
