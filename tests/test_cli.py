@@ -49,6 +49,9 @@ def test_schema_and_catalog_are_json(tmp_path: Path) -> None:
     known = json.loads(streamtwin(tmp_path, "catalog", "--json").stdout)
     sizes = {model["name"]: model["parameters"] for model in known["models"]}
     assert sizes["wan2.1-1.3b"] == 1_418_996_800
+    vaes = {vae["name"]: (vae["decoder"], vae["parameters"]) for vae in known["vaes"]}
+    assert vaes["wan2.1"] == ("wan", 126_892_531)
+    assert vaes["taehv"] == ("taehv", 63_441_539)
     table = streamtwin(tmp_path, "catalog").stdout
     assert "h100-sxm" in table
     assert "cpu-tiny" in table

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from streamtwin.core.policies.admission import ADMISSION, QueueView
 from streamtwin.core.policies.batching import BATCHING
 from streamtwin.core.policies.dispatch import DISPATCH, WaitingChunk, earliest_deadline, fifo
-from streamtwin.core.policies.noise import NOISE, MotionView, entry_timestep, motion_aware
+from streamtwin.core.policies.noise import NOISE
 from streamtwin.core.policies.partition import PARTITION, StageCosts, optimal
 from streamtwin.core.policies.rope import ROPE, PositionView
 from streamtwin.core.policies.sink import SINK, SinkView
@@ -54,20 +54,6 @@ def test_dispatch_orders() -> None:
     waiting = [WaitingChunk(0, 0, 1.0, 9.0), WaitingChunk(0, 1, 0.5, 8.0), WaitingChunk(0, 2, 2, 8)]
     assert fifo(waiting) == 1
     assert earliest_deadline(waiting) == 1
-
-
-@pytest.mark.parametrize("name", NOISE)
-@given(st.floats(0, 5), st.floats(0.5, 0.9), st.floats(0.3, 0.9))
-def test_noise_is_a_rate(name: str, motion: float, rate: float, base: float) -> None:
-    chosen = NOISE[name](MotionView(motion, rate, base))
-    assert 0 <= chosen <= 1
-    assert entry_timestep(chosen) <= 900
-
-
-def test_motion_takes_noise_away() -> None:
-    still, fast = (motion_aware(MotionView(motion, 0.8, 0.8)) for motion in (0.0, 1.0))
-    assert still == pytest.approx(0.8)
-    assert fast == pytest.approx(0.9 * 0.7 + 0.1 * 0.8)
 
 
 costs = st.builds(

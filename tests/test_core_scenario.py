@@ -64,6 +64,17 @@ MISTAKES = {
     "seed: !!int foo": ["not valid YAML", "'foo'"],
     "name: ../../escape": ["name = '../../escape'", "pattern"],
     "conditioning: {noise_rate: 0.1}": ["noise_rate = 0.1", "greater than or equal to 0.2"],
+    "conditioning: {noise_controller: {s_min: 0.09}}": ["s_min = 0.09", "or equal to 0.1"],
+    "conditioning: {noise_controller: {s_max: 1.1}}": ["s_max = 1.1", "less than or equal to 1"],
+    "conditioning: {noise_controller: {s_min: 0.9}}": ["controller.s_min = 0.9", "s_max = 0.8"],
+    "conditioning: {noise_controller: {sigma: 0}}": ["controller.sigma = 0", "greater than 0"],
+    "conditioning: {noise_controller: {k: 0}}": ["controller.k = 0", "greater than or equal to 1"],
+    "conditioning: {noise_controller: {lam: 0}}": ["controller.lam = 0", "greater than 0"],
+    "conditioning: {noise_controller: {lambda: 1}}": ["controller.lambda", "known here: k, sigma"],
+    "conditioning: {noise: motion_window, noise_rate: 0.5}": [
+        "conditioning.noise_rate = 0.5",
+        "within conditioning.noise_controller's s_min = 0.7 to s_max = 0.8",
+    ],
     "variants: {A: [foo]}": ["variant 'A'", "override 'foo': write key=value"],
     "variants: {A: [deployment.steps=9]}": ["variant 'A'", "deployment.steps = 9"],
     "deployment: {window: 1}": ["window = 1", "greater than or equal to 2"],
@@ -148,10 +159,10 @@ def test_what_does_not_fit_is_refused_with_the_numbers() -> None:
     data = {"model": "wan2.1-14b", "vae": "wan2.1", "resolution": [480, 832]}
     plan = lay_out(check_scenario({**data, "workload": {"chunks": 3}}, "x"), itemsize=2)
     held = rank_memory(plan, plan.stages[0])
-    # weights 28.6 GB; KV of two rows 15.3 GB: 191.7 MB a block and row
-    assert held["weights"] == 2 * 14_288_491_584
+    # weights 28.6 GB and a VAE's 0.25 GB; KV of two rows 15.3 GB: 191.7 MB a block and row
+    assert held["weights"] == 2 * (14_288_491_584 + 126_892_531)
     assert held["kv"] == 2 * 40 * 2 * 6 * 1560 * 5120 * 2
-    with pytest.raises(ScenarioError, match=r"rank 0 needs [\d,]+ MiB \(weights 27,253, kv 14,625"):
+    with pytest.raises(ScenarioError, match=r"rank 0 needs [\d,]+ MiB \(weights 27,495, kv 14,625"):
         check_memory(plan, 24e9, "rtx4090")
 
 

@@ -7,12 +7,14 @@ import pytest
 import torch
 
 from builders import make_plan
+from streamtwin.core import catalog
 from streamtwin.core.library import clip_path
 from streamtwin.core.metrics import compute_metrics
 from streamtwin.core.plan import Plan, lay_out
 from streamtwin.core.ring import Item, Row
 from streamtwin.core.scenario_file import check_scenario
 from streamtwin.kernels.stage import StageKernels, Work
+from streamtwin.kernels.vae import build_decoder
 from streamtwin.runtime.run import run_pipeline
 from streamtwin.runtime.video import read_frames
 
@@ -50,6 +52,29 @@ def test_the_pipeline_runs_on_one_card(tmp_path: Path) -> None:
     done = run_pipeline(plan, clip, tmp_path / "out.mp4", device="cuda")
     assert done.frames == 97
     assert compute_metrics(done.records)["fps"] > 16
+
+
+def test_taehv_on_a_card_equals_that_of_the_cpu() -> None:
+    vae = catalog.vae("taehv-tiny")
+    host, card = (build_decoder(vae, seed=0, device=device) for device in ("cpu", "cuda"))
+    card.load_state_dict(host.state_dict())
+    latents = torch.randn(3, 16, 16, 24, generator=torch.Generator().manual_seed(1))
+    frames = []
+    for decoder, part in ((host, latents), (card, latents.cuda())):
+        state = decoder.new_state()
+        pieces = [decoder.decode(piece, state).cpu() for piece in part.split([2, 1])]
+        frames.append(torch.cat(pieces, dim=1))
+    assert float((frames[1] - frames[0]).norm() / frames[0].norm()) < 1e-2
+
+
+def test_taehv_decodes_480p_in_the_stage_type() -> None:
+    decoder = build_decoder(catalog.vae("taehv"), seed=0, device="cuda", dtype=torch.bfloat16)
+    latents = torch.randn(3, 16, 60, 104, device="cuda", dtype=torch.bfloat16)
+    state = decoder.new_state()
+    frames = decoder.decode(latents, state)
+    assert frames.shape == (3, 9, 480, 832)
+    assert bool(torch.isfinite(frames).all())
+    assert state.size_bytes == 2 * 3 * 60 * 104 * (256 + 4 * 128 + 16 * 64)
 
 
 @pytest.mark.parametrize("model", ["wan2.1-1.3b", "wan2.1-14b"])

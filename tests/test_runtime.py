@@ -23,8 +23,9 @@ def clip() -> Clip:
     return read_frames(clip_path(), 32, 48)
 
 
-def test_every_frame_is_in_the_video(clip: Clip, tmp_path: Path) -> None:
-    done = run_pipeline(make_plan(**SMALL, gpus=2), clip, tmp_path / "out.mp4")
+@pytest.mark.parametrize("vae", ["tiny", "taehv-tiny"])
+def test_every_frame_is_in_the_video(vae: str, clip: Clip, tmp_path: Path) -> None:
+    done = run_pipeline(make_plan(**SMALL, gpus=2, vae=vae), clip, tmp_path / "out.mp4")
     assert done.frames == 1 + 4 * 10
     assert read_frames(done.video, 32, 48).frames.shape == (41, 32, 48, 3)
     assert [c.outcome for c in done.records.chunks] == ["emitted"] * 10
@@ -71,15 +72,16 @@ def test_a_live_input_is_taken_when_its_clock_releases_it(clip: Clip, tmp_path: 
         assert any(wait.began_s < due_s <= wait.ended_s for due_s in released_s)
 
 
-def test_predicted_memory_is_what_a_rank_holds(clip: Clip, tmp_path: Path) -> None:
-    plan = make_plan(**SMALL, gpus=2)
+@pytest.mark.parametrize(("gpus", "vae"), [(1, "taehv-tiny"), (2, "tiny"), (2, "taehv-tiny")])
+def test_predicted_memory_is_what_a_rank_holds(
+    gpus: int, vae: str, clip: Clip, tmp_path: Path
+) -> None:
+    plan = make_plan(**SMALL, gpus=gpus, vae=vae)
     records = run_pipeline(plan, clip, tmp_path / "out.mp4").records
     for stage, info in zip(plan.stages, records.info.ranks, strict=True):
         predicted = rank_memory(plan, stage)
-        for part in ("kv", "cross_kv"):
-            assert predicted[part] == info.memory_bytes[part]
-        assert predicted["weights"] == pytest.approx(info.memory_bytes["weights"], rel=0.05)
-        assert predicted["vae"] == pytest.approx(info.memory_bytes["vae"], rel=0.3)
+        for part in ("kv", "cross_kv", "weights", "vae"):
+            assert predicted[part] == info.memory_bytes[part], part
 
 
 def test_a_device_that_is_not_there_is_refused(clip: Clip, tmp_path: Path) -> None:

@@ -141,17 +141,12 @@ def test_twins_serve_several_sessions_in_the_same_order(clip: Clip, tmp_path: Pa
             assert did == would
         chose, would_choose = (
             sorted(
-                (d.family, d.policy, d.session, d.chunk, tuple(timeless(d.saw).items()), d.chose)
+                (d.family, d.policy, d.session, d.chunk, tuple(d.saw.items()), d.chose)
                 for d in records.decisions
             )
             for records in (real, virtual)
         )
         assert chose == would_choose
-
-
-def timeless(saw: dict) -> dict:
-    """What was seen but for instants, which differ between virtual and real time."""
-    return {key: value for key, value in saw.items() if not key.startswith("slack_s")}
 
 
 def test_each_session_has_a_video(clip: Clip, tmp_path: Path) -> None:

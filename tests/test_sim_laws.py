@@ -155,7 +155,7 @@ def test_a_lane_carries_no_more_rows_than_it_may(plan: Plan, latency: FlatLatenc
 @runs
 def test_every_decision_follows_from_what_was_seen(plan: Plan, latency: FlatLatency) -> None:
     """The recorded view is the whole of what the policy knew: asked again, it says the same."""
-    records = simulate(plan, latency, motion=[0.01 * i for i in range(12)])
+    records = simulate(plan, latency, motion=[(0.0, 0.02 * i, 0.01 * i, 0.0) for i in range(12)])
     again = {
         "admission": lambda d: ADMISSION[d.policy](QueueView(**d.saw)),
         "batching": lambda d: batching.BATCHING[d.policy](batching.LaneView.seen(d.saw)),

@@ -17,7 +17,7 @@ from streamtwin.core import catalog
 from streamtwin.core.errors import UserError
 from streamtwin.core.ops import DitPass, Hop, VaeDecode, VaeEncode
 
-MODELS = [("tiny", "tiny"), ("wan2.1-1.3b", "wan2.1")]
+MODELS = [("tiny", "tiny"), ("wan2.1-1.3b", "wan2.1"), ("tiny", "taehv-tiny")]
 
 
 @pytest.mark.parametrize(("model", "vae"), MODELS)
@@ -88,10 +88,12 @@ def test_more_latents_in_a_chunk_than_the_window_turns_over_are_refused():
         replace(REQUEST, chunk_latents=4).plan()
 
 
-def test_both_ends_of_the_vae_are_timed_at_the_start_and_later():
-    ops = {case.op for case in kernel_cases(REQUEST, 1) if not isinstance(case.op, DitPass)}
+@pytest.mark.parametrize("vae", ["tiny", "taehv-tiny"])
+def test_both_ends_of_the_vae_are_timed_at_the_start_and_later(vae):
+    cases = kernel_cases(replace(REQUEST, vae=vae), 1)
+    ops = {case.op for case in cases if not isinstance(case.op, DitPass)}
     assert ops == {
-        kind("tiny", 160, 256, latents, latents == 2)
+        kind(vae, 160, 256, latents, latents == 2)
         for kind in (VaeEncode, VaeDecode)
         for latents in (1, 2)
     }

@@ -65,7 +65,11 @@ def test_each_pass_attends_what_its_case_says(request_):
             assert len({row.step for row in item.rows}) == case.op.rows
 
 
-@pytest.mark.parametrize("request_", CHUNKS, ids=lambda one: f"{one.chunk_latents} latents")
+@pytest.mark.parametrize(
+    "request_",
+    [*CHUNKS, replace(SMALL, vae="taehv-tiny")],
+    ids=lambda one: f"{one.vae}, {one.chunk_latents} latents",
+)
 def test_every_case_can_be_performed_and_counts_only_the_service(spool, request_):
     torch.set_num_threads(1)
     runner = KernelRunner(request_.plan(), spool)

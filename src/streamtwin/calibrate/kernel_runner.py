@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from streamtwin.calibrate.cases import Case, item_from
 from streamtwin.calibrate.harness import Clock
+from streamtwin.core.motion import Motion
 from streamtwin.core.ops import DitPass, Hop, VaeDecode, VaeEncode
 from streamtwin.core.plan import Plan, Stage
 from streamtwin.core.ring import Item, Row
@@ -164,6 +165,6 @@ def item_of(op: DitPass, plan: Plan) -> Item:
     return found
 
 
-def _noise_rate(_motion: float) -> float:
+def _noise_rate(_motion: Motion) -> float:
     """How noisy encoded latents are mixed; any rate takes the same time."""
     return 0.8

@@ -67,8 +67,10 @@ COLUMNS: dict[str, tuple[tuple[str, str, float], ...]] = {
     ),
     "vaes": (
         ("name", "VAE", 0),
+        ("decoder", "decoder", 0),
         ("base_channels", "base channels", 1),
         ("latent_channels", "latent channels", 1),
+        ("parameters", "parameters, M", 1e6),
     ),
     "gpus": (
         ("name", "GPU", 0),

@@ -14,6 +14,7 @@ from streamtwin.core.scenario import Scenario
 
 if TYPE_CHECKING:
     from streamtwin.calibrate.profile import Profile
+    from streamtwin.core.motion import Motion
     from streamtwin.runtime.video import Clip
 
 
@@ -31,7 +32,7 @@ def plan_of(scenario: Scenario, profile: "Profile") -> Plan:
 
 
 def predict(
-    plan: Plan, profile: "Profile", motion: Sequence[float]
+    plan: Plan, profile: "Profile", motion: Sequence["Motion"]
 ) -> tuple[Records, dict[str, Any]]:
     """Simulate *plan*: its records, and its metrics with the intervals that calibration allows."""
     from streamtwin.sim.simulate import simulate  # noqa: PLC0415

@@ -5,13 +5,13 @@ policy saw. Time enters as an argument: the simulator passes virtual, the runtim
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from streamtwin.core.errors import RunError
+from streamtwin.core.motion import Motion
 from streamtwin.core.plan import Plan
-from streamtwin.core.policies.batching import BATCHING, LaneView
+from streamtwin.core.policies.batching import BATCHING, PREDICTS, LaneView
 from streamtwin.core.policies.dispatch import DISPATCH, WaitingChunk
-from streamtwin.core.policies.noise import NOISE, MotionView
 from streamtwin.core.records import ChunkRecord, Decision, Recorder
 from streamtwin.core.ring import START, Item, Ring, Row
 from streamtwin.core.sessions import SessionBook, next_release_s, open_sessions
@@ -91,16 +91,11 @@ class Controller:
         if turn.lane == START and item.rows[0].step == self.plan.steps - 1:
             self.books[item.rows[0].session].started = True
 
-    def noise_rate(self, row: Row, motion: float, now_s: float) -> float:
-        """Rate at which *row*'s chunk is mixed with noise, given how much it moves."""
-        conditioning = self.plan.scenario.conditioning
-        book = self.books[row.session]
-        view = MotionView(motion, book.rate, conditioning.noise_rate)
-        # the first chunk has nothing before it: it gets the scenario's rate, as in the reference
-        rate = view.base if row.ordinal == 0 else NOISE[conditioning.noise](view)
-        saw = {"motion": motion, "rate": book.rate, "base": view.base}
-        self._record(now_s, "noise", conditioning.noise, (row.session, row.chunk), saw, rate)
-        book.rate = rate
+    def noise_rate(self, row: Row, motion: Motion, now_s: float) -> float:
+        """Rate at which *row*'s chunk is mixed with noise, given how much its frames move."""
+        name = self.plan.scenario.conditioning.noise
+        view, rate = self.books[row.session].noise.next_rate(motion, first=row.ordinal == 0)
+        self._record(now_s, "noise", name, (row.session, row.chunk), asdict(view), rate)
         return rate
 
     def close(self) -> None:
@@ -132,7 +127,7 @@ class Controller:
             steps=self.plan.steps,
             turn_s=self.plan.forecast.turn_s,
             ring_s=self.plan.forecast.ring_s,
-            slack_s=self._slack_s(waiting),
+            slack_s=self._slack_s(waiting) if name in PREDICTS else (),
         )
         chosen = BATCHING[name](view)
         about = (0, self.ring.sent_items)

@@ -3,13 +3,14 @@
 from streamtwin.core.errors import ScenarioError
 from streamtwin.core.plan import Plan, Stage
 from streamtwin.core.scenario import Scenario
-from streamtwin.core.specs import SPACE_STRIDE, Resolution, VaeSpec
+from streamtwin.core.specs import Resolution, VaeSpec
+from streamtwin.core.vae_layout import Half, decoder_half, encoder_half
 
 MIB = 2**20
 
 
 def rank_memory(plan: Plan, stage: Stage) -> dict[str, int]:
-    """Bytes that *stage* holds, by purpose. VAE caches count the inputs of causal convolutions."""
+    """Bytes that *stage* holds, by purpose; weights include those of its half of the VAE."""
     scenario, model = plan.scenario, plan.model
     tokens, steps, size = scenario.size.tokens, scenario.deployment.steps, plan.itemsize
     rows = plan.max_rows
@@ -47,26 +48,23 @@ def _stage_parameters(plan: Plan, stage: Stage) -> int:
     blocks = model.blocks * model.block_parameters
     embeddings = model.parameters - blocks - patch_embedding - head
     ends = patch_embedding * stage.first + head * stage.last
-    return len(stage.blocks) * model.block_parameters + embeddings + ends
+    vae = sum(half.parameters for half in _halves(plan.vae, stage))
+    return len(stage.blocks) * model.block_parameters + embeddings + ends + vae
 
 
 def vae_cache_bytes(vae: VaeSpec, size: Resolution, stage: Stage, itemsize: int) -> int:
-    """Bytes of the feature caches: two frames of input for each causal 3x3x3 convolution."""
-    total = 0
-    if stage.first:
-        total += _cache_bytes(vae, size, vae.encoder_res_blocks, itemsize)
-    if stage.last:
-        total += _cache_bytes(vae, size, vae.decoder_res_blocks, itemsize)
-    return total
-
-
-def _cache_bytes(vae: VaeSpec, size: Resolution, res_blocks: int, itemsize: int) -> int:
-    cells = 0
-    for level, multiplier in enumerate(vae.multipliers):
-        scale = min(2**level, SPACE_STRIDE)
-        plane = (size.height // scale) * (size.width // scale)
-        cells += 2 * 2 * res_blocks * plane * vae.base_channels * multiplier
+    """Bytes of what *stage*'s halves of the VAE carry of one stream, once its first chunk is in."""
+    cells = sum(
+        conv.state_channels * (size.height // conv.scale) * (size.width // conv.scale)
+        for half in _halves(vae, stage)
+        for conv in half.convs
+    )
     return cells * itemsize
+
+
+def _halves(vae: VaeSpec, stage: Stage) -> list[Half]:
+    """The halves of the VAE that *stage* holds."""
+    return [encoder_half(vae)] * stage.first + [decoder_half(vae)] * stage.last
 
 
 def check_memory(plan: Plan, capacity_bytes: float, device: str) -> None:

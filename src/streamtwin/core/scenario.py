@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from streamtwin.core.choices import OneOf
 from streamtwin.core.chunks import ChunkShape
 from streamtwin.core.errors import ScenarioError
+from streamtwin.core.noise_controller import NoiseController
 from streamtwin.core.policies.admission import ADMISSION
 from streamtwin.core.policies.batching import BATCHING
 from streamtwin.core.policies.dispatch import DISPATCH
@@ -154,8 +155,15 @@ class Conditioning(_Section):
         # the entry timestep 1000 s - 100 stays within 0..1000, also where motion takes 0.1 off
         Field(ge=0.2, le=1.0, description="rate s at which noise is mixed in"),
     ] = 0.8
+    noise_controller: NoiseController = NoiseController()
     sink_refresh: Annotated[str, OneOf(SINK)] = "never"
     rope_refresh: Annotated[str, OneOf(ROPE)] = "never"
+
+    @model_validator(mode="after")
+    def _first_rate(self) -> "Conditioning":
+        if self.noise == "motion_window":
+            self.noise_controller.check_first(self.noise_rate)
+        return self
 
 
 class Scenario(_Section):

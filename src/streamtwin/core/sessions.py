@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from streamtwin.core.camera import InputQueue, ReleaseClock
+from streamtwin.core.noise_state import NoiseState
 from streamtwin.core.policies.admission import ADMISSION
 from streamtwin.core.policies.dispatch import WaitingChunk
 from streamtwin.core.records import Decision
@@ -14,12 +15,12 @@ from streamtwin.core.scenario import Scenario
 class SessionBook:
     """One session at rank 0.
 
-    `taken` counts its chunks that have entered the pipeline, `rate` is the noise rate of the
-    latest, `started` says that its first chunk has been sent on its last turn.
+    `taken` counts its chunks that have entered the pipeline, `noise` is what the noise policy
+    knows of the past, `started` says that its first chunk has been sent on its last turn.
     """
 
     queue: InputQueue
-    rate: float
+    noise: NoiseState
     taken: int = 0
     started: bool = False
 
@@ -42,7 +43,7 @@ class SessionBook:
 def open_sessions(scenario: Scenario, decide: Callable[[Decision], None]) -> list[SessionBook]:
     """A book for every session of *scenario*; admission decisions go to *decide*."""
     return [
-        SessionBook(_queue(scenario, session, decide), scenario.conditioning.noise_rate)
+        SessionBook(_queue(scenario, session, decide), NoiseState(scenario.conditioning))
         for session in range(scenario.workload.sessions)
     ]
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from streamtwin.core.motion import motion
+from streamtwin.core.motion import Motion, chunk_motion
 from streamtwin.core.plan import Plan, Stage
 from streamtwin.core.policies.rope import ROPE, PositionView
 from streamtwin.core.policies.sink import SINK, SinkView
@@ -92,15 +92,15 @@ class StageKernels:
 
     @torch.inference_mode()
     def encode(
-        self, state: SessionState, row: Row, frames: Frames, rate_of: Callable[[float], float]
+        self, state: SessionState, row: Row, frames: Frames, rate_of: Callable[[Motion], float]
     ) -> Tensor:
         """Frames uint8 [T, H, W, 3] -> noisy latents [T', C, h, w].
 
-        *rate_of* maps the chunk's motion to the rate at which noise is mixed in.
+        *rate_of* maps the motion of the chunk's frames to the rate at which noise is mixed in.
         """
         assert self.encoder is not None
         assert state.encoder is not None
-        rate = rate_of(motion(frames))
+        rate = rate_of(chunk_motion(frames))
         pixels = torch.from_numpy(frames).to(self.device).permute(3, 0, 1, 2).to(self.dtype)
         latents = self.encoder.encode(pixels.div_(127.5).sub_(1.0), state.encoder)
         return flow_matching.mix(latents, self._noise(row, latents.shape), rate)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from streamtwin.core.specs import TIME_STRIDE, VaeSpec
 from streamtwin.kernels.seeding import materialise
+from streamtwin.kernels.taehv import TaehvDecoder
 from streamtwin.kernels.vae_layers import (
     CausalConv3d,
     Chain,
@@ -211,9 +212,9 @@ def build_decoder(
     seed: int,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
-) -> VaeDecoder:
-    """A decoder with random weights that *seed* and the parameters' names fix."""
+) -> VaeDecoder | TaehvDecoder:
+    """The decoder that *spec* chooses, with random weights that *seed* and their names fix."""
     with torch.device("meta"):
-        decoder = VaeDecoder(spec)
+        decoder = TaehvDecoder(spec) if spec.decoder == "taehv" else VaeDecoder(spec)
     materialise(decoder, seed=seed, device=device, dtype=dtype)
     return decoder

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streamtwin.core.errors import RunError
-from streamtwin.core.motion import motion
+from streamtwin.core.motion import Motion, chunk_motion
 from streamtwin.core.plan import Plan
 from streamtwin.core.records import Recorder, Records
 from streamtwin.core.run_info import partition_decision, run_info
@@ -42,17 +42,17 @@ class RealRun:
         return sum(self.frames_by_video.values())
 
 
-def motion_trace(clip: Clip, plan: Plan) -> list[float]:
-    """How much each chunk of the stream moves; what the noise policy will see of *clip*."""
+def motion_trace(clip: Clip, plan: Plan) -> list[Motion]:
+    """How much the frames of each chunk of the stream move; what the noise policy will see of *clip*."""
     source = FrameSource(clip, plan.scenario.shape.latents)
-    known: dict[bytes, float] = {}  # a clip that is played over and over repeats its chunks
+    known: dict[bytes, Motion] = {}  # a clip that is played over and over repeats its chunks
     trace = []
     scenario = plan.scenario
     longest = max(scenario.chunks_of(session) for session in range(scenario.workload.sessions))
     for chunk in range(longest):
         key = source.indices(chunk).tobytes()
         if key not in known:
-            known[key] = motion(source.frames(chunk))
+            known[key] = chunk_motion(source.frames(chunk))
         trace.append(known[key])
     return trace
 

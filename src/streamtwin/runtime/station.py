@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from streamtwin.core.controller import Controller
+from streamtwin.core.motion import Motion
 from streamtwin.core.policies.noise import entry_timestep
 from streamtwin.core.records import ChunkRecord, Recorder, SpanKind
 from streamtwin.core.ring import Item, Row
@@ -56,7 +57,7 @@ class Station:
         began_s = self.now_s
         frames = self.source.frames(row.chunk, leads=row.ordinal == 0)
 
-        def rate_of(motion: float) -> float:
+        def rate_of(motion: Motion) -> float:
             rate = controller.noise_rate(row, motion, began_s)
             self._timesteps[_key(row)] = entry_timestep(rate)
             return rate

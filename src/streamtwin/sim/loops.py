@@ -10,13 +10,14 @@ from typing import Any
 import simpy
 
 from streamtwin.core.controller import Controller
+from streamtwin.core.motion import Motion
 from streamtwin.core.turns import Finished, TakeBack, Turn, Wait
 from streamtwin.sim.station import Station
 
 Process = Generator[simpy.Event, Any, None]
 
 
-def lead(station: Station, controller: Controller, motion: Sequence[float]) -> Process:
+def lead(station: Station, controller: Controller, motion: Sequence[Motion]) -> Process:
     """Rank 0: take chunks in, send items round the ring, take their results back."""
     at_s = 0.0
     while not isinstance(action := controller.next(max(at_s, station.now_s)), Finished):
@@ -31,7 +32,7 @@ def lead(station: Station, controller: Controller, motion: Sequence[float]) -> P
     controller.close()
 
 
-def give(station: Station, controller: Controller, turn: Turn, motion: Sequence[float]) -> Process:
+def give(station: Station, controller: Controller, turn: Turn, motion: Sequence[Motion]) -> Process:
     """Give a lane its turn."""
     new = controller.admit(turn, station.now_s)
     for row in new:

@@ -10,6 +10,7 @@ from streamtwin.core.controller import Controller
 from streamtwin.core.errors import RunError
 from streamtwin.core.latency import LatencyModel
 from streamtwin.core.memory import rank_memory
+from streamtwin.core.motion import Motion
 from streamtwin.core.plan import Plan
 from streamtwin.core.records import ChunkRecord, Recorder, Records
 from streamtwin.core.ring import Row
@@ -23,14 +24,14 @@ from streamtwin.sim.station import Station
 def simulate(
     plan: Plan,
     latency: LatencyModel,
-    motion: Sequence[float] = (),
+    motion: Sequence[Motion] = (),
     *,
     level: Level = "mean",
     noise: bool | None = None,
 ) -> Records:
     """Run *plan* in virtual time on the service times that *latency* predicts.
 
-    *motion* has how much each camera chunk moves (a still picture where it is shorter). *level*
+    *motion* has how much the frames of each camera chunk move (a still picture where it is shorter). *level*
     picks the mean of every prediction or an end of its interval; *noise* overrides the
     scenario's `service_noise`. The same arguments give the same records, bit for bit.
 

@@ -6,6 +6,7 @@ from typing import Any
 import simpy
 
 from streamtwin.core.controller import Controller
+from streamtwin.core.motion import Motion
 from streamtwin.core.ops import Op
 from streamtwin.core.plan import Plan, Stage
 from streamtwin.core.records import Recorder, Service, SpanKind
@@ -45,9 +46,10 @@ class Station:
         yield self.env.timeout(max(0.0, until_s - began_s))
         self._record("wait_input", began_s)
 
-    def encode(self, row: Row, controller: Controller, motion: Sequence[float]) -> Steps:
-        """Encode *row*'s chunk; *motion* has how much each camera chunk moves."""
-        moves = motion[row.chunk] if row.chunk < len(motion) else 0.0
+    def encode(self, row: Row, controller: Controller, motion: Sequence[Motion]) -> Steps:
+        """Encode *row*'s chunk; *motion* has how much the frames of each camera chunk move."""
+        still = (0.0,) * self.plan.scenario.shape.frames_of(row.ordinal)
+        moves = motion[row.chunk] if row.chunk < len(motion) else still
         controller.noise_rate(row, moves, self.now_s)
         op = self.plan.encode(row.ordinal)
         yield from self._serve("encode", op, row, controller.ring.sent_items)

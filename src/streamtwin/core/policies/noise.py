@@ -12,13 +12,26 @@ from dataclasses import dataclass
 class MotionView:
     """What is known when a chunk is encoded.
 
-    `motion` is the largest root mean square difference of consecutive frames of the chunk, on
-    pixels in [-1, 1]; `rate` is the rate of the chunk before; `base` the scenario's rate.
+    Attributes:
+        motion: largest root mean square difference of consecutive frames of the chunk, on pixels
+            in [-1, 1].
+        rate: rate of the chunk before.
+        base: the scenario's rate.
+        window_motion: as `motion`, of the scenario's last k frames, however many chunks they span.
+        sigma: motion from which on noise is least.
+        s_min: least rate, for motion of `sigma` and more.
+        s_max: greatest rate, for a still picture.
+        lam: weight of the new rate against the one before.
     """
 
     motion: float
     rate: float
     base: float
+    window_motion: float
+    sigma: float
+    s_min: float
+    s_max: float
+    lam: float
 
 
 NoisePolicy = Callable[[MotionView], float]
@@ -37,7 +50,24 @@ def motion_aware(view: MotionView) -> float:
     return 0.9 * (view.base - 0.1 * min(view.motion / 0.2, 1.0)) + 0.1 * view.rate
 
 
-NOISE: dict[str, NoisePolicy] = {"fixed": fixed, "motion_aware": motion_aware}
+def motion_window(view: MotionView) -> float:
+    """Less noise the more the last k frames move, from s_max down to s_min, smoothed over chunks.
+
+    s <- lam (s_max - (s_max - s_min) min(motion / sigma, 1)) + (1 - lam) s, the controller of the
+    StreamDiffusionV2 paper.
+    """
+    share = min(view.window_motion / view.sigma, 1.0)
+    target = view.s_max - (view.s_max - view.s_min) * share
+    smoothed = view.lam * target + (1.0 - view.lam) * view.rate
+    # rounding must not carry a rate out of its range
+    return min(max(smoothed, view.s_min), view.s_max)
+
+
+NOISE: dict[str, NoisePolicy] = {
+    "fixed": fixed,
+    "motion_aware": motion_aware,
+    "motion_window": motion_window,
+}
 
 
 def entry_timestep(rate: float) -> int:
