@@ -139,17 +139,9 @@ def test_ring_equals_concatenation(frames, steps):
             assert error(got, expected) < 1e-9, f"turn {turn}, row {n}"
 
 
-def test_a_position_shifts_the_rotation_and_not_the_slot() -> None:
+def test_a_position_shifts_the_rotation() -> None:
     moved = PassRow(0, 7, 1, position=4)
     space = space_rotations(2, 3, 128, torch.device("cpu"))
     assert torch.equal(
         pass_rotations([moved], space, 128), pass_rotations([PassRow(0, 4, 1)], space, 128)
     )
-    assert moved.slot(0, Window(6, 3)) == PassRow(0, 7, 1).slot(0, Window(6, 3))
-
-
-def test_a_refreshed_sink_holds_the_new_frame_and_the_ring_keeps_its_own() -> None:
-    window = Window(6, 3)
-    refresh = PassRow(0, 7, 1, sink=1)
-    assert refresh.slot(0, window) == 1
-    assert PassRow(0, 8, 1).slot(0, window) == window.slot(8)

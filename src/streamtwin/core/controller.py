@@ -14,6 +14,7 @@ from streamtwin.core.policies.admission import ADMISSION
 from streamtwin.core.policies.batching import BATCHING
 from streamtwin.core.policies.dispatch import DISPATCH, WaitingChunk
 from streamtwin.core.policies.noise import NOISE, MotionView
+from streamtwin.core.policies.rope import ROPE
 from streamtwin.core.records import ChunkRecord, Decision, Recorder
 from streamtwin.core.ring import Ring, Row
 
@@ -82,6 +83,7 @@ class Controller:
         row = Row(chosen.session, chosen.chunk, self.taken, 0)
         self.taken += 1
         self._admit(chosen, now_s)
+        self._note_position(row, now_s)
         return row
 
     def noise_rate(self, row: Row, motion: float, now_s: float) -> float:
@@ -94,6 +96,22 @@ class Controller:
         self._record(now_s, "noise", conditioning.noise, row.chunk, saw, rate)
         self.rate = rate
         return rate
+
+    def _note_position(self, row: Row, now_s: float) -> None:
+        """Record where positions restart; every KV row finds the same at its own pass."""
+        scenario = self.plan.scenario
+        name = scenario.conditioning.rope_refresh
+        if row.ordinal == 0:
+            return
+        views = [
+            scenario.position_view(scenario.shape.first_latent(ordinal))
+            for ordinal in (row.ordinal - 1, row.ordinal)
+        ]
+        before, view = views
+        position = ROPE[name](view)
+        if position - ROPE[name](before) != view.frame - before.frame:
+            saw = {"frame": view.frame, "window": view.window, "threshold": view.threshold}
+            self._record(now_s, "rope", name, row.chunk, saw, position)
 
     def _admit(self, chosen: WaitingChunk, now_s: float) -> None:
         key = (chosen.session, chosen.chunk)

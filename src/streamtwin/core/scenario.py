@@ -12,7 +12,7 @@ from streamtwin.core.policies.batching import BATCHING
 from streamtwin.core.policies.dispatch import DISPATCH
 from streamtwin.core.policies.noise import NOISE
 from streamtwin.core.policies.partition import PARTITION
-from streamtwin.core.policies.rope import ROPE
+from streamtwin.core.policies.rope import ROPE, PositionView
 from streamtwin.core.policies.sink import SINK
 from streamtwin.core.specs import Resolution
 from streamtwin.core.window import Window
@@ -115,7 +115,13 @@ class Conditioning(_Section):
         Field(ge=0.2, le=1.0, description="rate s at which noise is mixed in"),
     ] = 0.8
     sink_refresh: Annotated[str, OneOf(SINK)] = "never"
+    sink_threshold: Annotated[
+        float, Field(ge=-1, le=1, description="likeness (cosine) below which a sink is replaced")
+    ] = 0.2
     rope_refresh: Annotated[str, OneOf(ROPE)] = "never"
+    rope_threshold: Annotated[
+        int, Field(ge=2, description="temporal position, in latent frames, that restarts them")
+    ] = 50
 
 
 class Scenario(_Section):
@@ -158,6 +164,17 @@ class Scenario(_Section):
                 f"deployment.chunk_latents = {deployment.chunk_latents} does not fit the "
                 f"{window.ring} rotating frames of window = {window.frames}, sink = {window.sink}"
             )
+        if deployment.chunk_latents >= window.frames:
+            raise ScenarioError(
+                f"deployment.chunk_latents = {deployment.chunk_latents}: a stream's first chunk "
+                f"has one latent more, which does not fit window = {window.frames}"
+            )
+        conditioning = self.conditioning
+        if conditioning.rope_refresh != "never" and conditioning.rope_threshold < window.frames:
+            raise ScenarioError(
+                f"conditioning.rope_threshold = {conditioning.rope_threshold} must be at least "
+                f"deployment.window = {window.frames}: positions restart behind the frames kept"
+            )
         if (workload.duration_s is None) == (workload.chunks is None):
             raise ScenarioError(
                 "workload: give exactly one of duration_s (seconds) and chunks, "
@@ -185,6 +202,11 @@ class Scenario(_Section):
     def attention_window(self) -> Window:
         """The ring of K and V."""
         return Window(self.deployment.window, self.deployment.sink)
+
+    def position_view(self, frame: int) -> PositionView:
+        """What the position of the chunk whose first latent is *frame* may depend on."""
+        deployment, threshold = self.deployment, self.conditioning.rope_threshold
+        return PositionView(frame, deployment.window, deployment.chunk_latents, threshold)
 
     @property
     def chunks(self) -> int:

@@ -14,14 +14,14 @@ from torch import Tensor
 
 from streamtwin.core.motion import motion
 from streamtwin.core.plan import Plan, Stage
-from streamtwin.core.policies.rope import ROPE, PositionView
-from streamtwin.core.policies.sink import SINK, SinkView
+from streamtwin.core.policies.rope import ROPE
 from streamtwin.core.ring import Item, Row
 from streamtwin.core.scenario import STEP_TIMESTEPS
 from streamtwin.core.window import Window
 from streamtwin.kernels import flow_matching
 from streamtwin.kernels.cache import PassRow, StageCache
 from streamtwin.kernels.dit import build_dit
+from streamtwin.kernels.refresh import SinkRefresh
 from streamtwin.kernels.seeding import stable_seed
 from streamtwin.kernels.vae import build_decoder, build_encoder
 from streamtwin.kernels.vae_layers import VaeState
@@ -51,6 +51,7 @@ class SessionState:
     cache: StageCache
     encoder: VaeState | None
     decoder: VaeState | None
+    sinks: SinkRefresh
 
 
 class StageKernels:
@@ -81,11 +82,13 @@ class StageKernels:
         """State of a session that has not begun, prompted with an embedding fixed by the seed."""
         cache = self.dit.new_cache(self.plan.scenario.deployment.steps, self._window)
         self.dit.set_prompt(cache, self._prompt().to(self.device, self.dtype))
+        conditioning = self.plan.scenario.conditioning
         return SessionState(
             session,
             cache,
             self.encoder.new_state() if self.encoder is not None else None,
             self.decoder.new_state() if self.decoder is not None else None,
+            SinkRefresh(conditioning.sink_refresh, conditioning.sink_threshold),
         )
 
     @torch.inference_mode()
@@ -111,7 +114,9 @@ class StageKernels:
         frames = work.latents.shape[1]
         timesteps = torch.tensor(work.timesteps, dtype=torch.float32, device=self.device)
         timesteps = timesteps[:, None].expand(-1, frames)
-        hidden = self.dit(hidden, timesteps, self._pass_rows(item), state.cache)
+        rows = self._pass_rows(state, item)
+        hidden = self.dit(hidden, timesteps, rows, state.cache)
+        state.sinks.observe(state.cache, rows)
         if item.first and item.rows[0].step == self._steps - 1:
             state.cache.repeat_first_row()
         if not self.stage.last:
@@ -149,20 +154,19 @@ class StageKernels:
     def _window(self) -> Window:
         return self.plan.scenario.attention_window
 
-    def _pass_rows(self, item: Item) -> list[PassRow]:
+    def _pass_rows(self, state: SessionState, item: Item) -> list[PassRow]:
         """Where each row's K and V go: a KV row a step, the first chunk's all in row 0."""
-        return [self._pass_row(item, row) for row in item.rows]
+        return [self._pass_row(state, item, row) for row in item.rows]
 
-    def _pass_row(self, item: Item, row: Row) -> PassRow:
-        shape, window = self.plan.scenario.shape, self._window
-        conditioning = self.plan.scenario.conditioning
-        frame = shape.first_latent(row.ordinal)
+    def _pass_row(self, state: SessionState, item: Item, row: Row) -> PassRow:
+        scenario = self.plan.scenario
+        frame = scenario.shape.first_latent(row.ordinal)
         return PassRow(
             kv_row=0 if item.first else row.step,
             first_frame=frame,
-            frames=shape.latents_of(row.ordinal),
-            position=ROPE[conditioning.rope_refresh](PositionView(frame, window.frames)),
-            sink=SINK[conditioning.sink_refresh](SinkView(frame, window.sink)),
+            frames=scenario.shape.latents_of(row.ordinal),
+            position=ROPE[scenario.conditioning.rope_refresh](scenario.position_view(frame)),
+            sinks=() if item.first else state.sinks.choose(state.cache, row, frame),
         )
 
     def _step(self, item: Item, work: Work, velocity: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from streamtwin.core.controller import Controller
 from streamtwin.core.policies.noise import entry_timestep
-from streamtwin.core.records import ChunkRecord, Recorder, SpanKind
+from streamtwin.core.records import ChunkRecord, Decision, Recorder, SpanKind
 from streamtwin.core.ring import Item, Row
 from streamtwin.kernels.stage import SessionState, StageKernels, Work
 from streamtwin.runtime.spool import VideoSpool
@@ -79,6 +79,7 @@ class Station:
         assert work is not None
         self._work = self.kernels.run(self.state, item, work)
         self._done("dit", began_s, item.rows[0].chunk, item.index, len(item.rows))
+        self._record_sinks(began_s)
         if self.stage.alone:
             self._keep(item, self._work)
 
@@ -125,6 +126,7 @@ class Station:
 
     def end(self) -> None:
         """Tell the next rank that nothing follows, unless the ring closes here."""
+        self._record_kept_sinks()
         if self.stage.alone:
             return
         self.transport.wait_sent()
@@ -157,6 +159,28 @@ class Station:
         """Note a service once the device has finished it."""
         self.kernels.synchronize()
         self._record(kind, began_s, chunk=chunk, item=item, rows=rows)
+
+    def _record_sinks(self, now_s: float) -> None:
+        """Note the sinks that the last pass replaced."""
+        sinks, blocks = self.state.sinks, self.kernels.dit.interval
+        for one in sinks.replaced:
+            about = (one.row.session, one.row.chunk)
+            saw = {**one.saw, "block": blocks[one.block]}
+            self.recorder.decisions.append(
+                Decision(now_s, self.stage.rank, "sink", sinks.policy, *about, saw, one.slot)
+            )
+        sinks.replaced.clear()
+
+    def _record_kept_sinks(self) -> None:
+        """Note how often since the last replacement the policy replaced nothing."""
+        sinks, session = self.state.sinks, self.state.session
+        if sinks.kept:
+            saw = {"kept": sinks.kept}
+            self.recorder.decisions.append(
+                Decision(
+                    self.now_s, self.stage.rank, "sink", sinks.policy, session, -1, saw, "kept"
+                )
+            )
 
     def _record_arrival(self, arrival: Arrival) -> None:
         about = {"chunk": arrival.item.rows[0].chunk, "item": arrival.item.index}
