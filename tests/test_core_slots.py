@@ -102,7 +102,7 @@ def test_positions_keep_order_and_distance_and_stay_in_bounds(stream, more):
         by_age = sorted(filled, key=lambda s: after.frames[s])
         positions = [after.positions[s] for s in by_age]
         assert positions == sorted(set(positions))  # time runs forward, no two frames coincide
-        assert 0 <= positions[0]
+        assert positions[0] >= 0
         assert positions[-1] < threshold + latents - 1 or held.offset is None
         # the turns make exactly the difference between the books
         shifts = dict(placed.turns)

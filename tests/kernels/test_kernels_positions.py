@@ -73,9 +73,7 @@ def test_restarts_and_replaced_sinks_equal_turning_every_key_from_scratch(latent
     for ordinal in range(40 // latents_a_chunk):
         frame, frames = shape.first_latent(ordinal), shape.latents_of(ordinal)
         full = frame >= window.frames
-        sinks = tuple(
-            ordinal % 2 if full and (ordinal + b) % 3 == 0 else None for b in range(2)
-        )
+        sinks = tuple(ordinal % 2 if full and (ordinal + b) % 3 == 0 else None for b in range(2))
         view = PositionView(frame, window.frames, latents_a_chunk, threshold)
         row = PassRow(0, frame, frames, reset(view), sinks)
         x = stage.embed(latents(1, frames, ordinal))

@@ -1,6 +1,7 @@
 """Sinks are replaced where the policy says so, alike on any number of ranks and in any run."""
 
 import copy
+from itertools import pairwise
 
 import pytest
 import torch
@@ -39,8 +40,7 @@ def make_plan(cuts=(), policy="kv_similarity", threshold=0.6, **deployment):
     )
     bounds = (0, *cuts, SPEC.blocks)
     stages = tuple(
-        Stage(r, range(a, b), a == 0, b == SPEC.blocks)
-        for r, (a, b) in enumerate(zip(bounds, bounds[1:], strict=False))
+        Stage(r, range(a, b), a == 0, b == SPEC.blocks) for r, (a, b) in enumerate(pairwise(bounds))
     )
     return Plan(scenario, SPEC, VAE, stages, 4)
 
@@ -148,14 +148,14 @@ def by_hand(cache):
                 continue
             newest = held.frames.index(max(held.frames))
             means = [
-                [x[block, row, s * S : s * S + S].double().mean(0).flatten() for s in (0, 1, newest)]
+                [
+                    x[block, row, s * S : s * S + S].double().mean(0).flatten()
+                    for s in (0, 1, newest)
+                ]
                 for x in (cache.k, cache.v)
             ]
             found[block, row] = tuple(
-                sum(
-                    float(m[sink] @ m[2] / (m[sink].norm() * m[2].norm())) for m in means
-                )
-                / 2
+                sum(float(m[sink] @ m[2] / (m[sink].norm() * m[2].norm())) for m in means) / 2
                 for sink in (0, 1)
             )
     return found

@@ -186,9 +186,7 @@ class StageCache:
         self.held.insert(block, list(state.held))
 
     def _chunk(self, row: PassRow, block: int) -> Chunk:
-        return Chunk(
-            row.first_frame, row.frames, row.first_position, row.sink(block), self.prompt
-        )
+        return Chunk(row.first_frame, row.frames, row.first_position, row.sink(block), self.prompt)
 
 
 def _check(rows: Sequence[PassRow], kv_rows: int, window: Window) -> None:

@@ -29,11 +29,12 @@ class Station:
         source: FrameSource | None,
         spool: VideoSpool | None,
         emitted: Callable[[int], None],
+        recorder: Recorder,
     ) -> None:
         self.kernels, self.state, self.transport, self.clock = kernels, state, transport, clock
         self.source, self.spool, self.emitted = source, spool, emitted
         self.plan, self.stage = kernels.plan, kernels.stage
-        self.recorder = Recorder()
+        self.recorder = recorder
         self._latents: dict[tuple[int, int], Tensor] = {}
         self._timesteps: dict[tuple[int, int], int] = {}
         self._work: Work | None = None

@@ -11,6 +11,7 @@ from streamtwin.core.plan import Plan
 from streamtwin.core.records import Recorder
 from streamtwin.core.ring import Item, Row
 from streamtwin.kernels.stage import SessionState, StageKernels, Work
+from streamtwin.runtime.long_recorder import LongRecorder
 from streamtwin.runtime.loops import follow, lead
 from streamtwin.runtime.processes import RankContext
 from streamtwin.runtime.spool import VideoSpool
@@ -51,6 +52,7 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
     connect(context.rank, context.ranks, context.rendezvous, backend_of(job.device), device)
     source = _source(job) if stage.first else None
     spool = VideoSpool(job.spool) if stage.last else None
+    recorder = LongRecorder()
     station = Station(
         kernels=kernels,
         state=state,
@@ -59,19 +61,17 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
         source=source,
         spool=spool,
         emitted=context.progress,
+        recorder=recorder,
     )
-    recorders = [station.recorder]
     context.ready()
     if stage.first:
-        controller = Controller(job.plan, Recorder())
-        recorders.append(controller.recorder)
-        lead(station, controller)
+        lead(station, Controller(job.plan, recorder))
     else:
         follow(station)
     if spool is not None:
         spool.close()
     disconnect()
-    return RankResult(Recorder().merge(recorders), held_bytes(kernels, state))
+    return RankResult(recorder.gathered(), held_bytes(kernels, state))
 
 
 def backend_of(device: str) -> str:
