@@ -14,13 +14,13 @@ class Memory:
     Positions count on until one reaches *threshold*; then what is kept is numbered anew.
     """
 
-    def __init__(self, window, threshold=math.inf):
-        self.window, self.threshold = window, threshold
+    def __init__(self, window, threshold=math.inf, begin=0):
+        self.window, self.threshold, self.begin = window, threshold, begin
         self.sinks, self.ring, self.positions = [], [], {}
 
     def write(self, frames, sink=None):
         """Take in *frames*, the first of them in the place of a *sink*; positions by frame."""
-        following = 1 + max(self.positions.values(), default=-1)
+        following = 1 + max(self.positions.values(), default=self.begin - 1)
         for i, frame in enumerate(frames):
             if i == 0 and sink is not None:
                 self.sinks[sink] = frame
@@ -114,7 +114,7 @@ class PlainBlock:
         return x + y * m[5]
 
 
-def plain_blocks(stage, window, threshold=math.inf):
+def plain_blocks(stage, window, threshold=math.inf, begin=0):
     """The stage's blocks in plain float64, with the same weights and memories of their own."""
     return [
         PlainBlock(
@@ -125,7 +125,7 @@ def plain_blocks(stage, window, threshold=math.inf):
             },
             stage.spec,
             stage.resolution,
-            Memory(window, threshold),
+            Memory(window, threshold, begin),
         )
         for i in stage.interval
     ]
@@ -133,5 +133,5 @@ def plain_blocks(stage, window, threshold=math.inf):
 
 def conditions(stage, steps):
     """Modulation of every row [rows, 6, d], one number of *steps* each."""
-    waves = sinusoid(torch.tensor(steps), stage.spec.freq_dim)
+    waves = sinusoid(torch.tensor(steps), stage.spec.freq_dim).to(stage.time_projection[1].weight)
     return stage.time_projection(stage.time_embedding(waves)).unflatten(-1, (6, -1))
