@@ -90,13 +90,25 @@ def test_optimal_is_optimal(given_costs: StageCosts) -> None:
 
 
 @pytest.mark.parametrize("name", ROPE)
-@given(st.integers(0, 100_000))
-def test_rope_positions_are_frames_or_earlier(name: str, frame: int) -> None:
-    assert 0 <= ROPE[name](PositionView(frame, 6)) <= frame
+@given(st.integers(0, 100_000), st.integers(1, 5), st.integers(0, 90))
+def test_rope_positions_are_frames_or_earlier(
+    name: str, frame: int, latents: int, more: int
+) -> None:
+    position = ROPE[name](PositionView(frame, 6, latents, 6 + more))
+    assert 0 <= position <= frame
+    # positions that are ever taken back stay below the threshold
+    assert position == frame or position < 6 + more
+
+
+cosines = st.lists(st.floats(-1, 1), max_size=5).map(tuple)
 
 
 @pytest.mark.parametrize("name", SINK)
-@given(st.integers(0, 100_000), st.integers(0, 5))
-def test_a_sink_refresh_names_a_sink(name: str, frame: int, sink: int) -> None:
-    chosen = SINK[name](SinkView(frame, sink))
-    assert chosen is None or 0 <= chosen < sink
+@given(st.integers(0, 100_000), st.floats(-1, 1), cosines, cosines)
+def test_a_sink_refresh_names_a_sink_below_the_threshold(
+    name: str, frame: int, threshold: float, frames: tuple[float, ...], prompts: tuple[float, ...]
+) -> None:
+    chosen = SINK[name](SinkView(frame, 5, threshold, frames, prompts))
+    if chosen is not None:
+        seen = {"kv_similarity": frames, "prompt": prompts}[name]
+        assert seen[chosen] == min(seen) < threshold

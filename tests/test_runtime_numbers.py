@@ -9,9 +9,11 @@ import pytest
 from builders import make_plan
 from streamtwin.core.library import clip_path
 from streamtwin.core.plan import Plan
+from streamtwin.core.policies.sink import SINK, SinkView
 from streamtwin.kernels.stage import StageKernels
 from streamtwin.runtime import worker
 from streamtwin.runtime.processes import RankContext, run_ranks
+from streamtwin.runtime.run import run_pipeline
 from streamtwin.runtime.spool import spool_path
 from streamtwin.runtime.video import Clip, read_frames
 
@@ -111,3 +113,42 @@ def test_frames_differ_so_that_a_misplaced_one_is_seen(alone: dict) -> None:
 def test_another_seed_is_another_video(clip: Clip, tmp_path: Path, alone: dict) -> None:
     done = run(make_plan(**SMALL, seed=1, stream_batch=False), clip, tmp_path)
     assert error(done.latents, alone[2].latents) > 1e-2
+
+
+REFRESH = {
+    "sink_refresh": "kv_similarity",
+    "sink_threshold": 0.6,
+    "rope_refresh": "reset",
+    "rope_threshold": 7,
+}
+
+
+def test_refreshed_sinks_and_positions_are_the_same_bits_on_any_number_of_ranks(
+    clip: Clip, tmp_path: Path, alone: dict
+) -> None:
+    """Sinks are replaced a block and a row at a time, so no rank decides for its whole stage."""
+    outputs = []
+    for gpus in (1, 2, 4):
+        plan = make_plan(**SMALL, gpus=gpus, stream_batch=False, conditioning=REFRESH)
+        outputs.append(run(plan, clip, tmp_path))
+    for done in outputs[1:]:
+        assert np.array_equal(done.latents, outputs[0].latents)
+    assert error(outputs[0].latents, alone[2].latents) > 1e-4
+
+
+def test_refreshes_are_recorded_with_what_their_policies_saw(clip: Clip, tmp_path: Path) -> None:
+    plan = make_plan(**SMALL, gpus=2, conditioning=REFRESH)
+    records = run_pipeline(plan, clip, tmp_path / "out.mp4").records
+    replaced = [d for d in records.decisions if d.family == "sink" and d.chose != "kept"]
+    assert {d.rank for d in replaced} == {0, 1}
+    for decision in replaced:
+        saw = decision.saw
+        likeness = tuple(saw[f"similarity_{i}"] for i in range(3))
+        view = SinkView(int(saw["frame"]), 3, saw["threshold"], likeness)
+        assert SINK[decision.policy](view) == decision.chose
+        assert saw["block"] in plan.stages[decision.rank].blocks
+    # six blocks and two rows are asked from frame 6, chunk 5, on
+    kept = sum(d.saw["kept"] for d in records.decisions if d.family == "sink")
+    assert kept + len(replaced) == 6 * 2 * 5
+    restarts = [d for d in records.decisions if d.family == "rope"]
+    assert [(d.saw["frame"], d.chose) for d in restarts] == [(7, 5), (9, 5)]

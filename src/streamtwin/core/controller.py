@@ -12,6 +12,7 @@ from streamtwin.core.motion import Motion
 from streamtwin.core.plan import Plan
 from streamtwin.core.policies.batching import BATCHING, PREDICTS, LaneView
 from streamtwin.core.policies.dispatch import DISPATCH, WaitingChunk
+from streamtwin.core.policies.rope import ROPE
 from streamtwin.core.records import ChunkRecord, Decision, Recorder
 from streamtwin.core.ring import START, Item, Ring, Row
 from streamtwin.core.sessions import SessionBook, next_release_s, open_sessions
@@ -98,6 +99,22 @@ class Controller:
         self._record(now_s, "noise", name, (row.session, row.chunk), asdict(view), rate)
         return rate
 
+    def _note_position(self, row: Row, now_s: float) -> None:
+        """Record where positions restart; every KV row finds the same at its own pass."""
+        scenario = self.plan.scenario
+        name = scenario.conditioning.rope_refresh
+        if row.ordinal == 0:
+            return
+        views = [
+            scenario.position_view(scenario.shape.first_latent(ordinal))
+            for ordinal in (row.ordinal - 1, row.ordinal)
+        ]
+        before, view = views
+        position = ROPE[name](view)
+        if position - ROPE[name](before) != view.frame - before.frame:
+            saw = {"frame": view.frame, "window": view.window, "threshold": view.threshold}
+            self._record(now_s, "rope", name, (row.session, row.chunk), saw, position)
+
     def close(self) -> None:
         """Record the chunks that were given up or never taken."""
         for book in self.books:
@@ -157,6 +174,7 @@ class Controller:
         released_s = now_s if book.queue.clock.fps is None else chosen.released_s
         key = (chosen.session, chosen.chunk)
         self.recorder.chunks[key] = ChunkRecord(*key, released_s, now_s)
+        self._note_position(row, now_s)
         return row
 
     def _record(

@@ -13,7 +13,7 @@ from streamtwin.core.policies.batching import BATCHING
 from streamtwin.core.policies.dispatch import DISPATCH
 from streamtwin.core.policies.noise import NOISE
 from streamtwin.core.policies.partition import PARTITION
-from streamtwin.core.policies.rope import ROPE
+from streamtwin.core.policies.rope import ROPE, PositionView
 from streamtwin.core.policies.sink import SINK
 from streamtwin.core.specs import Resolution
 from streamtwin.core.window import Window
@@ -157,7 +157,13 @@ class Conditioning(_Section):
     ] = 0.8
     noise_controller: NoiseController = NoiseController()
     sink_refresh: Annotated[str, OneOf(SINK)] = "never"
+    sink_threshold: Annotated[
+        float, Field(ge=-1, le=1, description="likeness (cosine) below which a sink is replaced")
+    ] = 0.2
     rope_refresh: Annotated[str, OneOf(ROPE)] = "never"
+    rope_threshold: Annotated[
+        int, Field(ge=2, description="temporal position, in latent frames, that restarts them")
+    ] = 50
 
     @model_validator(mode="after")
     def _first_rate(self) -> "Conditioning":
@@ -217,6 +223,17 @@ class Scenario(_Section):
                 f"deployment.chunk_latents = {deployment.chunk_latents} does not fit the "
                 f"{window.ring} rotating frames of window = {window.frames}, sink = {window.sink}"
             )
+        if deployment.chunk_latents >= window.frames:
+            raise ScenarioError(
+                f"deployment.chunk_latents = {deployment.chunk_latents}: a stream's first chunk "
+                f"has one latent more, which does not fit window = {window.frames}"
+            )
+        conditioning = self.conditioning
+        if conditioning.rope_refresh != "never" and conditioning.rope_threshold < window.frames:
+            raise ScenarioError(
+                f"conditioning.rope_threshold = {conditioning.rope_threshold} must be at least "
+                f"deployment.window = {window.frames}: positions restart behind the frames kept"
+            )
         if (workload.duration_s is None) == (workload.chunks is None):
             raise ScenarioError(
                 "workload: give exactly one of duration_s (seconds) and chunks, "
@@ -244,6 +261,11 @@ class Scenario(_Section):
     def attention_window(self) -> Window:
         """The ring of K and V."""
         return Window(self.deployment.window, self.deployment.sink)
+
+    def position_view(self, frame: int) -> PositionView:
+        """What the position of the chunk whose first latent is *frame* may depend on."""
+        deployment, threshold = self.deployment, self.conditioning.rope_threshold
+        return PositionView(frame, deployment.window, deployment.chunk_latents, threshold)
 
     @property
     def chunks(self) -> int:
@@ -277,6 +299,16 @@ class Scenario(_Section):
         prompts = self.visit(session).prompts
         begun = [first for first in prompts if first <= chunk]
         return prompts[max(begun)] if begun else ""
+
+    def prompt_number(self, session: int, chunk: int) -> int:
+        """How many changes of prompt come before that chunk's."""
+        return sum(1 for first in self.visit(session).prompts if 0 < first <= chunk)
+
+    def prompts_by_number(self, session: int) -> list[str]:
+        """That session's prompts in the order of their changes."""
+        prompts = self.visit(session).prompts
+        changes = sorted(first for first in prompts if first > 0)
+        return [self.prompt_of(session, 0), *(prompts[first] for first in changes)]
 
     def prompts_after(self, session: int, chunk: int) -> set[str]:
         """Prompts that chunks after number *chunk* of that session have."""

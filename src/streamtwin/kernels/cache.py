@@ -1,104 +1,40 @@
 """Where does one session keep its keys and values, and which slots does a pass touch?
 
 Slot arithmetic happens on the host, once a pass, on plain integers: nothing here waits for a
-device. Keys are stored already rotated at their absolute positions, so the order of the slots
-carries no meaning and a ring needs no shifting.
+device. Keys are stored already rotated at their positions, so the order of the slots carries no
+meaning and a ring needs no shifting.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from streamtwin.core.slots import Chunk, Placement, Slots, place
 from streamtwin.core.window import Window
+from streamtwin.kernels.rope import turn
+from streamtwin.kernels.rows import PassPlan, PassRow, Turn, Write, runs
+from streamtwin.kernels.sinks import SinkWatch
+
+__all__ = ["BlockState", "PassPlan", "PassRow", "StageCache"]
 
 
 @dataclass(frozen=True, slots=True)
-class PassRow:
-    """One row of a batched pass.
+class BlockState:
+    """Everything that a session keeps for one block, as it moves between ranks.
 
     Attributes:
-        kv_row: KV row of the session, which is its denoising step.
-        first_frame: absolute latent frame index of the chunk's first frame.
-        frames: T', latent frames in the chunk.
-        position: temporal RoPE position of the first frame, when it is not its index.
-        sink: slot of a sink that the first frame takes over, when a sink is refreshed.
+        k: rotated keys, [kv_rows, window.frames * S, heads, head_dim].
+        v: values, same shape.
+        held: book of each KV row.
+        similarities: what the latest comparison of sinks found, by KV row.
     """
 
-    kv_row: int
-    first_frame: int
-    frames: int
-    position: int | None = None
-    sink: int | None = None
-
-    @property
-    def first_position(self) -> int:
-        """Temporal RoPE position of the first frame."""
-        return self.first_frame if self.position is None else self.position
-
-    def slot(self, offset: int, window: Window) -> int:
-        """Slot of the chunk's frame number *offset*."""
-        if offset == 0 and self.sink is not None:
-            return self.sink
-        return window.slot(self.first_frame + offset)
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """One contiguous copy: *tokens* tokens of batch row *batch* into slots of *kv_row*."""
-
-    batch: int
-    kv_row: int
-    source: int
-    target: int
-    tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class PassPlan:
-    """What a pass writes and attends, in tokens; the same for every block of the stage."""
-
-    writes: tuple[Write, ...]
-    kv_rows: tuple[int, ...]
-    lengths: tuple[int, ...]
-
-    @property
-    def uniform(self) -> bool:
-        """Whether all rows attend equally many tokens, so that one attention call serves them."""
-        return len(set(self.lengths)) == 1
-
-
-def _runs(row: PassRow, window: Window) -> list[tuple[int, int, int]]:
-    """(first frame within the chunk, first slot, frames) of each contiguous run of slots."""
-    runs: list[tuple[int, int, int]] = []
-    for offset in range(row.frames):
-        slot = row.slot(offset, window)
-        if runs and runs[-1][1] + runs[-1][2] == slot:
-            start, first, count = runs[-1]
-            runs[-1] = (start, first, count + 1)
-        else:
-            runs.append((offset, slot, 1))
-    return runs
-
-
-def _check(rows: Sequence[PassRow], kv_rows: int, window: Window) -> None:
-    if not rows:
-        raise ValueError("a pass needs at least one row")
-    if len({row.kv_row for row in rows}) < len(rows):
-        raise ValueError(f"rows share a KV row: {[row.kv_row for row in rows]}; give each its own")
-    for row in rows:
-        if not 0 <= row.kv_row < kv_rows:
-            raise ValueError(f"kv_row = {row.kv_row}: choose one of 0..{kv_rows - 1}")
-        if row.frames < 1 or row.first_frame < 0:
-            raise ValueError(f"{row}: frames must be >= 1 and first_frame >= 0")
-        if row.sink is not None and not 0 <= row.sink < window.sink:
-            raise ValueError(f"sink = {row.sink}: choose one of the {window.sink} sink slots")
-        if len({row.slot(offset, window) for offset in range(row.frames)}) < row.frames:
-            raise ValueError(
-                f"{row.frames} frames from frame {row.first_frame} on do not fit the window: "
-                f"{window.frames} frames, of which {window.sink} are sinks"
-            )
+    k: Tensor
+    v: Tensor
+    held: tuple[Slots, ...]
+    similarities: Mapping[int, tuple[float, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +61,9 @@ class StageCache:
     Attributes:
         k: rotated keys, [blocks, kv_rows, window.frames * S, heads, head_dim].
         v: values, same shape.
+        held: what the slots hold, a book for each block and KV row.
+        watch: how alike sinks and newest frame are; empty unless somebody compares.
+        likeness: of earlier prompts with each later one, by their numbers; 1 where not given.
     """
 
     def __init__(
@@ -146,6 +85,9 @@ class StageCache:
         # which a whole-cache copy or transfer would carry along.
         self.k = torch.zeros(blocks, kv_rows, length, heads, head_dim, device=device, dtype=dtype)
         self.v = torch.zeros_like(self.k)
+        self.held = [[Slots.empty(window)] * kv_rows for _ in range(blocks)]
+        self.watch = SinkWatch()
+        self.likeness: dict[int, Mapping[int, float]] = {}
 
     @property
     def kv_rows(self) -> int:
@@ -158,28 +100,43 @@ class StageCache:
         return self.k.nbytes + self.v.nbytes
 
     def plan(self, rows: Sequence[PassRow]) -> PassPlan:
-        """Work out which tokens *rows* write and attend.
+        """Work out which tokens *rows* turn, write and attend, and move their books on.
+
+        To be called once a pass.
 
         Raises:
             ValueError: a KV row is out of range or named twice, or a chunk exceeds the window.
         """
         _check(rows, self.kv_rows, self.window)
-        S = self.tokens
-        writes = tuple(
-            Write(batch, row.kv_row, start * S, slot * S, count * S)
-            for batch, row in enumerate(rows)
-            for start, slot, count in _runs(row, self.window)
-        )
+        # blocks whose books and decisions are equal, which is nearly all of them, share the work
+        known: dict[tuple[tuple[Slots, Chunk], ...], list[Placement]] = {}
+        placed = []
+        for block, books in enumerate(self.held):
+            asked = tuple((books[row.kv_row], self._chunk(row, block)) for row in rows)
+            if asked not in known:
+                known[asked] = [place(held, chunk, self.window) for held, chunk in asked]
+            placed.append(known[asked])
+        for books, placements in zip(self.held, placed, strict=True):
+            for row, placement in zip(rows, placements, strict=True):
+                books[row.kv_row] = placement.after
         last = [row.first_frame + row.frames - 1 for row in rows]
-        lengths = tuple(self.window.filled(frame) * S for frame in last)
-        return PassPlan(writes, tuple(row.kv_row for row in rows), lengths)
+        return PassPlan(
+            tuple(_turns(rows, placements, self.tokens) for placements in placed),
+            tuple(_writes(rows, placements, self.tokens) for placements in placed),
+            tuple(row.kv_row for row in rows),
+            tuple(self.window.filled(frame) * self.tokens for frame in last),
+        )
 
     def write(self, block: int, plan: PassPlan, k: Tensor, v: Tensor) -> None:
         """Put a pass's rotated keys and values [B, T'*S, heads, head_dim] into their slots.
 
-        *block* counts the stage's own blocks from 0.
+        *block* counts the stage's own blocks from 0. Kept keys are turned before, where the
+        row's positions restart.
         """
-        for w in plan.writes:
+        for t in plan.turns[block]:
+            keys = self.k[block, t.kv_row, t.target : t.target + self.tokens]
+            keys.copy_(turn(keys, t.shift))
+        for w in plan.writes[block]:
             slots = slice(w.target, w.target + w.tokens)
             source = slice(w.source, w.source + w.tokens)
             self.k[block, w.kv_row, slots] = k[w.batch, source]
@@ -202,3 +159,79 @@ class StageCache:
         """Copy KV row 0 to all rows, as is done once the first chunk has been denoised."""
         self.k[:, 1:] = self.k[:, :1]
         self.v[:, 1:] = self.v[:, :1]
+        for books in self.held:
+            books[1:] = books[:1] * (len(books) - 1)
+
+    def enter_prompt(self, number: int, similarities: Mapping[int, float]) -> None:
+        """Make the prompt *number* known, under which later rows come.
+
+        *similarities* are the cosines of earlier prompts' embeddings with its own, by number.
+        """
+        self.likeness[number] = dict(similarities)
+
+    def take(self, block: int) -> BlockState:
+        """Remove *block*, counted from 0, and return all that belongs to it, on this device.
+
+        Waits for a comparison of sinks under way.
+        """
+        k, self.k = _cut(self.k, block)
+        v, self.v = _cut(self.v, block)
+        held, similarities = tuple(self.held.pop(block)), self.watch.take(block)
+        return BlockState(k, v, held, similarities)
+
+    def put(self, block: int, state: BlockState) -> None:
+        """Insert *state* so that it becomes the block number *block*, counted from 0."""
+        self.k = _insert(self.k, block, state.k)
+        self.v = _insert(self.v, block, state.v)
+        self.watch.put(block, state.similarities)
+        self.held.insert(block, list(state.held))
+
+    def _chunk(self, row: PassRow, block: int) -> Chunk:
+        return Chunk(row.first_frame, row.frames, row.first_position, row.sink(block), row.prompt)
+
+
+def _check(rows: Sequence[PassRow], kv_rows: int, window: Window) -> None:
+    if not rows:
+        raise ValueError("a pass needs at least one row")
+    if len({row.kv_row for row in rows}) < len(rows):
+        raise ValueError(f"rows share a KV row: {[row.kv_row for row in rows]}; give each its own")
+    for row in rows:
+        if not 0 <= row.kv_row < kv_rows:
+            raise ValueError(f"kv_row = {row.kv_row}: choose one of 0..{kv_rows - 1}")
+        if row.frames < 1 or row.first_frame < 0:
+            raise ValueError(f"{row}: frames must be >= 1 and first_frame >= 0")
+        frames = range(row.first_frame, row.first_frame + row.frames)
+        if len({window.slot(frame) for frame in frames}) < row.frames:
+            raise ValueError(
+                f"{row.frames} frames from frame {row.first_frame} on do not fit the window: "
+                f"{window.frames} frames, of which {window.sink} are sinks"
+            )
+
+
+def _writes(
+    rows: Sequence[PassRow], placements: Sequence[Placement], tokens: int
+) -> tuple[Write, ...]:
+    return tuple(
+        Write(batch, row.kv_row, start * tokens, slot * tokens, count * tokens)
+        for batch, (row, placement) in enumerate(zip(rows, placements, strict=True))
+        for start, slot, count in runs(placement.slots)
+    )
+
+
+def _turns(
+    rows: Sequence[PassRow], placements: Sequence[Placement], tokens: int
+) -> tuple[Turn, ...]:
+    return tuple(
+        Turn(row.kv_row, slot * tokens, shift)
+        for row, placement in zip(rows, placements, strict=True)
+        for slot, shift in placement.turns
+    )
+
+
+def _cut(x: Tensor, block: int) -> tuple[Tensor, Tensor]:
+    """*x* at *block*, and *x* without it."""
+    return x[block].clone(), torch.cat([x[:block], x[block + 1 :]])
+
+
+def _insert(x: Tensor, block: int, part: Tensor) -> Tensor:
+    return torch.cat([x[:block], part[None].to(x), x[block:]])

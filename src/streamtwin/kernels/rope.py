@@ -13,7 +13,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from streamtwin.kernels.cache import PassRow
+from streamtwin.kernels.rows import PassRow
 
 THETA = 10000.0
 """Base of the frequencies (Wan 2.1)."""
@@ -81,3 +81,17 @@ def rotate(x: Tensor, table: Tensor) -> Tensor:
     """
     pairs = torch.view_as_complex(x.to(table.dtype.to_real()).view(*x.shape[:-1], -1, 2))
     return torch.view_as_real(pairs * table).flatten(-2).to(x.dtype)
+
+
+def turn(keys: Tensor, shift: int) -> Tensor:
+    """Rotated keys [S, heads, head_dim] moved by *shift* positions in time.
+
+    A rotation by p followed by one by shift is one by p + shift. Computed as in `rotate`.
+    """
+    precise = keys.dtype == torch.float64
+    pairs = axis_pairs(keys.shape[-1])[0]
+    distance = torch.full((1, 1, 1), shift, dtype=torch.float64, device=keys.device)
+    table = rotations(distance, pairs, torch.complex128 if precise else torch.complex64)
+    turned = keys.clone()
+    turned[..., : 2 * pairs] = rotate(keys[None, ..., : 2 * pairs], table)[0]
+    return turned

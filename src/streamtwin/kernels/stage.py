@@ -11,17 +11,18 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn.functional import cosine_similarity
 
 from streamtwin.core.motion import Motion, chunk_motion
 from streamtwin.core.plan import Plan, Stage
-from streamtwin.core.policies.rope import ROPE, PositionView
-from streamtwin.core.policies.sink import SINK, SinkView
+from streamtwin.core.policies.rope import ROPE
 from streamtwin.core.ring import Item, Row
 from streamtwin.core.scenario import STEP_TIMESTEPS
 from streamtwin.core.window import Window
 from streamtwin.kernels import flow_matching
 from streamtwin.kernels.cache import PassRow, StageCache, TextCache
 from streamtwin.kernels.dit import build_dit
+from streamtwin.kernels.refresh import SinkRefresh
 from streamtwin.kernels.seeding import stable_seed
 from streamtwin.kernels.vae import build_decoder, build_encoder
 from streamtwin.kernels.vae_layers import VaeState
@@ -51,6 +52,7 @@ class SessionState:
     cache: StageCache
     encoder: VaeState | None
     decoder: VaeState | None
+    sinks: SinkRefresh
     texts: dict[str, TextCache] = field(default_factory=dict)
     """Keys and values of the prompts in use: two while a change of prompt is under way."""
 
@@ -82,11 +84,13 @@ class StageKernels:
     def new_session(self, session: int) -> SessionState:
         """State of a session that has not begun, under its first prompt."""
         first = self.plan.scenario.prompt_of(session, 0)
+        conditioning = self.plan.scenario.conditioning
         return SessionState(
             session,
             self.dit.new_cache(self.plan.scenario.deployment.steps, self._window),
             self.encoder.new_state() if self.encoder is not None else None,
             self.decoder.new_state() if self.decoder is not None else None,
+            SinkRefresh(conditioning.sink_refresh, conditioning.sink_threshold),
             {first: self._read(first)},
         )
 
@@ -119,7 +123,10 @@ class StageKernels:
         own = [states[row.session] for row in item.rows]
         caches = [state.cache for state in own]
         texts = [self._text(state, row) for state, row in zip(own, item.rows, strict=True)]
-        hidden = self.dit(hidden, timesteps, self._pass_rows(item), caches, texts)
+        rows = [self._pass_row(state, item, row) for state, row in zip(own, item.rows, strict=True)]
+        hidden = self.dit(hidden, timesteps, rows, caches, texts)
+        for state, row in zip(own, rows, strict=True):
+            state.sinks.observe(state.cache, [row])
         if item.first and item.rows[0].step == self._steps - 1:
             caches[0].repeat_first_row()
         if not self.stage.last:
@@ -157,20 +164,18 @@ class StageKernels:
     def _window(self) -> Window:
         return self.plan.scenario.attention_window
 
-    def _pass_rows(self, item: Item) -> list[PassRow]:
-        """Where each row's K and V go: a KV row a step, the first chunk's all in row 0."""
-        return [self._pass_row(item, row) for row in item.rows]
-
-    def _pass_row(self, item: Item, row: Row) -> PassRow:
-        shape, window = self.plan.scenario.shape, self._window
-        conditioning = self.plan.scenario.conditioning
-        frame = shape.first_latent(row.ordinal)
+    def _pass_row(self, state: SessionState, item: Item, row: Row) -> PassRow:
+        """Where *row*'s K and V go: a KV row a step, the first chunk's all in row 0."""
+        scenario = self.plan.scenario
+        prompt = scenario.prompt_number(row.session, row.chunk)
+        frame = scenario.shape.first_latent(row.ordinal)
         return PassRow(
             kv_row=0 if item.first else row.step,
             first_frame=frame,
-            frames=shape.latents_of(row.ordinal),
-            position=ROPE[conditioning.rope_refresh](PositionView(frame, window.frames)),
-            sink=SINK[conditioning.sink_refresh](SinkView(frame, window.sink)),
+            frames=scenario.shape.latents_of(row.ordinal),
+            position=ROPE[scenario.conditioning.rope_refresh](scenario.position_view(frame)),
+            sinks=() if item.first else state.sinks.choose(state.cache, row, frame, prompt),
+            prompt=prompt,
         )
 
     def _step(self, item: Item, work: Work, velocity: Tensor) -> Tensor:
@@ -199,15 +204,25 @@ class StageKernels:
 
     def _text(self, state: SessionState, row: Row) -> TextCache:
         """Keys and values of the prompt of *row*'s chunk, read when the first row asks for it."""
-        prompt = self.plan.scenario.prompt_of(state.session, row.chunk)
+        scenario = self.plan.scenario
+        prompt = scenario.prompt_of(state.session, row.chunk)
+        number = scenario.prompt_number(state.session, row.chunk)
+        if number not in state.cache.likeness:
+            state.cache.enter_prompt(number, self._likeness(state.session, number))
         if prompt not in state.texts:
             state.texts[prompt] = self._read(prompt)
         text = state.texts[prompt]
         if len(state.texts) > 1 and row.step == self._steps - 1:
             # chunks pass a step in order: only this chunk's prompt and later ones are to come
-            needed = self.plan.scenario.prompts_after(state.session, row.chunk)
+            needed = scenario.prompts_after(state.session, row.chunk)
             state.texts = {name: text for name, text in state.texts.items() if name in needed}
         return text
+
+    def _likeness(self, session: int, number: int) -> dict[int, float]:
+        """Cosine between the embedding of a session's prompt and those of earlier ones."""
+        prompts = self.plan.scenario.prompts_by_number(session)
+        own, *earlier = (self._embedding(prompts[n]).flatten() for n in (number, *range(number)))
+        return {n: float(cosine_similarity(own, one, 0)) for n, one in enumerate(earlier)}
 
     def _read(self, prompt: str) -> TextCache:
         return self.dit.read_text(self._embedding(prompt).to(self.device, self.dtype))

@@ -1,7 +1,7 @@
 """What can a real rank do? The verbs of the loops, each doing its work and noting when."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import torch
@@ -10,9 +10,9 @@ from torch import Tensor
 from streamtwin.core.controller import Controller
 from streamtwin.core.motion import Motion
 from streamtwin.core.policies.noise import entry_timestep
-from streamtwin.core.records import ChunkRecord, Recorder, SpanKind
+from streamtwin.core.records import ChunkRecord, Decision, Recorder, SpanKind
 from streamtwin.core.ring import Item, Row
-from streamtwin.kernels.stage import StageKernels, Work
+from streamtwin.kernels.stage import SessionState, StageKernels, Work
 from streamtwin.runtime.spool import Spools
 from streamtwin.runtime.states import States
 from streamtwin.runtime.transport import Arrival, Transport
@@ -31,11 +31,12 @@ class Station:
         source: FrameSource | None,
         spools: Spools | None,
         emitted: Callable[[int], None],
+        recorder: Recorder,
     ) -> None:
         self.kernels, self.states, self.transport, self.clock = kernels, states, transport, clock
         self.source, self.spools, self.emitted = source, spools, emitted
         self.plan, self.stage = kernels.plan, kernels.stage
-        self.recorder = Recorder()
+        self.recorder = recorder
         self._latents: dict[tuple[int, int], Tensor] = {}
         self._timesteps: dict[tuple[int, int], int] = {}
         self._work: Work | None = None
@@ -74,10 +75,11 @@ class Station:
         states = {row.session: self.states.of(row.session) for row in item.rows}
         self._work = self.kernels.run(states, item, work)
         self._done("dit", began_s, item.rows[0], item.index, len(item.rows))
+        self._record_sinks(states.values(), began_s)
         if self.stage.alone:
             self._keep(item, self._work)
         if not self.stage.last:
-            self.states.drop(item.leaving)
+            self._drop(item.leaving)
 
     def send(self, item: Item) -> None:
         """Post *item* to the next rank once the one before has been taken."""
@@ -120,7 +122,7 @@ class Station:
                 self.spools.append(row.session, frames)
             self._done("decode", began_s, row, item.index)
             self._emit(row, len(frames))
-        self.states.drop(item.leaving)
+        self._drop(item.leaving)
 
     def end(self) -> None:
         """Tell the next rank that nothing follows, unless the ring closes here."""
@@ -157,6 +159,29 @@ class Station:
         self.kernels.synchronize()
         about = {"session": row.session, "chunk": row.chunk}
         self._record(kind, began_s, item=item, rows=rows, **about)
+
+    def _record_sinks(self, states: Iterable[SessionState], now_s: float) -> None:
+        """Note the sinks that the last pass replaced."""
+        rank, blocks = self.stage.rank, self.kernels.dit.interval
+        for sinks in (state.sinks for state in states):
+            for one in sinks.replaced:
+                about = (one.row.session, one.row.chunk)
+                saw = {**one.saw, "block": blocks[one.block]}
+                self.recorder.decisions.append(
+                    Decision(now_s, rank, "sink", sinks.policy, *about, saw, one.slot)
+                )
+            sinks.replaced.clear()
+
+    def _drop(self, sessions: Iterable[int]) -> None:
+        """Let go of *sessions*; note how often since the last replacement no sink was replaced."""
+        for session in sessions:
+            sinks = self.states.of(session).sinks
+            if sinks.kept:
+                about, saw = (session, -1), {"kept": sinks.kept}
+                self.recorder.decisions.append(
+                    Decision(self.now_s, self.stage.rank, "sink", sinks.policy, *about, saw, "kept")
+                )
+        self.states.drop(sessions)
 
     def _record_arrival(self, arrival: Arrival) -> None:
         newest = arrival.item.rows[0]

@@ -11,6 +11,7 @@ from streamtwin.core.plan import Plan
 from streamtwin.core.records import Recorder
 from streamtwin.core.ring import Item, Row
 from streamtwin.kernels.stage import StageKernels, Work
+from streamtwin.runtime.long_recorder import LongRecorder
 from streamtwin.runtime.loops import follow, lead
 from streamtwin.runtime.processes import RankContext
 from streamtwin.runtime.spool import Spools
@@ -54,6 +55,7 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
     connect(context.rank, context.ranks, context.rendezvous, backend_of(job.device), device)
     source = _source(job) if stage.first else None
     spools = Spools(job.spools) if stage.last else None
+    recorder = LongRecorder()
     station = Station(
         kernels=kernels,
         states=states,
@@ -62,20 +64,18 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
         source=source,
         spools=spools,
         emitted=context.progress,
+        recorder=recorder,
     )
-    recorders = [station.recorder]
     context.ready()
     if stage.first:
-        controller = Controller(job.plan, Recorder())
-        recorders.append(controller.recorder)
-        lead(station, controller)
+        lead(station, Controller(job.plan, recorder))
     else:
         follow(station)
     if spools is not None:
         spools.close()
     disconnect()
     memory = {"weights": weight_bytes(kernels), **states.measure()}
-    return RankResult(Recorder().merge(recorders), memory)
+    return RankResult(recorder.gathered(), memory)
 
 
 def first_sessions(plan: Plan) -> list[int]:
