@@ -15,6 +15,7 @@ from streamtwin.core.policies.partition import PARTITION
 from streamtwin.core.policies.rope import ROPE
 from streamtwin.core.policies.sink import SINK
 from streamtwin.core.specs import Resolution
+from streamtwin.core.weight_sources import Weights
 from streamtwin.core.window import Window
 
 STEP_TIMESTEPS = (700, 500, 400, 200)
@@ -116,6 +117,7 @@ class Conditioning(_Section):
     ] = 0.8
     sink_refresh: Annotated[str, OneOf(SINK)] = "never"
     rope_refresh: Annotated[str, OneOf(ROPE)] = "never"
+    prompt: Annotated[str, Field(max_length=10_000, description="text that steers the video")] = ""
 
 
 class Scenario(_Section):
@@ -140,6 +142,7 @@ class Scenario(_Section):
     deployment: Deployment = Deployment()
     workload: Workload = Workload()
     conditioning: Conditioning = Conditioning()
+    weights: Weights = Weights()
     slo: Slo = Slo()
     viewer: Viewer = Viewer()
     seed: Annotated[int, Field(ge=0)] = 0

@@ -21,10 +21,9 @@ from streamtwin.core.scenario import STEP_TIMESTEPS
 from streamtwin.core.window import Window
 from streamtwin.kernels import flow_matching
 from streamtwin.kernels.cache import PassRow, StageCache
-from streamtwin.kernels.dit import build_dit
-from streamtwin.kernels.seeding import stable_seed
-from streamtwin.kernels.vae import build_decoder, build_encoder
+from streamtwin.kernels.prompts import PromptSource, SeededPrompts
 from streamtwin.kernels.vae_layers import VaeState
+from streamtwin.kernels.weights import stage_decoder, stage_dit, stage_encoder
 
 Frames = npt.NDArray[np.uint8]
 
@@ -54,39 +53,48 @@ class SessionState:
 
 
 class StageKernels:
-    """The weights of one stage and what is computed with them."""
+    """The weights of one stage and what is computed with them.
+
+    *prompts* gives the embedding of a prompt; without it embeddings are drawn from the seed.
+    """
 
     def __init__(
-        self, plan: Plan, stage: Stage, device: str = "cpu", dtype: torch.dtype = torch.float32
+        self,
+        plan: Plan,
+        stage: Stage,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        prompts: PromptSource | None = None,
     ) -> None:
         self.plan, self.stage = plan, stage
         self.device, self.dtype = torch.device(device), dtype
-        seed = plan.scenario.seed
-        self.dit = build_dit(
-            plan.model,
-            plan.scenario.size,
-            stage.blocks,
-            embeds=stage.first,
-            heads_out=stage.last,
-            seed=seed,
-            device=device,
-            dtype=dtype,
-        )
-        ends = {"seed": seed, "device": device, "dtype": dtype}
-        self.encoder = build_encoder(plan.vae, **ends) if stage.first else None  # type: ignore[arg-type]
-        self.decoder = build_decoder(plan.vae, **ends) if stage.last else None  # type: ignore[arg-type]
+        self.prompts = prompts or SeededPrompts(plan.model, plan.scenario.seed)
+        self.dit = stage_dit(plan, stage, device, dtype)
+        self.encoder = stage_encoder(plan, device, dtype) if stage.first else None
+        self.decoder = stage_decoder(plan, device, dtype) if stage.last else None
 
     @torch.inference_mode()
-    def new_session(self, session: int) -> SessionState:
-        """State of a session that has not begun, prompted with an embedding fixed by the seed."""
+    def new_session(self, session: int, prompt: str | None = None) -> SessionState:
+        """State of a session that has not begun, with *prompt* or the scenario's."""
         cache = self.dit.new_cache(self.plan.scenario.deployment.steps, self._window)
-        self.dit.set_prompt(cache, self._prompt().to(self.device, self.dtype))
-        return SessionState(
+        state = SessionState(
             session,
             cache,
             self.encoder.new_state() if self.encoder is not None else None,
             self.decoder.new_state() if self.decoder is not None else None,
         )
+        self.set_prompt(state, self.plan.scenario.conditioning.prompt if prompt is None else prompt)
+        return state
+
+    @torch.inference_mode()
+    def set_prompt(self, state: SessionState, prompt: str) -> None:
+        """Compute the text keys and values of *prompt* for all passes of *state* from here on.
+
+        Raises:
+            UserError: the prompt source has no embedding of it.
+        """
+        embedding = self.prompts(prompt)
+        self.dit.set_prompt(state.cache, embedding.to(self.device, self.dtype))
 
     @torch.inference_mode()
     def encode(
@@ -188,9 +196,3 @@ class StageKernels:
             device=self.device,
             dtype=self.dtype,
         )
-
-    def _prompt(self) -> Tensor:
-        """A text embedding [text_len, text_dim] that stands in for an encoded prompt."""
-        key = stable_seed("prompt", self.plan.scenario.seed)
-        shape = (self.plan.model.text_len, self.plan.model.text_dim)
-        return torch.randn(shape, generator=torch.Generator().manual_seed(key))

@@ -10,6 +10,7 @@ from streamtwin.core.controller import Controller
 from streamtwin.core.plan import Plan
 from streamtwin.core.records import Recorder
 from streamtwin.core.ring import Item, Row
+from streamtwin.kernels.prompts import PromptSource
 from streamtwin.kernels.stage import SessionState, StageKernels, Work
 from streamtwin.runtime.loops import follow, lead
 from streamtwin.runtime.processes import RankContext
@@ -30,6 +31,8 @@ class Job:
     input_fps: float
     spool: Path
     """Where the last rank leaves the frames that it emits."""
+    prompts: PromptSource | None = None
+    """Where the ranks look embeddings up; None: they draw them from the seed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
     stage = job.plan.stages[context.rank]
     device = job.device if job.device == "cpu" else f"{job.device}:{context.rank}"
     dtype = torch.float32 if job.device == "cpu" else torch.bfloat16
-    kernels = StageKernels(job.plan, stage, device, dtype)
+    kernels = StageKernels(job.plan, stage, device, dtype, job.prompts)
     warm_up(kernels)
     state = kernels.new_session(0)
     connect(context.rank, context.ranks, context.rendezvous, backend_of(job.device), device)
