@@ -111,7 +111,6 @@ class TorchFile:
             UserError: it is missing, empty or damaged, needs code to be loaded, or holds
                 something else than tensors by name.
         """
-        _check_file(file)
         self._tensors = _tensors_of(load_torch(file), file)
         self.entries = {
             name: Stored(
@@ -133,8 +132,9 @@ def load_torch(file: Path) -> Any:  # noqa: ANN401 - whatever was saved
     """What torch.save wrote to *file*, built from tensors and plain containers only.
 
     Raises:
-        UserError: it is damaged, or holds anything else.
+        UserError: it is missing, empty or damaged, or holds anything else.
     """
+    _check_file(file)
     with file.open("rb") as stream:
         mapped = stream.read(len(ZIP_MAGIC)) == ZIP_MAGIC
     try:
