@@ -7,8 +7,9 @@ def check_can_run(scenario: Scenario, device: str) -> None:
     """Refuse what *device* cannot run, before anything is measured or written.
 
     Raises:
-        UserError: there is no such device, or its memory does not hold the scenario evenly split.
-        ScenarioError: model, VAE or partition do not go together.
+        UserError: there is no such device, or a file of the weights is wrong.
+        ScenarioError: model, VAE or partition do not go together, or the device's memory does
+            not hold the scenario evenly split.
     """
     from streamtwin.core.memory import check_memory  # noqa: PLC0415
     from streamtwin.core.plan import lay_out  # noqa: PLC0415
@@ -23,3 +24,7 @@ def check_can_run(scenario: Scenario, device: str) -> None:
         itemsize=4 if device == "cpu" else 2,
     )
     check_memory(plan, free_bytes(device, plan.ranks), device)
+    if any(value is not None for value in scenario.weights.model_dump().values()):
+        from streamtwin.runtime.given_files import check_files  # noqa: PLC0415 - loads torch
+
+        check_files(plan)

@@ -16,6 +16,7 @@ from streamtwin.core.policies.partition import PARTITION
 from streamtwin.core.policies.rope import ROPE, PositionView
 from streamtwin.core.policies.sink import SINK
 from streamtwin.core.specs import Resolution
+from streamtwin.core.weight_sources import Weights
 from streamtwin.core.window import Window
 
 MAX_ROWS = 20
@@ -164,6 +165,7 @@ class Conditioning(_Section):
     rope_threshold: Annotated[
         int, Field(ge=2, description="temporal position, in latent frames, that restarts them")
     ] = 50
+    prompt: Annotated[str, Field(max_length=10_000, description="text that steers the video")] = ""
 
     @model_validator(mode="after")
     def _first_rate(self) -> "Conditioning":
@@ -194,6 +196,7 @@ class Scenario(_Section):
     deployment: Deployment = Deployment()
     workload: Workload = Workload()
     conditioning: Conditioning = Conditioning()
+    weights: Weights = Weights()
     slo: Slo = Slo()
     viewer: Viewer = Viewer()
     seed: Annotated[int, Field(ge=0)] = 0
@@ -298,7 +301,13 @@ class Scenario(_Section):
         """Prompt of that session's chunk number *chunk*."""
         prompts = self.visit(session).prompts
         begun = [first for first in prompts if first <= chunk]
-        return prompts[max(begun)] if begun else ""
+        return prompts[max(begun)] if begun else self.conditioning.prompt
+
+    @property
+    def prompts(self) -> set[str]:
+        """Every prompt of every session."""
+        sessions = range(self.workload.sessions)
+        return {text for session in sessions for text in self.prompts_by_number(session)}
 
     def prompt_number(self, session: int, chunk: int) -> int:
         """How many changes of prompt come before that chunk's."""

@@ -20,12 +20,12 @@ from streamtwin.core.ring import Item, Row
 from streamtwin.core.scenario import STEP_TIMESTEPS
 from streamtwin.core.window import Window
 from streamtwin.kernels import flow_matching
-from streamtwin.kernels.cache import PassRow, StageCache, TextCache
-from streamtwin.kernels.dit import build_dit
+from streamtwin.kernels.cache import StageCache, TextCache
+from streamtwin.kernels.prompts import PromptSource, SeededPrompts
 from streamtwin.kernels.refresh import SinkRefresh
-from streamtwin.kernels.seeding import stable_seed
-from streamtwin.kernels.vae import build_decoder, build_encoder
+from streamtwin.kernels.rows import PassRow
 from streamtwin.kernels.vae_layers import VaeState
+from streamtwin.kernels.weights import stage_decoder, stage_dit, stage_encoder
 
 Frames = npt.NDArray[np.uint8]
 
@@ -58,27 +58,25 @@ class SessionState:
 
 
 class StageKernels:
-    """The weights of one stage and what is computed with them."""
+    """The weights of one stage and what is computed with them.
+
+    *prompts* gives the embedding of a prompt; without it embeddings are drawn from the seed.
+    """
 
     def __init__(
-        self, plan: Plan, stage: Stage, device: str = "cpu", dtype: torch.dtype = torch.float32
+        self,
+        plan: Plan,
+        stage: Stage,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        prompts: PromptSource | None = None,
     ) -> None:
         self.plan, self.stage = plan, stage
         self.device, self.dtype = torch.device(device), dtype
-        seed = plan.scenario.seed
-        self.dit = build_dit(
-            plan.model,
-            plan.scenario.size,
-            stage.blocks,
-            embeds=stage.first,
-            heads_out=stage.last,
-            seed=seed,
-            device=device,
-            dtype=dtype,
-        )
-        ends = {"seed": seed, "device": device, "dtype": dtype}
-        self.encoder = build_encoder(plan.vae, **ends) if stage.first else None  # type: ignore[arg-type]
-        self.decoder = build_decoder(plan.vae, **ends) if stage.last else None  # type: ignore[arg-type]
+        self.prompts = prompts or SeededPrompts(plan.model, plan.scenario.seed)
+        self.dit = stage_dit(plan, stage, device, dtype)
+        self.encoder = stage_encoder(plan, device, dtype) if stage.first else None
+        self.decoder = stage_decoder(plan, device, dtype) if stage.last else None
 
     @torch.inference_mode()
     def new_session(self, session: int) -> SessionState:
@@ -221,14 +219,8 @@ class StageKernels:
     def _likeness(self, session: int, number: int) -> dict[int, float]:
         """Cosine between the embedding of a session's prompt and those of earlier ones."""
         prompts = self.plan.scenario.prompts_by_number(session)
-        own, *earlier = (self._embedding(prompts[n]).flatten() for n in (number, *range(number)))
+        own, *earlier = (self.prompts(prompts[n]).flatten() for n in (number, *range(number)))
         return {n: float(cosine_similarity(own, one, 0)) for n, one in enumerate(earlier)}
 
     def _read(self, prompt: str) -> TextCache:
-        return self.dit.read_text(self._embedding(prompt).to(self.device, self.dtype))
-
-    def _embedding(self, prompt: str) -> Tensor:
-        """A text embedding [text_len, text_dim] that stands in for the encoded *prompt*."""
-        key = stable_seed("prompt", self.plan.scenario.seed, *([prompt] if prompt else []))
-        shape = (self.plan.model.text_len, self.plan.model.text_dim)
-        return torch.randn(shape, generator=torch.Generator().manual_seed(key))
+        return self.dit.read_text(self.prompts(prompt).to(self.device, self.dtype))

@@ -73,13 +73,17 @@ def run_pipeline(
 
     Raises:
         RunError: a rank failed or died; names it.
-        UserError: *video* cannot be written, or there is no such device.
+        UserError: *video* cannot be written, there is no such device, or a file of the
+            scenario's weights does not fit.
     """
+    from streamtwin.runtime.given_files import check_files, prepare_prompts  # noqa: PLC0415
     from streamtwin.runtime.worker import Job, run_rank  # noqa: PLC0415 - loads torch
 
     check_device(device, plan.ranks)
+    check_files(plan)
     with tempfile.TemporaryDirectory(prefix="streamtwin-run-") as folder:
-        job = Job(plan, device, Path(folder, "in.npy"), clip.fps, Path(folder))
+        source = prepare_prompts(plan, plan.scenario.prompts, Path(folder, "prompts.safetensors"))
+        job = Job(plan, device, Path(folder, "in.npy"), clip.fps, Path(folder), source)
         np.save(job.frames, clip.frames)
         count = _Count(on_emitted)
         try:
@@ -97,7 +101,8 @@ def run_pipeline(
         frames_by_video = _write_videos(plan, job, video)
     recorder = Recorder(decisions=[partition_decision(plan)])
     merged = recorder.merge([result.recorder for result in results])
-    provenance = {"service_times": "measured", "device": device, **(environment or {})}
+    origins = plan.scenario.weights.origins(plan.scenario.seed)
+    provenance = {"service_times": "measured", "device": device, **origins, **(environment or {})}
     info = run_info(plan, "measured", provenance, [result.memory_bytes for result in results])
     return RealRun(merged.records(info), frames_by_video)
 

@@ -10,6 +10,7 @@ from streamtwin.core.controller import Controller
 from streamtwin.core.plan import Plan
 from streamtwin.core.records import Recorder
 from streamtwin.core.ring import Item, Row
+from streamtwin.kernels.prompts import PromptSource
 from streamtwin.kernels.stage import StageKernels, Work
 from streamtwin.runtime.long_recorder import LongRecorder
 from streamtwin.runtime.loops import follow, lead
@@ -32,6 +33,8 @@ class Job:
     input_fps: float
     spools: Path
     """Folder in which the last rank leaves the frames that it emits, a file for each session."""
+    prompts: PromptSource | None = None
+    """Where the ranks look embeddings up; None: they draw them from the seed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
     stage = job.plan.stages[context.rank]
     device = job.device if job.device == "cpu" else f"{job.device}:{context.rank}"
     dtype = torch.float32 if job.device == "cpu" else torch.bfloat16
-    kernels = StageKernels(job.plan, stage, device, dtype)
+    kernels = StageKernels(job.plan, stage, device, dtype, job.prompts)
     warm_up(kernels)
     states = States(kernels)
     for session in first_sessions(job.plan):

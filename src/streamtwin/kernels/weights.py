@@ -1,0 +1,86 @@
+"""Where do a stage's weights come from: from a checkpoint, or from the seed?"""
+
+from pathlib import Path
+
+import torch
+
+from streamtwin.core.errors import UserError
+from streamtwin.core.plan import Plan, Stage
+from streamtwin.kernels.checkpoint import Checkpoint, open_dit, open_vae
+from streamtwin.kernels.dit import DiTStage, build_dit
+from streamtwin.kernels.taehv import TaehvDecoder
+from streamtwin.kernels.vae import VaeDecoder, VaeEncoder, build_decoder, build_encoder
+
+
+def stage_dit(plan: Plan, stage: Stage, device: torch.device | str, dtype: torch.dtype) -> DiTStage:
+    """The blocks of *stage*, and the ends of the model that are its.
+
+    Raises:
+        UserError: the scenario's checkpoint cannot be read or does not fit the model.
+    """
+    checkpoint = dit_checkpoint(plan)
+    ends = {"embeds": stage.first, "heads_out": stage.last}
+    size = plan.scenario.size
+    if checkpoint is None:
+        seed = plan.scenario.seed
+        return build_dit(
+            plan.model, size, stage.blocks, **ends, seed=seed, device=device, dtype=dtype
+        )
+    with torch.device("meta"):
+        dit = DiTStage(plan.model, size, stage.blocks, **ends)
+    checkpoint.fill(dit, device, dtype)
+    return dit
+
+
+def stage_encoder(plan: Plan, device: torch.device | str, dtype: torch.dtype) -> VaeEncoder:
+    """The encoder; UserError as for `stage_dit`."""
+    checkpoint = vae_checkpoint(plan)
+    if checkpoint is None:
+        return build_encoder(plan.vae, seed=plan.scenario.seed, device=device, dtype=dtype)
+    with torch.device("meta"):
+        encoder = VaeEncoder(plan.vae)
+    checkpoint.fill(encoder, device, dtype)
+    return encoder
+
+
+def stage_decoder(
+    plan: Plan, device: torch.device | str, dtype: torch.dtype
+) -> VaeDecoder | TaehvDecoder:
+    """The decoder; UserError as for `stage_dit`."""
+    checkpoint = vae_checkpoint(plan)
+    if checkpoint is None or plan.vae.decoder == "taehv":
+        return build_decoder(plan.vae, seed=plan.scenario.seed, device=device, dtype=dtype)
+    with torch.device("meta"):
+        decoder = VaeDecoder(plan.vae)
+    checkpoint.fill(decoder, device, dtype)
+    return decoder
+
+
+def dit_checkpoint(plan: Plan) -> Checkpoint | None:
+    """The DiT's checkpoint, checked against the model by its headers; None without one.
+
+    Raises:
+        UserError: names the scenario's key, the file, and what is wrong with it.
+    """
+    path = plan.scenario.weights.dit
+    if path is None:
+        return None
+    try:
+        return open_dit(Path(path).expanduser(), plan.model)
+    except UserError as error:
+        raise UserError(f"weights.dit: {error}") from error
+
+
+def vae_checkpoint(plan: Plan) -> Checkpoint | None:
+    """The VAE's checkpoint, checked against its spec by its headers; None without one.
+
+    Raises:
+        UserError: names the scenario's key, the file, and what is wrong with it.
+    """
+    path = plan.scenario.weights.vae
+    if path is None:
+        return None
+    try:
+        return open_vae(Path(path).expanduser(), plan.vae)
+    except UserError as error:
+        raise UserError(f"weights.vae: {error}") from error
