@@ -12,6 +12,7 @@ from streamtwin.core.policies.noise import entry_timestep
 from streamtwin.core.records import ChunkRecord, Recorder, SpanKind
 from streamtwin.core.ring import Item, Row
 from streamtwin.kernels.stage import SessionState, StageKernels, Work
+from streamtwin.runtime.pulse import Pulse
 from streamtwin.runtime.spool import VideoSpool
 from streamtwin.runtime.transport import Arrival, Transport
 from streamtwin.runtime.video import FrameSource
@@ -29,11 +30,13 @@ class Station:
         source: FrameSource | None,
         spool: VideoSpool | None,
         emitted: Callable[[int], None],
+        pulse: Pulse | None = None,
     ) -> None:
         self.kernels, self.state, self.transport, self.clock = kernels, state, transport, clock
         self.source, self.spool, self.emitted = source, spool, emitted
         self.plan, self.stage = kernels.plan, kernels.stage
         self.recorder = Recorder()
+        self.pulse = pulse or Pulse()
         self._latents: dict[tuple[int, int], Tensor] = {}
         self._timesteps: dict[tuple[int, int], int] = {}
         self._work: Work | None = None
@@ -51,7 +54,9 @@ class Station:
         while controller.waits() and not queue.waiting and not queue.ended():
             due_s = queue.next_release_s()
             assert due_s is not None
+            self.pulse.sleeps(due_s - self.now_s)
             time.sleep(max(0.0, due_s - self.now_s))
+            self.pulse.busy("decide")
             queue.release_due(self.now_s)
             waited = True
         if waited:
@@ -61,6 +66,7 @@ class Station:
     def encode(self, row: Row, controller: Controller) -> None:
         """Encode *row*'s chunk."""
         assert self.source is not None
+        self.pulse.busy("encode", row.ordinal)
         began_s = self.now_s
         frames = self.source.frames(row.chunk, leads=row.ordinal == 0)
 
@@ -74,6 +80,7 @@ class Station:
 
     def forward(self, item: Item) -> None:
         """Pass *item* through this stage's blocks."""
+        self.pulse.busy("dit", item.index)
         began_s = self.now_s
         work = self._assembled(item) if self.stage.first else self._work
         assert work is not None
@@ -87,13 +94,17 @@ class Station:
         if self.stage.alone:
             return
         began_s = self.now_s
+        self.pulse.waits_for(self.transport.next, "sent")
         self.transport.wait_sent()
+        self.pulse.busy("decide", item.index)
         self._record("wait_sent", began_s)
         self.transport.send(item, self._work)
 
     def receive(self) -> Item | None:
         """Wait for the next item from the rank before; None when nothing follows."""
+        self.pulse.waits_for(self.transport.before, "receive")
         arrival = self.transport.receive()
+        self.pulse.busy("decide")
         if arrival is None:
             return None
         self._work = arrival.work
@@ -116,6 +127,7 @@ class Station:
             return
         assert self._work is not None
         for position in item.finished(self.plan.steps):
+            self.pulse.busy("decode", item.index)
             began_s = self.now_s
             frames = self.kernels.decode(self.state, self._work.latents[position])
             if self.spool is not None:
@@ -127,10 +139,12 @@ class Station:
         """Tell the next rank that nothing follows, unless the ring closes here."""
         if self.stage.alone:
             return
+        self.pulse.waits_for(self.transport.next, "sent")
         self.transport.wait_sent()
         if not self.stage.last:
             self.transport.send(None, None)
             self.transport.wait_sent()
+        self.pulse.busy("end")
 
     def _assembled(self, item: Item) -> Work:
         """Join the rows' latents and timesteps, which rank 0 has kept."""

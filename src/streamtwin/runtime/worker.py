@@ -43,12 +43,21 @@ class RankResult:
 def run_rank(context: RankContext, job: Job) -> RankResult:
     """Run rank `context.rank` of *job* to the end of its input."""
     stage = job.plan.stages[context.rank]
-    device = job.device if job.device == "cpu" else f"{job.device}:{context.rank}"
+    device = context.device(job.device)
     dtype = torch.float32 if job.device == "cpu" else torch.bfloat16
     kernels = StageKernels(job.plan, stage, device, dtype)
+    context.holds = lambda: {"weights": weight_bytes(kernels)}
     warm_up(kernels)
     state = kernels.new_session(0)
-    connect(context.rank, context.ranks, context.rendezvous, backend_of(job.device), device)
+    context.holds = lambda: held_bytes(kernels, state)
+    connect(
+        context.rank,
+        context.ranks,
+        context.rendezvous,
+        backend_of(job.device),
+        device,
+        store=context.store,
+    )
     source = _source(job) if stage.first else None
     spool = VideoSpool(job.spool) if stage.last else None
     station = Station(
@@ -59,6 +68,7 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
         source=source,
         spool=spool,
         emitted=context.progress,
+        pulse=context.pulse,
     )
     recorders = [station.recorder]
     context.ready()
@@ -105,14 +115,19 @@ def warm_up(kernels: StageKernels) -> None:
 
 def held_bytes(kernels: StageKernels, state: SessionState) -> dict[str, int]:
     """Bytes of weights and of a session's state that this rank really holds."""
-    modules = [m for m in (kernels.dit, kernels.encoder, kernels.decoder) if m is not None]
     states = [s for s in (state.encoder, state.decoder) if s is not None]
     return {
-        "weights": sum(p.nbytes for module in modules for p in module.parameters()),
+        "weights": weight_bytes(kernels),
         "kv": state.cache.k.nbytes + state.cache.v.nbytes,
         "cross_kv": state.cache.cross_k.nbytes + state.cache.cross_v.nbytes,
         "vae": sum(one.size_bytes for one in states),
     }
+
+
+def weight_bytes(kernels: StageKernels) -> int:
+    """Bytes of the weights of a stage, its ends included."""
+    modules = [m for m in (kernels.dit, kernels.encoder, kernels.decoder) if m is not None]
+    return sum(p.nbytes for module in modules for p in module.parameters())
 
 
 def _source(job: Job) -> FrameSource:
