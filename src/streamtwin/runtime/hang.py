@@ -11,10 +11,6 @@ from typing import NamedTuple
 
 from streamtwin.runtime.pulse import Beat
 
-HANG_TIMEOUT_S = 60.0
-"""Without a beat for so long a rank counts as stuck. Longer than any honest service: a 14B pass or
-the decoding of a chunk takes seconds at most, and building a stage is not watched."""
-
 
 class Stuck(NamedTuple):
     """The ranks to blame, and what is wrong, in words."""

@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
@@ -141,6 +142,7 @@ class _Launch:
         for process in self.processes:
             if process.is_alive():
                 process.terminate()
+                _wake(process)
         deadline_s = time.monotonic() + STOP_GRACE_S
         for process in self.processes:
             process.join(max(0.0, deadline_s - time.monotonic()))
@@ -223,6 +225,13 @@ class _Launch:
         pid = self.processes[rank].pid
         assert pid is not None, "a rank that runs has been started"
         return pid
+
+
+def _wake(process: BaseProcess) -> None:
+    """Let a stopped process see the signal that ends it."""
+    if process.pid is not None:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGCONT)
 
 
 def _context() -> ForkServerContext:

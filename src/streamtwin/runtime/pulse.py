@@ -46,18 +46,16 @@ class Beat(NamedTuple):
     @property
     def words(self) -> str:
         """What the rank does, for people."""
-        match self.activity:
-            case "receive":
-                return f"waits for an item from rank {self.peer}"
-            case "sent":
-                return f"waits until rank {self.peer} takes its item"
-            case "input":
-                return "waits for the input's clock"
-            case "over":
-                return "has ended"
-            case "start" | "decide" | "end":
-                return f"in its own work ({self.activity})"
-        return f"busy in {self.place}"
+        words = {
+            "receive": f"waits for an item from rank {self.peer}",
+            "sent": f"waits until rank {self.peer} takes its item",
+            "input": "waits for the input's clock",
+            "over": "has ended",
+            "decide": "in its own work, between services",
+            "start": "in its own work, at the start",
+            "end": "in its own work, at the end",
+        }
+        return words.get(self.activity, f"busy in {self.place}")
 
 
 class Pulse:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streamtwin.core.errors import RunError, UserError
+from streamtwin.core.limits import HANG_TIMEOUT_S
 from streamtwin.core.memory import MIB
 from streamtwin.core.motion import motion
 from streamtwin.core.plan import Plan
 from streamtwin.core.records import Recorder, Records
 from streamtwin.core.run_info import partition_decision, run_info
 from streamtwin.runtime.devices import check_device
-from streamtwin.runtime.hang import HANG_TIMEOUT_S
 from streamtwin.runtime.processes import run_ranks
 from streamtwin.runtime.scratch import scratch_folder
 from streamtwin.runtime.spool import encode_spool

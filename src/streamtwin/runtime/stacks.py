@@ -23,8 +23,8 @@ STATES = {
 }
 """Process states of proc(5) in which nothing of a process runs."""
 
-OUTERMOST = ("in rank_main", "in _work")
-"""Frames that only the thread of a rank's work has."""
+OUTERMOST = "in rank_main"
+"""The frame that only the thread of a rank's work has."""
 
 
 def offer_stack(path: Path) -> None:
@@ -36,7 +36,8 @@ def offer_stack(path: Path) -> None:
 
 def ask_stack(pid: int, path: Path) -> str:
     """The Python stack of the rank in process *pid*, innermost call first; empty if none comes."""
-    if not path.exists():  # the signal would end a process that has no handler yet
+    # without a handler the signal would end the process, and one that does not run is silent
+    if not path.exists() or why_stopped(pid):
         return ""
     with suppress(OSError):
         os.kill(pid, STACK_SIGNAL)
@@ -53,7 +54,7 @@ def ask_stack(pid: int, path: Path) -> str:
 def _of_work(text: str) -> str:
     """The stack of the thread that does the rank's work, of all threads in *text*."""
     threads = [part.strip("\n") for part in text.split("\n\n")]
-    mine = [part for part in threads if any(frame in part for frame in OUTERMOST)]
+    mine = [part for part in threads if OUTERMOST in part]
     return "\n".join(mine or threads).strip()
 
 

@@ -66,7 +66,7 @@ def connect(
     if torch.device(device).type == "cuda":
         torch.cuda.set_device(device)  # NCCL takes the current card, which is card 0 in all ranks
     method = None if store is not None else f"file://{rendezvous}"
-    dist.init_process_group(backend, method, rank=rank, world_size=ranks, store=store)
+    dist.init_process_group(backend, init_method=method, rank=rank, world_size=ranks, store=store)
     if ranks > 1:
         _greet(rank, ranks, device)
 
