@@ -65,6 +65,7 @@ class Crew:
         self._thread: threading.Thread | None = None
         self._result: Any = None
         self._error: BaseException | None = None
+        self._ended = False
 
     def work(self, target: Target, args: tuple[Any, ...], *, pin: bool) -> Any:  # noqa: ANN401
         """Run `target(context, *args)` as this rank; its result.
@@ -109,17 +110,28 @@ class Crew:
             self.store.compare_set("failed", "", words)
 
     def last_words(self, error: BaseException) -> BaseException:
-        """What to end with after *error*: a stop from outside has its cause in another rank."""
-        self.tell(error)
-        if not isinstance(error, Exception):
+        """Tell all of *error* and give what to end with, which names this rank; once a run."""
+        if self._ended:
+            return error
+        self._ended = True
+        cause = error if isinstance(error, Exception) else self._cause_of_stop(error)
+        if isinstance(cause, StreamtwinError) and not str(cause).startswith(self.seat.name):
+            cause = type(cause)(f"{self.seat.name}: {cause}")
+        self.tell(cause)
+        return cause
+
+    def _cause_of_stop(self, error: BaseException) -> BaseException:
+        """Why this process was told to stop: torchrun does so when another rank has gone."""
+        deadline_s = time.monotonic() + LAST_WORDS_S
+        while time.monotonic() < deadline_s:
             try:
                 self._look()
-            except StreamtwinError as cause:
-                return type(cause)(f"{cause}{_after_first_line(error)}")
-            except dist.DistError:
-                return error
-        if isinstance(error, StreamtwinError) and not str(error).startswith(self.seat.name):
-            return type(error)(f"{self.seat.name}: {error}")
+            except (StreamtwinError, dist.DistError) as cause:
+                return RunError(str(cause))
+            if self._error is not None and failure_kind(self._error) == "lost":
+                return RunError(f"lost another rank: {_first_line(self._error)}")
+            time.sleep(LOOK_S / 4)
+        error.args = (f"{self.seat.name} was stopped",)
         return error
 
     def _rank_main(self, target: Target, core: int | None, args: tuple[Any, ...]) -> None:
@@ -197,10 +209,6 @@ class Crew:
 def _own(store: Store) -> Store:
     """A connection for another thread: one that waits holds its connection."""
     return store.clone()  # type: ignore[attr-defined, no-any-return]
-
-
-def _after_first_line(error: BaseException) -> str:
-    return "".join(f"\n{line}" for line in str(error).splitlines()[1:])
 
 
 def _first_line(error: BaseException) -> str:

@@ -111,9 +111,11 @@ def _placed(crew: Crew, job: Job, video: Path) -> Iterator[Job]:
         try:
             yield here
         except BaseException as error:
-            crew.tell(error)
             for number in (signal.SIGTERM, signal.SIGINT):  # it ends already: nothing to hurry
                 signal.signal(number, signal.SIG_IGN)
+            cause = crew.last_words(error)
             words = kept(here, video) if crew.seat.last else ""
-            error.args = (f"{error}{words}",)
-            raise
+            cause.args = (f"{cause}{words}",)
+            if cause is error:
+                raise
+            raise cause from error
