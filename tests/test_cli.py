@@ -1,6 +1,7 @@
 """The command line as a user meets it: results on stdout, the rest on stderr, exit status."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import yaml
 from streamtwin import __version__
 from streamtwin.calibrate.environment import Environment
 
+SAME_CODE = {key: os.environ[key] for key in ("PYTHONPATH",) if key in os.environ}
 SMALL = ["--set", "workload.chunks=18", "--set", "resolution=[32,48]"]
 
 
@@ -34,7 +36,7 @@ def streamtwin(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
         cwd=home,
-        env={"STREAMTWIN_HOME": str(home), "PATH": "/usr/bin:/bin", "COLUMNS": "100"},
+        env={**SAME_CODE, "STREAMTWIN_HOME": str(home), "PATH": "/usr/bin:/bin", "COLUMNS": "100"},
     )
 
 
@@ -93,7 +95,7 @@ def test_simulating_never_loads_torch(home: Path) -> None:
         capture_output=True,
         text=True,
         check=True,
-        env={"STREAMTWIN_HOME": str(home), "PATH": "/usr/bin:/bin"},
+        env={**SAME_CODE, "STREAMTWIN_HOME": str(home), "PATH": "/usr/bin:/bin"},
     )
     assert done.stderr.split()[-1] == "False"
 
@@ -200,7 +202,7 @@ def test_a_check_that_fails_ends_with_status_1(home: Path) -> None:
         text=True,
         check=False,
         cwd=home,
-        env={"STREAMTWIN_HOME": str(home), "PATH": "/usr/bin:/bin"},
+        env={**SAME_CODE, "STREAMTWIN_HOME": str(home), "PATH": "/usr/bin:/bin"},
     )
     assert done.returncode == 1, done.stderr
     assert "OUTSIDE" in done.stdout
@@ -218,7 +220,12 @@ def test_a_run_that_is_stopped_keeps_what_it_emitted(
         stdout=subprocess.PIPE,
         text=True,
         cwd=home,
-        env={"STREAMTWIN_HOME": str(home), "PATH": "/usr/bin:/bin", "TMPDIR": str(home)},
+        env={
+            **SAME_CODE,
+            "STREAMTWIN_HOME": str(home),
+            "PATH": "/usr/bin:/bin",
+            "TMPDIR": str(home),
+        },
     )
     while not any(f.stat().st_size for f in home.glob("streamtwin-run-*/out.rgb")):
         assert process.poll() is None
