@@ -58,9 +58,7 @@ def test_in_the_simulator(
     shape = {"gpus": gpus, "steps": steps, "stream_batch": stream_batch, "chunks": 40}
     offline = make_plan(**shape)
     fps = compute_metrics(simulate(offline, FlatLatency()))["fps"]
-    plan = make_plan(
-        **shape, admission=admission, max_waiting=max_waiting, source_fps=excess * fps
-    )
+    plan = make_plan(**shape, admission=admission, max_waiting=max_waiting, source_fps=excess * fps)
     check(simulate(plan, FlatLatency()), plan)
 
 
@@ -68,7 +66,12 @@ def test_in_the_simulator(
 def test_in_the_runtime(admission: str, tmp_path: Path) -> None:
     """At 400 frames/s the input is several times faster than the pipeline of 128 x 192 pixels."""
     plan = make_plan(
-        resolution=[128, 192], chunks=200, gpus=2, source_fps=400, admission=admission, max_waiting=2
+        resolution=[128, 192],
+        chunks=200,
+        gpus=2,
+        source_fps=400,
+        admission=admission,
+        max_waiting=2,
     )
     clip = read_frames(clip_path(), 128, 192)
     records = run_pipeline(plan, clip, tmp_path / "out.mp4").records

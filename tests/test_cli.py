@@ -2,17 +2,20 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
 from streamtwin import __version__
 from streamtwin.calibrate.environment import Environment
+from streamtwin.runtime.video import read_frames
 
 SAME_CODE = {key: os.environ[key] for key in ("PYTHONPATH",) if key in os.environ}
 SMALL = ["--set", "workload.chunks=18", "--set", "resolution=[32,48]"]
@@ -229,9 +232,15 @@ def test_a_run_that_is_stopped_keeps_what_it_emitted(
     )
     while not any(f.stat().st_size for f in home.glob("streamtwin-run-*/out.rgb")):
         assert process.poll() is None
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert len(family) >= 2, "the fork server and a rank"
     process.send_signal(number)
     output, errors = process.communicate()
     assert (process.returncode, output) == (status, "")
     assert "frames emitted before are in" in errors
-    assert (out / "out.mp4").stat().st_size > 0
+    words = re.search(r"(\d+) frames emitted before are in", errors)
+    assert words is not None
+    kept = read_frames(out / "out.mp4", 32, 48)
+    assert len(kept.frames) == int(words[1]) >= 5
     assert not list(home.glob("streamtwin-*"))
+    assert not [one for one in family if one.is_running() and one.status() != "zombie"]

@@ -29,6 +29,11 @@ def check_plausible(fit: Fit, path: Path) -> None:
             f"{name}: half_width = {fit.half_width!r}: give at most {MAX_HALF_WIDTH:g}"
         )
     values = {parameter.name: parameter.value for parameter in fit.parameters}
+    for term, value in values.items():
+        if not value <= MAX_SERVICE_S:
+            raise CalibrationError(
+                f"{name}: parameter {term!r} = {value!r}: give at most {MAX_SERVICE_S:g} s a unit"
+            )
     for point in fit.points:
         for term, amount in FORMS[fit.form].terms(point.op, point.tag, fit.knob).items():
             seconds = values[term] * amount
