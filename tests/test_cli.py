@@ -1,18 +1,23 @@
 """The command line as a user meets it: results on stdout, the rest on stderr, exit status."""
 
 import json
+import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
 from streamtwin import __version__
 from streamtwin.calibrate.environment import Environment
+from streamtwin.runtime.video import read_frames
 
+SAME_CODE = {key: os.environ[key] for key in ("PYTHONPATH",) if key in os.environ}
 SMALL = ["--set", "workload.chunks=18", "--set", "resolution=[32,48]"]
 
 
@@ -34,7 +39,7 @@ def streamtwin(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
         cwd=home,
-        env={"STREAMTWIN_HOME": str(home), "PATH": "/usr/bin:/bin", "COLUMNS": "100"},
+        env={**SAME_CODE, "STREAMTWIN_HOME": str(home), "PATH": "/usr/bin:/bin", "COLUMNS": "100"},
     )
 
 
@@ -96,7 +101,7 @@ def test_simulating_never_loads_torch(home: Path) -> None:
         capture_output=True,
         text=True,
         check=True,
-        env={"STREAMTWIN_HOME": str(home), "PATH": "/usr/bin:/bin"},
+        env={**SAME_CODE, "STREAMTWIN_HOME": str(home), "PATH": "/usr/bin:/bin"},
     )
     assert done.stderr.split()[-1] == "False"
 
@@ -203,7 +208,7 @@ def test_a_check_that_fails_ends_with_status_1(home: Path) -> None:
         text=True,
         check=False,
         cwd=home,
-        env={"STREAMTWIN_HOME": str(home), "PATH": "/usr/bin:/bin"},
+        env={**SAME_CODE, "STREAMTWIN_HOME": str(home), "PATH": "/usr/bin:/bin"},
     )
     assert done.returncode == 1, done.stderr
     assert "OUTSIDE" in done.stdout
@@ -221,13 +226,24 @@ def test_a_run_that_is_stopped_keeps_what_it_emitted(
         stdout=subprocess.PIPE,
         text=True,
         cwd=home,
-        env={"STREAMTWIN_HOME": str(home), "PATH": "/usr/bin:/bin", "TMPDIR": str(home)},
+        env={
+            **SAME_CODE,
+            "STREAMTWIN_HOME": str(home),
+            "PATH": "/usr/bin:/bin",
+            "TMPDIR": str(home),
+        },
     )
     while not any(f.stat().st_size for f in home.glob("streamtwin-run-*/out.rgb")):
         assert process.poll() is None
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert len(family) >= 2, "the fork server and a rank"
     process.send_signal(number)
     output, errors = process.communicate()
     assert (process.returncode, output) == (status, "")
     assert "frames emitted before are in" in errors
-    assert (out / "out.mp4").stat().st_size > 0
+    words = re.search(r"(\d+) frames emitted before are in", errors)
+    assert words is not None
+    kept = read_frames(out / "out.mp4", 32, 48)
+    assert len(kept.frames) == int(words[1]) >= 5
     assert not list(home.glob("streamtwin-*"))
+    assert not [one for one in family if one.is_running() and one.status() != "zombie"]

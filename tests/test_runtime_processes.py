@@ -90,7 +90,7 @@ def launch_of(*exit_codes: int) -> tuple[_Launch, list]:
         ours, end = Pipe()
         launch.lines.append(ours)
         theirs.append(end)
-        launch.processes.append(SimpleNamespace(exitcode=code, join=lambda _: None))  # type: ignore[arg-type]
+        launch.processes.append(SimpleNamespace(exitcode=code, pid=0, join=lambda _: None))  # type: ignore[arg-type]
     return launch, theirs
 
 

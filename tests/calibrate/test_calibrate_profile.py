@@ -194,6 +194,49 @@ def test_a_negative_parameter_is_refused(folder):
         read_profile(folder)
 
 
+def spoiled(folder, change):
+    path = folder / "fit.json"
+    data = json.loads(path.read_text())
+    change(data)
+    path.write_text(json.dumps(data))
+    with pytest.raises(CalibrationError) as caught:
+        read_profile(folder)
+    assert str(caught.value).startswith(str(path))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("value", [1e308, 2e6, float("inf")])
+def test_a_parameter_that_no_service_time_has_is_named(folder, value):
+    fits = json.loads((folder / "fit.json").read_text())
+    for index, fit in enumerate(fits):
+        for place, parameter in enumerate(fit["parameters"]):
+            old = parameter["value"]
+
+            def change(data, value=value, index=index, place=place):
+                data[index]["parameters"][place]["value"] = value
+
+            said = spoiled(folder, change)
+            named = f"parameter {parameter['name']!r} = {value!r}"
+            assert named in said or f"{index}.parameters.{place}.value" in said
+            assert fit["family"] in said or "value" in said
+            fits[index]["parameters"][place]["value"] = old
+            (folder / "fit.json").write_text(json.dumps(fits))
+
+
+def test_a_product_that_no_service_takes_is_named_with_its_operation(folder):
+    def change(data):
+        fit = next(one for one in data if one["family"] == "hop")
+        next(p for p in fit["parameters"] if p["name"] == "bytes")["value"] = 1e5
+
+    assert "parameter 'bytes' = 100000.0" in (said := spoiled(folder, change))
+    assert "s of Hop(size_bytes=" in said
+
+
+def test_an_interval_wider_than_any_answer_is_refused(folder):
+    said = spoiled(folder, lambda data: data[0].update(half_width=1e308))
+    assert "half_width = 1e+308: give at most 1000" in said
+
+
 @pytest.mark.parametrize("module", ["profile", "fit", "forms", "environment", "locate", "model"])
 def test_reading_a_profile_never_loads_torch(module):
     code = (

@@ -23,6 +23,7 @@ from streamtwin.calibrate.harness import Measurement
 from streamtwin.calibrate.meta import META, Meta, plain, read_meta
 from streamtwin.calibrate.model import ProfileLatency
 from streamtwin.calibrate.observed import Observed, observe
+from streamtwin.calibrate.plausible import check_plausible
 from streamtwin.core.errors import CalibrationError
 from streamtwin.core.latency import LatencyModel, Provenance
 
@@ -170,4 +171,7 @@ def _join(
     for fit in fits:
         if fit.form not in FORMS or fit.family not in FORMS[fit.form].families:
             raise CalibrationError(f"{path}: form = {fit.form!r} of {fit.family}: unknown")
-    return tuple(with_points(fit, groups[key]) for fit, key in zip(fits, known, strict=True))
+    joined = tuple(with_points(fit, groups[key]) for fit, key in zip(fits, known, strict=True))
+    for fit in joined:
+        check_plausible(fit, path)
+    return joined

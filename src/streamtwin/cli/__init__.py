@@ -21,6 +21,7 @@ from streamtwin.cli.output import complain
 from streamtwin.cli.report import compare as compare_command
 from streamtwin.cli.report import report as report_command
 from streamtwin.cli.run import run as run_command
+from streamtwin.cli.seated import find_seat
 from streamtwin.cli.simulate import simulate as simulate_command
 from streamtwin.cli.validate import validate as validate_command
 from streamtwin.core.errors import RunError, StreamtwinError
@@ -90,6 +91,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if status == BROKEN_PIPE:
         # whoever read stdout has gone; nothing more can be said there, not even on exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if status and find_seat() is not None:
+        # the thread of a rank's work may hang in a receive that never returns
+        sys.stderr.flush()
+        os._exit(status if isinstance(status, int) else 1)
     sys.exit(status or 0)
 
 

@@ -1,10 +1,23 @@
 """Can this be run here at all? Asked before anything is measured or written."""
 
+from streamtwin.core.errors import UserError
 from streamtwin.core.scenario import Scenario
 
 
-def check_can_run(scenario: Scenario, device: str) -> None:
+def check_hang_timeout(seconds: float) -> None:
+    """Refuse a timeout that no run could keep.
+
+    Raises:
+        UserError: it is not a positive number.
+    """
+    if not 0 < seconds < float("inf"):
+        raise UserError(f"--hang-timeout {seconds}: give a positive number of seconds")
+
+
+def check_can_run(scenario: Scenario, device: str, ranks_here: int | None = None) -> None:
     """Refuse what *device* cannot run, before anything is measured or written.
+
+    *ranks_here* of the ranks run on this host; without it all do.
 
     Raises:
         UserError: there is no such device, or a file of the weights is wrong.
@@ -16,14 +29,14 @@ def check_can_run(scenario: Scenario, device: str) -> None:
     from streamtwin.core.scenario import Partition  # noqa: PLC0415
     from streamtwin.runtime.devices import check_device, free_bytes  # noqa: PLC0415
 
-    check_device(device, scenario.deployment.gpus)
+    check_device(device, ranks_here or scenario.deployment.gpus)
     partition = Partition(blocks=scenario.deployment.partition.blocks)
     evenly = scenario.deployment.model_copy(update={"partition": partition})
     plan = lay_out(
         scenario.model_copy(update={"deployment": evenly}),
         itemsize=4 if device == "cpu" else 2,
     )
-    check_memory(plan, free_bytes(device, plan.ranks), device)
+    check_memory(plan, free_bytes(device, ranks_here or plan.ranks), device)
     if any(value is not None for value in scenario.weights.model_dump().values()):
         from streamtwin.runtime.given_files import check_files  # noqa: PLC0415 - loads torch
 

@@ -27,6 +27,14 @@ InputOption = Annotated[
 DeviceOption = Annotated[
     str, typer.Option("--device", metavar="cpu|cuda", help="where the kernels run")
 ]
+HangOption = Annotated[
+    float,
+    typer.Option(
+        "--hang-timeout",
+        metavar="SECONDS",
+        help="how long a rank may go without progress of its own before the run is stopped",
+    ),
+]
 BudgetOption = Annotated[
     float | None,
     typer.Option("--budget", metavar="SECONDS", help="time that calibrating may take in all"),

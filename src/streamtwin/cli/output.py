@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from streamtwin.cli.claim import MARK, check_entries, claim
 from streamtwin.core.errors import UserError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 
-RESULTS = ("records.parquet", "metrics.json", "validation.json", "out.mp4", "started")
+RESULTS = ("records.parquet", "metrics.json", "validation.json", "out.mp4", MARK)
 """Of these a result folder holds at least one."""
+
+WRITTEN = (*RESULTS, "scenario.yaml", "report.html", "timeline.json")
+"""Files that a command may write into a result folder."""
 
 
 def complain(message: str) -> None:
@@ -80,15 +84,15 @@ def result_folder(out: Path | None, name: str, verb: str) -> Path:
     A folder that holds an earlier result is taken and its result replaced.
 
     Raises:
-        UserError: it cannot be made or written, or it holds something else.
+        UserError: it cannot be made or written, holds something else, or is in use.
     """
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     folder = Path("runs", f"{stamp}-{name}-{verb}") if out is None else out
     check_free(folder, RESULTS)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # also the mark by which a folder that a run left early is known as one of ours
-        (folder / "started").touch()
+        check_entries(folder, WRITTEN)
+        claim(folder)
     except OSError as error:
         raise UserError(f"--out {folder}: cannot be written: {error.strerror}") from error
     return folder

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from streamtwin.cli.output import remark
 from streamtwin.cli.profiles import itemsize_of, latency_of, lazily
 from streamtwin.core.errors import RunError, ScenarioError
 from streamtwin.core.library import clip_path
@@ -24,6 +25,21 @@ def read_clip(scenario: Scenario, path: Path | None) -> "Clip":
 
     height, width = scenario.resolution
     return read_frames(path or clip_path(), height, width)
+
+
+def remark_on(clip: "Clip", scenario: Scenario) -> None:
+    """Say what of *clip* the run will not show as it was recorded."""
+    fed = scenario.workload.source_fps
+    if fed is not None and abs(fed - clip.fps) > 0.5:
+        remark(f"{clip.path}: recorded at {clip.fps:.3g} frames/s, fed at {fed:.3g} frames/s")
+    if clip.corrupt:
+        remark(f"{clip.path}: {clip.corrupt} corrupt packets or frames were left out")
+    has, asked = len(clip.frames), scenario.shape.last_frame(scenario.chunks - 1) + 1
+    if asked > has:
+        remark(
+            f"{clip.path}: has {has} frames, the scenario asks for {asked}: "
+            "it is played back and forth"
+        )
 
 
 def plan_of(scenario: Scenario, profile: "Profile") -> Plan:

@@ -1,7 +1,9 @@
 """`streamtwin validate`: predict, run for real, and say how far the two differ."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +13,7 @@ from streamtwin.cli.options import (
     BudgetOption,
     CheckOption,
     DeviceOption,
+    HangOption,
     InputOption,
     JsonOption,
     OutOption,
@@ -19,6 +22,8 @@ from streamtwin.cli.options import (
 )
 from streamtwin.cli.options import overrides as given
 from streamtwin.cli.output import progress, remark, result_folder, show
+from streamtwin.cli.seated import refuse_seat
+from streamtwin.core.limits import HANG_TIMEOUT_S
 from streamtwin.core.records import Records
 from streamtwin.core.scenario import Scenario
 
@@ -26,6 +31,7 @@ if TYPE_CHECKING:
     from streamtwin.calibrate.profile import Profile
     from streamtwin.core.plan import Plan
     from streamtwin.reports.comparison import ValidationResult
+    from streamtwin.runtime.run import RealRun
     from streamtwin.runtime.video import Clip
 
 RepeatsOption = Annotated[
@@ -55,21 +61,26 @@ def validate(
     repeats: RepeatsOption = 3,
     budget_s: BudgetOption = None,
     device: DeviceOption = "cpu",
+    hang_timeout_s: HangOption = HANG_TIMEOUT_S,
 ) -> None:
     """Calibrate this host, predict every variant of SCENARIO, run each for real, compare."""
     from streamtwin.calibrate.environment import read_environment  # noqa: PLC0415
     from streamtwin.calibrate.profile import check_host  # noqa: PLC0415
-    from streamtwin.cli.checks import check_can_run  # noqa: PLC0415
-    from streamtwin.cli.predict import read_clip  # noqa: PLC0415
+    from streamtwin.cli.checks import check_can_run, check_hang_timeout  # noqa: PLC0415
+    from streamtwin.cli.predict import read_clip, remark_on  # noqa: PLC0415
     from streamtwin.cli.profiles import HOST, device_name, profile_of  # noqa: PLC0415
     from streamtwin.core.library import find_variants  # noqa: PLC0415
     from streamtwin.reports.tables import comparison_table  # noqa: PLC0415
+    from streamtwin.runtime.run import run_pipeline  # noqa: PLC0415
 
+    refuse_seat("validate")
+    check_hang_timeout(hang_timeout_s)
     variants = find_variants(scenario, given(overrides))
     first = next(iter(variants.values()))
     clips = {label: read_clip(one, video) for label, one in variants.items()}
     for one in variants.values():
         check_can_run(one, device)
+    remark_on(clips[next(iter(variants))], first)
     folder = result_folder(out, first.name, "validate")
     for stale in ("report.html", "validation.json", "timeline.json"):
         (folder / stale).unlink(missing_ok=True)
@@ -80,7 +91,10 @@ def validate(
     check_host(profile, here)
     trials = [_trial(label, one, profile, clips[label]) for label, one in variants.items()]
     where = {"host": f"{here.host}, {here.device}", "date": here.date}
-    made = _run_all(trials, folder, repeats, device, where)
+    pipeline = partial(
+        run_pipeline, device=device, environment=where, hang_timeout_s=hang_timeout_s
+    )
+    made = _run_all(trials, folder, repeats, pipeline)
     result = _compare(trials, profile)
     page = _save(folder, trials, result, profile)
     show(_document(result, trials), [comparison_table(result)], as_json)
@@ -99,25 +113,16 @@ def _trial(label: str, scenario: Scenario, profile: "Profile", clip: "Clip") -> 
 
 
 def _run_all(
-    trials: list[Trial], folder: Path, repeats: int, device: str, where: dict[str, str]
+    trials: list[Trial], folder: Path, repeats: int, pipeline: "Callable[..., RealRun]"
 ) -> Path:
     """Run every deployment *repeats* times, by turns, so that drift meets all of them alike."""
-    from streamtwin.runtime.run import run_pipeline  # noqa: PLC0415
-
     videos = [folder / f"{index + 1}-{slug(t.label)}.mp4" for index, t in enumerate(trials)]
     with progress("running", repeats * sum(t.plan.scenario.all_chunks for t in trials)) as bar:
         before = 0
         for repeat in range(repeats):
             for trial, video in zip(trials, videos, strict=True):
                 text = f"running {trial.label}, {repeat + 1} of {repeats}"
-                done = run_pipeline(
-                    trial.plan,
-                    trial.clip,
-                    video,
-                    device=device,
-                    environment=where,
-                    on_emitted=bar.beyond(before, text),
-                )
+                done = pipeline(trial.plan, trial.clip, video, on_emitted=bar.beyond(before, text))
                 trial.measured.append(done.records)
                 before += trial.plan.scenario.all_chunks
     return videos[0]

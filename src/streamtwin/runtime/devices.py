@@ -1,8 +1,12 @@
 """Which devices are there, and how much do they hold?"""
 
 import os
+from pathlib import Path
 
 from streamtwin.core.errors import UserError
+
+MEMINFO, CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
+"""Where Linux tells of the host's memory, and of the limit of the container we may be in."""
 
 
 def check_device(device: str, ranks: int) -> None:
@@ -22,10 +26,25 @@ def check_device(device: str, ranks: int) -> None:
         raise UserError(f"device cuda: {ranks} ranks need {ranks} cards, this host has {found}")
 
 
+def host_free_bytes(meminfo: Path = MEMINFO, group: Path = CGROUP) -> float:
+    """Bytes that processes may still take here: what the kernel can free, within a container's limit.
+
+    Memory that only caches files counts as free, which the number of free pages does not.
+    """
+    free = float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    if meminfo.exists():
+        found = dict(line.split(":", 1) for line in meminfo.read_text("ascii").splitlines())
+        free = float(found["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in found else free
+    limit, used = group / "memory.max", group / "memory.current"
+    if limit.exists() and used.exists() and (text := limit.read_text("ascii").strip()) != "max":
+        free = min(free, max(0.0, float(text) - float(used.read_text("ascii"))))
+    return free
+
+
 def free_bytes(device: str, ranks: int) -> float:
     """Bytes that each of *ranks* ranks may use: an equal share of the host's, or its card's."""
     if device == "cpu":
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / ranks
+        return host_free_bytes() / ranks
     import torch  # noqa: PLC0415
 
     return float(min(torch.cuda.mem_get_info(rank)[0] for rank in range(ranks)))

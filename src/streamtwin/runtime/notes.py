@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
+from streamtwin.runtime.memory_error import is_out_of_memory
+
 Kind = Literal["ready", "progress", "result", "died", "error", "lost"]
 
 FAILURES: tuple[Kind, ...] = ("died", "error", "lost")
@@ -29,6 +31,8 @@ def failure_kind(error: BaseException) -> Kind:
     """Whether a rank failed by itself or only noticed that another is gone."""
     if isinstance(error, ConnectionError):
         return "lost"
+    if is_out_of_memory(error):  # of a card it may come as an error of NCCL
+        return "error"
     # torch raises bare RuntimeErrors here, so the text is all there is to go by
     text = str(error).lower()
     broken = isinstance(error, RuntimeError) and any(word in text for word in LOST_WORDS)

@@ -8,9 +8,9 @@ itself, so no process is left behind.
 import multiprocessing as mp
 import os
 import signal
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
@@ -18,8 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from streamtwin.core.errors import RunError
+from streamtwin.runtime.hang import Stuck, Watch
 from streamtwin.runtime.notes import FAILURES, Note, first_failure
-from streamtwin.runtime.rank_main import RankContext, Target, rank_main
+from streamtwin.runtime.pulse import Pulse, make_pulses
+from streamtwin.runtime.rank_main import RankContext, Target, pulse_file, rank_main, stack_file
+from streamtwin.runtime.scratch import scratch_folder
+from streamtwin.runtime.stacks import ask_stack, why_stopped
 
 __all__ = ["RankContext", "Target", "run_ranks"]
 
@@ -37,22 +41,25 @@ def run_ranks(
     *,
     pin: bool = True,
     start_timeout_s: float = 120.0,
+    hang_timeout_s: float | None = None,
     on_progress: Callable[[int, Any], None] | None = None,
 ) -> list[Any]:
     """Run `target(context, *args)` in *ranks* processes and return their results in rank order.
 
     *target* is a module-level function. Each rank has one thread and, with *pin*, a core of its
-    own as far as there are cores.
+    own as far as there are cores. With *hang_timeout_s* a target that beats (`RankContext.pulse`)
+    may go that long without a beat.
 
     Raises:
-        RunError: a rank failed or died; names it and its cause. The others are stopped first.
+        RunError: a rank failed, died or is stuck; names it and its cause. The others are stopped
+            first.
     """
-    with tempfile.TemporaryDirectory(prefix="streamtwin-") as folder:
-        launch = _Launch(ranks, on_progress)
+    with scratch_folder("ranks") as folder:
+        launch = _Launch(ranks, on_progress, str(folder / "rendezvous"))
         try:
-            launch.start(target, args, str(Path(folder) / "rendezvous"), pin)
+            launch.start(target, args, pin)
             launch.release(start_timeout_s)
-            return launch.collect()
+            return launch.collect(hang_timeout_s)
         finally:
             launch.stop()
 
@@ -60,22 +67,29 @@ def run_ranks(
 class _Launch:
     """The launcher's side of one run."""
 
-    def __init__(self, ranks: int, on_progress: Callable[[int, Any], None] | None = None) -> None:
-        self.ranks = ranks
+    def __init__(
+        self,
+        ranks: int,
+        on_progress: Callable[[int, Any], None] | None = None,
+        rendezvous: str = "",
+    ) -> None:
+        self.ranks, self.rendezvous = ranks, rendezvous
         self.on_progress = on_progress
+        self.pulses: list[Pulse] = []
         self.processes: list[BaseProcess] = []
         self.lines: list[Connection] = []
         self.results: dict[int, Any] = {}
         self.failures: dict[int, Note] = {}
         self.ready: set[int] = set()
 
-    def start(self, target: Target, args: tuple[Any, ...], rendezvous: str, pin: bool) -> None:
+    def start(self, target: Target, args: tuple[Any, ...], pin: bool) -> None:
         context = _context()
+        self.pulses = make_pulses(Path(pulse_file(self.rendezvous)), self.ranks)
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
         for rank in range(self.ranks):
             ours, theirs = context.Pipe()
             core = cores[rank % len(cores)] if pin and cores else None
-            rank_context = RankContext(rank, self.ranks, rendezvous, theirs)
+            rank_context = RankContext(rank, self.ranks, self.rendezvous, theirs)
             process = context.Process(
                 target=rank_main,
                 args=(target, rank_context, core, args),
@@ -93,8 +107,11 @@ class _Launch:
         while len(self.ready) < self.ranks:
             left_s = deadline_s - time.monotonic()
             if left_s < 0:
-                late = ", ".join(str(r) for r in range(self.ranks) if r not in self.ready)
-                raise RunError(f"rank {late} did not become ready within {timeout_s:g} s")
+                late = [rank for rank in range(self.ranks) if rank not in self.ready]
+                names = ", ".join(map(str, late))
+                raise RunError(
+                    f"rank {names} did not become ready within {timeout_s:g} s{self._stacks(late)}"
+                )
             self._listen(left_s)
         start_s = time.monotonic() + 0.05
         for rank, line in enumerate(self.lines):
@@ -104,10 +121,18 @@ class _Launch:
                 self._note_end(rank)
                 self._raise()
 
-    def collect(self) -> list[Any]:
-        """Wait for every rank's result."""
+    def collect(self, hang_timeout_s: float | None = None) -> list[Any]:
+        """Wait for every rank's result, and see to it that they come nearer."""
+        watch = None
+        if hang_timeout_s is not None:
+            watch = Watch(
+                lambda: [pulse.read() for pulse in self.pulses], hang_timeout_s, time.monotonic
+            )
         while len(self.results) < self.ranks:
-            self._listen(None)
+            self._listen(watch.every_s if watch else None)
+            stuck = watch.look(self._stopped) if watch else None
+            if stuck is not None:
+                self._blame(stuck, hang_timeout_s)
         for process in self.processes:
             process.join(STOP_GRACE_S)
         return [self.results[rank] for rank in range(self.ranks)]
@@ -117,12 +142,13 @@ class _Launch:
         for process in self.processes:
             if process.is_alive():
                 process.terminate()
+                _wake(process)
         deadline_s = time.monotonic() + STOP_GRACE_S
         for process in self.processes:
             process.join(max(0.0, deadline_s - time.monotonic()))
             if process.is_alive():
                 process.kill()
-                process.join()
+                process.join(STOP_GRACE_S)  # one that hangs in the kernel ends when it lets go
         for line in self.lines:
             line.close()
 
@@ -161,6 +187,8 @@ class _Launch:
         process.join(STOP_GRACE_S)
         code = process.exitcode
         how = f"signal {signal.Signals(-code).name}" if code and code < 0 else f"exit code {code}"
+        if code == -signal.SIGKILL:
+            how += " (not ours: the kernel ends a process so when the host's memory runs out)"
         self.failures[rank] = Note(rank, "died", f"process died: {how}", time.monotonic())
 
     def _raise(self) -> None:
@@ -175,6 +203,35 @@ class _Launch:
                 break
         first = first_failure(self.failures.values())
         raise RunError(f"rank {first.rank} of {self.ranks} failed: {first.value}")
+
+    def _stopped(self) -> dict[int, str]:
+        """The ranks whose processes the kernel does not run, and why."""
+        why = {rank: why_stopped(self._pid(rank)) for rank in range(self.ranks)}
+        return {rank: reason for rank, reason in why.items() if reason is not None}
+
+    def _blame(self, stuck: Stuck, timeout_s: float | None) -> None:
+        words = f"{stuck.words} (--hang-timeout {timeout_s:g})"
+        raise RunError(f"{words}{self._stacks(stuck.ranks)}")
+
+    def _stacks(self, ranks: Sequence[int]) -> str:
+        """Where the code of *ranks* stands, in words of several lines."""
+        said = {
+            rank: ask_stack(self._pid(rank), Path(stack_file(self.rendezvous, rank)))
+            for rank in ranks
+        }
+        return "".join(f"\nrank {rank} is at:\n{text}" for rank, text in said.items() if text)
+
+    def _pid(self, rank: int) -> int:
+        pid = self.processes[rank].pid
+        assert pid is not None, "a rank that runs has been started"
+        return pid
+
+
+def _wake(process: BaseProcess) -> None:
+    """Let a stopped process see the signal that ends it."""
+    if process.pid is not None:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGCONT)
 
 
 def _context() -> ForkServerContext:

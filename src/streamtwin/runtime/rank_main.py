@@ -11,10 +11,15 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
-from typing import Any
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any, Protocol
 
+from streamtwin.core.errors import StreamtwinError
+from streamtwin.runtime.memory_error import is_out_of_memory, out_of_memory_words
 from streamtwin.runtime.notes import Kind, Note, failure_kind
+from streamtwin.runtime.pulse import Pulse, open_pulse
+from streamtwin.runtime.stacks import offer_stack
 
 PR_SET_PDEATHSIG = 1
 """prctl(2): which signal this process gets when its parent dies."""
@@ -25,6 +30,16 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 Target = Callable[..., Any]
 
 
+class Line(Protocol):
+    """A rank's way to whoever started it."""
+
+    def send(self, obj: Any, /) -> None:  # noqa: ANN401 - a note
+        """Pass a note on."""
+
+    def recv(self) -> Any:  # noqa: ANN401 - what the starter says: the start instant
+        """Wait for the answer."""
+
+
 @dataclass(slots=True)
 class RankContext:
     """A rank's side of the launch: who it is, and its line to the launcher."""
@@ -32,9 +47,20 @@ class RankContext:
     rank: int
     ranks: int
     rendezvous: str
-    line: Connection
+    line: Line
     threads: int = 1
+    card: int | None = None
+    """Which of its host's cards the rank has; None: that of its own number."""
+    store: Any = None
+    """What the ranks meet through where they share no file."""
     start_s: float = field(default=0.0, init=False)
+    pulse: Pulse = field(default_factory=Pulse, init=False)
+    holds: Callable[[], dict[str, int]] = field(default=dict, init=False)
+    """Bytes that the rank holds by purpose, told if memory runs out."""
+
+    def device(self, kind: str) -> str:
+        """The rank's own device of a *kind*."""
+        return kind if kind == "cpu" else f"{kind}:{self.rank if self.card is None else self.card}"
 
     def ready(self) -> float:
         """Tell the launcher that this rank can start; wait for the others and for the instant.
@@ -64,16 +90,38 @@ def rank_main(
 ) -> None:
     """Run `target(context, *args)` and report its result or its failure."""
     _end_with_launcher()
-    _settle(core, context.threads)
+    settle(core, context.threads)
+    context.pulse = open_pulse(Path(pulse_file(context.rendezvous)), context.rank)
+    offer_stack(Path(stack_file(context.rendezvous, context.rank)))
     try:
         context.tell("result", target(context, *args))
+        context.pulse.over()
     except BaseException as error:  # whatever it is, the launcher must know
         failed_s = time.monotonic()
-        trace = "".join(traceback.format_exception(error))
-        text = f"{type(error).__name__}: {error}\n{trace}"
+        text = failure_text(context, error)
         with suppress(OSError):  # no launcher is left to tell
             context.line.send(Note(context.rank, failure_kind(error), text, failed_s))
         sys.exit(1)
+
+
+def failure_text(context: RankContext, error: BaseException) -> str:
+    """What a failed rank has to say of *error*; the trace only where the words do not explain it."""
+    if is_out_of_memory(error):
+        return out_of_memory_words(error, context.pulse.read().place, context.holds())
+    if isinstance(error, StreamtwinError):
+        return str(error)
+    trace = "".join(traceback.format_exception(error))
+    return f"{type(error).__name__}: {error}\n{trace}"
+
+
+def pulse_file(rendezvous: str) -> str:
+    """Where the ranks of one host write their beats."""
+    return f"{rendezvous}-pulse"
+
+
+def stack_file(rendezvous: str, rank: int) -> str:
+    """Where *rank* writes its stack when it is asked to."""
+    return f"{rendezvous}-stack-{rank}"
 
 
 def _end_with_launcher() -> None:
@@ -95,10 +143,11 @@ def _exit_after(sentinel: int) -> None:
     os._exit(1)  # the main thread may be blocked in a receive that never returns
 
 
-def _settle(core: int | None, threads: int) -> None:
-    """Give this process its core, its threads, and memory that it keeps."""
+def settle(core: int | None, threads: int) -> None:
+    """Give the calling thread its core and its threads, and the process memory that it keeps."""
     _keep_memory()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launcher decides what Ctrl-C ends
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launcher decides what Ctrl-C ends
     if core is not None:
         os.sched_setaffinity(0, {core})
     import torch  # noqa: PLC0415 - loaded in the rank, not wherever a run is described

@@ -1,25 +1,27 @@
 """How is a scenario run for real, from a video file to a video file and records?"""
 
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from streamtwin.core.errors import RunError
+from streamtwin.core.errors import RunError, UserError
+from streamtwin.core.limits import HANG_TIMEOUT_S
+from streamtwin.core.memory import MIB
 from streamtwin.core.motion import Motion, chunk_motion
 from streamtwin.core.plan import Plan
 from streamtwin.core.records import Recorder, Records
 from streamtwin.core.run_info import partition_decision, run_info
 from streamtwin.runtime.devices import check_device
 from streamtwin.runtime.processes import run_ranks
+from streamtwin.runtime.scratch import scratch_folder
 from streamtwin.runtime.spool import encode_spool, spool_path
 from streamtwin.runtime.video import Clip, FrameSource
 
 if TYPE_CHECKING:
-    from streamtwin.runtime.worker import Job
+    from streamtwin.runtime.worker import Job, RankResult
 
 Progress = Callable[[int], None]
 
@@ -65,14 +67,16 @@ def run_pipeline(
     device: str = "cpu",
     environment: Mapping[str, str] | None = None,
     on_emitted: Progress | None = None,
+    hang_timeout_s: float = HANG_TIMEOUT_S,
 ) -> RealRun:
     """Run *plan* on *clip* with one process a rank and write what it emits to *video*.
 
-    Of several sessions, number s is written to `<video>-<s>`. *on_emitted* is called with the number of chunks emitted so far. What had been emitted when a
-    run fails is written too.
+    Of several sessions, number s is written to `<video>-<s>`. *on_emitted* is called with the
+    number of chunks emitted so far. What had been emitted when a run fails is written too. A rank
+    may go *hang_timeout_s* without progress of its own.
 
     Raises:
-        RunError: a rank failed or died; names it.
+        RunError: a rank failed, died or is stuck; names it.
         UserError: *video* cannot be written, there is no such device, or a file of the
             scenario's weights does not fit.
     """
@@ -81,30 +85,59 @@ def run_pipeline(
 
     check_device(device, plan.ranks)
     check_files(plan)
-    with tempfile.TemporaryDirectory(prefix="streamtwin-run-") as folder:
-        source = prepare_prompts(plan, plan.scenario.prompts, Path(folder, "prompts.safetensors"))
-        job = Job(plan, device, Path(folder, "in.npy"), clip.fps, Path(folder), source)
-        np.save(job.frames, clip.frames)
+    with scratch_folder() as folder:
+        source = prepare_prompts(plan, plan.scenario.prompts, folder / "prompts.safetensors")
+        job = Job(plan, device, folder / "in.npy", clip.fps, folder, source)
+        write_input(clip, job.frames)
         count = _Count(on_emitted)
         try:
             results = run_ranks(
-                run_rank, plan.ranks, (job,), pin=device == "cpu", on_progress=count.emitted
+                run_rank,
+                plan.ranks,
+                (job,),
+                pin=device == "cpu",
+                hang_timeout_s=hang_timeout_s,
+                on_progress=count.emitted,
             )
         except RunError as error:
-            raise RunError(f"{error}{_kept(plan, job, video)}") from error
+            raise RunError(f"{error}{kept(job, video)}") from error
         except Exception:
             raise  # an error of ours keeps its own words
         except BaseException as error:
             # interrupted or terminated: the cause goes its way, what was made stays
-            error.args = (f"stopped{_kept(plan, job, video)}",)
+            error.args = (f"stopped{kept(job, video)}",)
             raise
-        frames_by_video = _write_videos(plan, job, video)
-    recorder = Recorder(decisions=[partition_decision(plan)])
+        frames_by_video = write_emitted(job, video)
+    return RealRun(join_results(job, results, environment or {}), frames_by_video)
+
+
+def write_input(clip: Clip, path: Path) -> None:
+    """Leave the frames of *clip* where rank 0 finds them.
+
+    Raises:
+        UserError: there is no room for them.
+    """
+    try:
+        np.save(path, clip.frames)
+    except OSError as error:
+        size = clip.frames.nbytes / MIB
+        raise UserError(
+            f"{path.parent}: cannot hold the {size:,.0f} MiB of input frames: "
+            f"{error.strerror or error}; set TMPDIR to a folder with more room"
+        ) from error
+
+
+def join_results(
+    job: "Job", results: "Sequence[RankResult]", environment: Mapping[str, str]
+) -> Records:
+    """One run's records out of what each rank saw, in rank order."""
+    recorder = Recorder(decisions=[partition_decision(job.plan)])
     merged = recorder.merge([result.recorder for result in results])
-    origins = plan.scenario.weights.origins(plan.scenario.seed)
-    provenance = {"service_times": "measured", "device": device, **origins, **(environment or {})}
-    info = run_info(plan, "measured", provenance, [result.memory_bytes for result in results])
-    return RealRun(merged.records(info), frames_by_video)
+    scenario = job.plan.scenario
+    origins = scenario.weights.origins(scenario.seed)
+    provenance = {"service_times": "measured", "device": job.device, **origins, **environment}
+    memory = [result.memory_bytes for result in results]
+    return merged.records(run_info(job.plan, "measured", provenance, memory))
 
 
 class _Count:
@@ -120,19 +153,26 @@ class _Count:
             self.on_emitted(self.chunks)
 
 
-def _kept(plan: Plan, job: "Job", video: Path) -> str:
+def kept(job: "Job", video: Path) -> str:
     """Write what had been emitted when a run stopped early; words for it."""
-    written = _write_videos(plan, job, video)
+    try:
+        written = write_emitted(job, video)
+    except UserError as error:  # the cause of the stop must be told all the same
+        return f"\nwhat was emitted before is lost: {error}"
     return "".join(
         f"\n{frames} frames emitted before are in {path}" for path, frames in written.items()
     )
 
 
-def _write_videos(plan: Plan, job: "Job", video: Path) -> dict[Path, int]:
-    """Encode what was emitted of each session, at the pace of the input."""
-    sessions = plan.scenario.workload.sessions
-    height, width = plan.scenario.resolution
-    fps = plan.scenario.workload.source_fps or job.input_fps
+def write_emitted(job: "Job", video: Path) -> dict[Path, int]:
+    """Encode what was emitted, at the pace of the input; frames of each video, one a session.
+
+    Raises:
+        UserError: *video* cannot be written.
+    """
+    scenario = job.plan.scenario
+    sessions, (height, width) = scenario.workload.sessions, scenario.resolution
+    fps = scenario.workload.source_fps or job.input_fps
     video.parent.mkdir(parents=True, exist_ok=True)
     written = {}
     for session in range(sessions):

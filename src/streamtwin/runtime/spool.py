@@ -25,7 +25,8 @@ from av.video.reformatter import (
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from streamtwin.core.errors import UserError
+from streamtwin.core.errors import RunError, UserError
+from streamtwin.core.memory import MIB
 
 Frames = NDArray[np.uint8]
 
@@ -48,15 +49,27 @@ class VideoSpool:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("wb")
+        self._path = path
+        self._file = path.open("wb", buffering=0)
 
     def append(self, frames: Frames) -> None:
-        """Write uint8 [T, H, W, 3]; all calls must agree on H and W."""
+        """Write uint8 [T, H, W, 3]; all calls must agree on H and W.
+
+        Raises:
+            RunError: there is no room for them; what fitted stays.
+        """
         assert frames.dtype == np.uint8
         assert frames.ndim == 4
         assert frames.shape[-1] == 3
-        self._file.write(np.ascontiguousarray(frames).data)
-        self._file.flush()
+        left = np.ascontiguousarray(frames).data.cast("B")
+        try:
+            while left:  # a disk that fills up takes a part first and refuses the rest
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            raise RunError(
+                f"{self._path}: cannot hold another {frames.nbytes / MIB:.1f} MiB of emitted "
+                f"frames: {error.strerror}; set TMPDIR to a folder with more room"
+            ) from error
 
     def close(self) -> None:
         """Close the file; the spool takes no more frames."""

@@ -13,6 +13,7 @@ from streamtwin.core.policies.noise import entry_timestep
 from streamtwin.core.records import ChunkRecord, Decision, Recorder, SpanKind
 from streamtwin.core.ring import Item, Row
 from streamtwin.kernels.stage import SessionState, StageKernels, Work
+from streamtwin.runtime.pulse import Pulse
 from streamtwin.runtime.spool import Spools
 from streamtwin.runtime.states import States
 from streamtwin.runtime.transport import Arrival, Transport
@@ -32,11 +33,13 @@ class Station:
         spools: Spools | None,
         emitted: Callable[[int], None],
         recorder: Recorder,
+        pulse: Pulse | None = None,
     ) -> None:
         self.kernels, self.states, self.transport, self.clock = kernels, states, transport, clock
         self.source, self.spools, self.emitted = source, spools, emitted
         self.plan, self.stage = kernels.plan, kernels.stage
         self.recorder = recorder
+        self.pulse = pulse or Pulse()
         self._latents: dict[tuple[int, int], Tensor] = {}
         self._timesteps: dict[tuple[int, int], int] = {}
         self._work: Work | None = None
@@ -49,12 +52,15 @@ class Station:
     def wait_input(self, until_s: float) -> None:
         """Wait until the next chunk is released."""
         began_s = self.now_s
+        self.pulse.sleeps(until_s - began_s)
         time.sleep(max(0.0, until_s - began_s))
+        self.pulse.busy("decide")
         self._record("wait_input", began_s)
 
     def encode(self, row: Row, controller: Controller) -> None:
         """Encode *row*'s chunk."""
         assert self.source is not None
+        self.pulse.busy("encode", row.ordinal)
         began_s = self.now_s
         frames = self.source.frames(row.chunk, leads=row.ordinal == 0)
 
@@ -69,6 +75,7 @@ class Station:
 
     def forward(self, item: Item) -> None:
         """Pass *item* through this stage's blocks."""
+        self.pulse.busy("dit", item.index)
         began_s = self.now_s
         work = self._assembled(item) if self.stage.first else self._work
         assert work is not None
@@ -86,13 +93,17 @@ class Station:
         if self.stage.alone:
             return
         began_s = self.now_s
+        self.pulse.waits_for(self.transport.next, "sent")
         self.transport.wait_sent()
+        self.pulse.busy("decide", item.index)
         self._record("wait_sent", began_s)
         self.transport.send(item, self._work)
 
     def receive(self) -> Item | None:
         """Wait for the next item from the rank before; None when nothing follows."""
+        self.pulse.waits_for(self.transport.before, "receive")
         arrival = self.transport.receive()
+        self.pulse.busy("decide")
         if arrival is None:
             return None
         self._work = arrival.work
@@ -115,6 +126,7 @@ class Station:
             return
         assert self._work is not None
         for position in item.finished(self.plan.steps):
+            self.pulse.busy("decode", item.index)
             began_s, row = self.now_s, item.rows[position]
             latents = self._work.latents[position]
             frames = self.kernels.decode(self.states.of(row.session), latents)
@@ -128,10 +140,12 @@ class Station:
         """Tell the next rank that nothing follows, unless the ring closes here."""
         if self.stage.alone:
             return
+        self.pulse.waits_for(self.transport.next, "sent")
         self.transport.wait_sent()
         if not self.stage.last:
             self.transport.send(None, None)
             self.transport.wait_sent()
+        self.pulse.busy("end")
 
     def _assembled(self, item: Item) -> Work:
         """Join the rows' latents and timesteps, which rank 0 has kept."""

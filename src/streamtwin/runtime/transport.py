@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed import Store  # type: ignore[attr-defined]
 
 from streamtwin.core.plan import HEADER_BYTES, Plan
 from streamtwin.core.ring import Item, Row
@@ -41,26 +42,31 @@ class Arrival:
 
     @property
     def began_s(self) -> float:
-        """When the transfer could begin: sender and receiver both there."""
-        return max(self.sent_s, self.asked_s)
+        """When the transfer could begin: sender and receiver both there.
+
+        Two hosts' clocks agree to a fraction of a millisecond only, so the sender's instant may
+        read as later than the arrival.
+        """
+        return min(max(self.sent_s, self.asked_s), self.arrived_s)
 
 
 def connect(
-    rank: int, ranks: int, rendezvous: str, backend: str = "gloo", device: str = "cpu"
+    rank: int,
+    ranks: int,
+    rendezvous: str,
+    backend: str = "gloo",
+    device: str = "cpu",
+    store: Store | None = None,
 ) -> None:
-    """Join the process group; *rendezvous* is a file that all ranks can reach.
+    """Join the process group through *store*, or else *rendezvous*, a file that all can reach.
 
     Each rank then exchanges one small message with its neighbours, so that connections exist
     before anything is timed. The message lies on *device*: NCCL moves nothing else.
     """
     if torch.device(device).type == "cuda":
         torch.cuda.set_device(device)  # NCCL takes the current card, which is card 0 in all ranks
-    dist.init_process_group(
-        backend,
-        init_method=f"file://{rendezvous}",
-        rank=rank,
-        world_size=ranks,
-    )
+    method = None if store is not None else f"file://{rendezvous}"
+    dist.init_process_group(backend, init_method=method, rank=rank, world_size=ranks, store=store)
     if ranks > 1:
         _greet(rank, ranks, device)
 

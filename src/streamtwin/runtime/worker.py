@@ -48,14 +48,23 @@ class RankResult:
 def run_rank(context: RankContext, job: Job) -> RankResult:
     """Run rank `context.rank` of *job* to the end of its input."""
     stage = job.plan.stages[context.rank]
-    device = job.device if job.device == "cpu" else f"{job.device}:{context.rank}"
+    device = context.device(job.device)
     dtype = torch.float32 if job.device == "cpu" else torch.bfloat16
     kernels = StageKernels(job.plan, stage, device, dtype, job.prompts)
+    context.holds = lambda: {"weights": weight_bytes(kernels)}
     warm_up(kernels)
     states = States(kernels)
+    context.holds = lambda: {"weights": weight_bytes(kernels), **states.measure()}
     for session in first_sessions(job.plan):
         states.of(session)
-    connect(context.rank, context.ranks, context.rendezvous, backend_of(job.device), device)
+    connect(
+        context.rank,
+        context.ranks,
+        context.rendezvous,
+        backend_of(job.device),
+        device,
+        store=context.store,
+    )
     source = _source(job) if stage.first else None
     spools = Spools(job.spools) if stage.last else None
     recorder = LongRecorder()
@@ -68,6 +77,7 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
         spools=spools,
         emitted=context.progress,
         recorder=recorder,
+        pulse=context.pulse,
     )
     context.ready()
     if stage.first:
@@ -120,7 +130,7 @@ def warm_up(kernels: StageKernels) -> None:
 
 
 def weight_bytes(kernels: StageKernels) -> int:
-    """Bytes of the weights that this rank holds."""
+    """Bytes of the weights of a stage, its ends included."""
     modules = [m for m in (kernels.dit, kernels.encoder, kernels.decoder) if m is not None]
     return sum(p.nbytes for module in modules for p in module.parameters())
 

@@ -1,0 +1,44 @@
+"""Can the parameters in a profile's file be those of service times at all?
+
+A fit that was edited by hand may be well formed and still give figures that no computation
+survives; it is better refused where it is read than met as an infinity in a result.
+"""
+
+from pathlib import Path
+
+from streamtwin.calibrate.fit import Fit
+from streamtwin.calibrate.forms import FORMS
+from streamtwin.core.errors import CalibrationError
+
+MAX_SERVICE_S = 1e6
+"""More than eleven days: no service of a stream takes so long."""
+
+MAX_HALF_WIDTH = 1e3
+"""As a share of a prediction; an interval that wide would say nothing."""
+
+
+def check_plausible(fit: Fit, path: Path) -> None:
+    """Refuse *fit*, read from *path*, if it says more of a measured operation than can be.
+
+    Raises:
+        CalibrationError: names file, fit, parameter and value.
+    """
+    name = f"{path}: {fit.family} of {fit.subject} at {fit.ranks} ranks"
+    if fit.half_width > MAX_HALF_WIDTH:
+        raise CalibrationError(
+            f"{name}: half_width = {fit.half_width!r}: give at most {MAX_HALF_WIDTH:g}"
+        )
+    values = {parameter.name: parameter.value for parameter in fit.parameters}
+    for term, value in values.items():
+        if not value <= MAX_SERVICE_S:
+            raise CalibrationError(
+                f"{name}: parameter {term!r} = {value!r}: give at most {MAX_SERVICE_S:g} s a unit"
+            )
+    for point in fit.points:
+        for term, amount in FORMS[fit.form].terms(point.op, point.tag, fit.knob).items():
+            seconds = values[term] * amount
+            if not seconds <= MAX_SERVICE_S:
+                raise CalibrationError(
+                    f"{name}: parameter {term!r} = {values[term]!r} (knob = {fit.knob!r}): makes "
+                    f"{seconds:.3g} s of {point.op}; no service takes over {MAX_SERVICE_S:g} s"
+                )
