@@ -136,9 +136,9 @@ def test_what_was_emitted_before_a_hang_is_kept(
 
 
 def test_waiting_for_a_slow_input_is_no_hang(clip: Clip, tmp_path: Path) -> None:
-    """Chunks come 0.8 s apart, four times the timeout."""
-    plan = make_plan(resolution=[32, 48], chunks=3, gpus=2, source_fps=5)
-    done = run_pipeline(plan, clip, tmp_path / "out.mp4", hang_timeout_s=0.2)
+    """Chunks come 2.7 s apart, over the timeout."""
+    plan = make_plan(resolution=[32, 48], chunks=3, gpus=2, source_fps=1.5)
+    done = run_pipeline(plan, clip, tmp_path / "out.mp4", hang_timeout_s=TIMEOUT_S)
     assert done.frames == 13
 
 
