@@ -200,8 +200,9 @@ def test_what_a_killed_launcher_left_goes_with_the_next_run(tmp_path: Path) -> N
         assert launcher.stdout is not None
         left = Path(launcher.stdout.readline().strip())
         sweep(tmp_path)
-        assert (left / "out.rgb").exists(), "it is in use"
+        survived = (left / "out.rgb").exists()
         launcher.send_signal(signal.SIGKILL)
+    assert survived, "it was in use"
     assert left.exists()
     sweep(tmp_path)
     assert not left.exists()
