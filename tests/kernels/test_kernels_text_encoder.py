@@ -9,10 +9,10 @@ import pytest
 import torch
 from kernel_cases import SPEC, error
 from safetensors.torch import load_file, save_file
-from umt5_cases import write_umt5
 
 from streamtwin.core.errors import UserError
 from streamtwin.kernels.text_encoder import TextEncoder, check_encoder, cleaned
+from umt5_cases import write_umt5
 
 PROMPT = "a dog runs"
 
