@@ -12,6 +12,7 @@ from torch import nn
 
 from streamtwin.core.plan import Plan, Stage
 from streamtwin.core.scenario_file import check_scenario
+from streamtwin.core.specs import ModelSpec, VaeSpec
 from streamtwin.kernels.vae import StreamVae
 
 Weights = dict[str, torch.Tensor]
@@ -58,36 +59,36 @@ def write_shards(folder: Path, weights: Weights, count: int, stem: str) -> None:
     (folder / f"{stem}.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
 
 
-def diffusers_dit(seed: int = 0) -> Any:
-    """diffusers' transformer in the size of the small model, no two gains alike."""
+def diffusers_dit(spec: ModelSpec) -> Any:
+    """diffusers' transformer in the size of *spec*."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from diffusers import WanTransformer3DModel  # noqa: PLC0415
 
-    model = WanTransformer3DModel(
-        num_attention_heads=SPEC.heads,
-        attention_head_dim=SPEC.head_dim,
-        text_dim=SPEC.text_dim,
-        freq_dim=SPEC.freq_dim,
-        ffn_dim=SPEC.ffn_dim,
-        num_layers=SPEC.blocks,
+    return WanTransformer3DModel(
+        num_attention_heads=spec.heads,
+        attention_head_dim=spec.head_dim,
+        text_dim=spec.text_dim,
+        freq_dim=spec.freq_dim,
+        ffn_dim=spec.ffn_dim,
+        num_layers=spec.blocks,
     )
-    return _varied(model, seed)
 
 
-def diffusers_vae(seed: int = 0) -> Any:
+def diffusers_vae(spec: VaeSpec) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from diffusers import AutoencoderKLWan  # noqa: PLC0415
 
-    return _varied(AutoencoderKLWan(base_dim=VAE.base_channels), seed)
+    return AutoencoderKLWan(base_dim=spec.base_channels)
 
 
-def _varied(model: nn.Module, seed: int) -> nn.Module:
+def varied(model: Any) -> Any:
+    """*model* with no two parameters alike, norm gains included."""
     model.eval().requires_grad_(False)
     for index, parameter in enumerate(model.parameters()):
         scale = 0.1 if parameter.ndim == 1 or index % 7 == 0 else 0.02
-        parameter.add_(scale * normal(*parameter.shape, seed=seed + index))
+        parameter.add_(scale * normal(*parameter.shape, seed=index))
     return model
 
 

@@ -14,13 +14,17 @@ from checkpoint_cases import (
     same,
     under_model,
     vae_weights,
+    varied,
     write_shards,
 )
-from kernel_cases import RESOLUTION, context, error, latents, normal
+from kernel_cases import RESOLUTION, SPEC, VAE, context, error, latents, normal
 from safetensors.torch import save_file
 
+from streamtwin.core import catalog
 from streamtwin.core.window import Window
 from streamtwin.kernels.cache import PassRow
+from streamtwin.kernels.checkpoint import dit_shapes, vae_shapes
+from streamtwin.kernels.checkpoint_names import dit_layouts, vae_layouts
 from streamtwin.kernels.stage import StageKernels
 from streamtwin.kernels.tensor_files import SafetensorsFiles, TorchFile
 from streamtwin.kernels.weights import stage_dit
@@ -101,7 +105,7 @@ def test_the_first_of_the_known_keys_counts(tmp_path: Path) -> None:
 def test_a_diffusers_transformer_computes_what_it_does_there(
     shard_size: str, tmp_path: Path
 ) -> None:
-    model = diffusers_dit()
+    model = varied(diffusers_dit(SPEC))
     model.save_pretrained(tmp_path / "transformer", max_shard_size=shard_size)
     files = list((tmp_path / "transformer").glob("*.safetensors"))
     assert len(files) == 1 if shard_size == "10GB" else len(files) > 2
@@ -119,7 +123,7 @@ def test_a_diffusers_transformer_computes_what_it_does_there(
 
 
 def test_a_diffusers_vae_computes_what_it_does_there(tmp_path: Path) -> None:
-    model = diffusers_vae()
+    model = varied(diffusers_vae(VAE))
     model.save_pretrained(tmp_path / "vae")
     plan = plan_of(vae=str(tmp_path / "vae"))
     kernels = StageKernels(plan, plan.stages[0])
@@ -137,6 +141,27 @@ def test_a_diffusers_vae_computes_what_it_does_there(tmp_path: Path) -> None:
     frames = kernels.decoder.decode(small, kernels.decoder.new_state())
     scaled = (small * std + mean).transpose(0, 1)[None]
     assert error(frames, model.decode(scaled).sample[0]) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["wan2.1-1.3b", "wan2.1-14b"])
+def test_the_published_sizes_have_diffusers_names_and_shapes(name: str) -> None:
+    spec = catalog.model(name)
+    shapes, rule = dit_shapes(spec), dit_layouts()["diffusers"]
+    with torch.device("meta"):
+        theirs = diffusers_dit(spec).state_dict()
+    assert {rule(ours): shape for ours, shape in shapes.items()} == {
+        key: tuple(value.shape) for key, value in theirs.items()
+    }
+
+
+def test_the_published_vae_has_diffusers_names_and_shapes() -> None:
+    spec = catalog.vae("wan2.1")
+    shapes, rule = vae_shapes(spec), vae_layouts(spec)["diffusers"]
+    with torch.device("meta"):
+        theirs = diffusers_vae(spec).state_dict()
+    assert {rule(ours): shape for ours, shape in shapes.items()} == {
+        key: tuple(value.shape) for key, value in theirs.items()
+    }
 
 
 @pytest.mark.parametrize("name", ["Wan2.1_VAE.pth", "vae.safetensors"])

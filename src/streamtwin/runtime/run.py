@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int], None]
 
+START_S, START_FROM_FILE_S = 120.0, 1800.0
+"""Time that ranks have to become ready: 14B parameters in float32 are 57 GB, half an hour at
+32 MB/s from a shared disk."""
+
 
 @dataclass(frozen=True, slots=True)
 class RealRun:
@@ -78,7 +82,12 @@ def run_pipeline(
         count = _Count(on_emitted)
         try:
             results = run_ranks(
-                run_rank, plan.ranks, (job,), pin=device == "cpu", on_progress=count.emitted
+                run_rank,
+                plan.ranks,
+                (job,),
+                pin=device == "cpu",
+                start_timeout_s=START_S if plan.scenario.weights.dit is None else START_FROM_FILE_S,
+                on_progress=count.emitted,
             )
         except RunError as error:
             raise RunError(f"{error}{_kept(plan, job, video)}") from error
