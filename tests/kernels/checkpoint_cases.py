@@ -84,11 +84,16 @@ def diffusers_vae(spec: VaeSpec) -> Any:
 
 
 def varied(model: Any) -> Any:
-    """*model* with no two parameters alike, norm gains included."""
+    """*model* with the same weights in every run, no two alike, norm gains near one."""
     model.eval().requires_grad_(False)
-    for index, parameter in enumerate(model.parameters()):
-        scale = 0.1 if parameter.ndim == 1 or index % 7 == 0 else 0.02
-        parameter.add_(scale * normal(*parameter.shape, seed=index))
+    for index, (name, parameter) in enumerate(model.named_parameters()):
+        draw = normal(*parameter.shape, seed=index)
+        if "norm" in name and not name.endswith("bias"):
+            parameter.copy_(1 + 0.2 * draw)
+        elif parameter.ndim > 1:
+            parameter.copy_(draw * (parameter.numel() / parameter.shape[0]) ** -0.5)
+        else:
+            parameter.copy_(0.05 * draw)
     return model
 
 

@@ -124,6 +124,7 @@ def test_a_diffusers_transformer_computes_what_it_does_there(
 
 def test_a_diffusers_vae_computes_what_it_does_there(tmp_path: Path) -> None:
     model = varied(diffusers_vae(VAE))
+    model.decoder.conv_out.weight.mul_(0.1)  # keeps frames within -1..1: clamping hides nothing
     model.save_pretrained(tmp_path / "vae")
     plan = plan_of(vae=str(tmp_path / "vae"))
     kernels = StageKernels(plan, plan.stages[0])
@@ -140,7 +141,9 @@ def test_a_diffusers_vae_computes_what_it_does_there(tmp_path: Path) -> None:
     )
     frames = kernels.decoder.decode(small, kernels.decoder.new_state())
     scaled = (small * std + mean).transpose(0, 1)[None]
-    assert error(frames, model.decode(scaled).sample[0]) < 1e-5
+    expected = model.decode(scaled).sample[0]
+    assert float(expected.abs().max()) < 1
+    assert error(frames, expected) < 1e-4  # names are in question here, rounding elsewhere
 
 
 @pytest.mark.parametrize("name", ["wan2.1-1.3b", "wan2.1-14b"])
@@ -188,6 +191,7 @@ def test_weights_take_the_stage_s_type(tmp_path: Path) -> None:
     plan = plan_of(dit=str(tmp_path / "half.safetensors"))
     for dtype in (torch.float32, torch.bfloat16):
         dit = stage_dit(plan, plan.stages[0], "cpu", dtype)
+        assert {value.dtype for value in dit.parameters()} == {dtype}
         assert same(dit, {name: value.to(dtype) for name, value in weights.items()})
 
 
