@@ -101,3 +101,7 @@ def same(module: nn.Module, weights: Weights) -> bool:
     """Whether every parameter of *module* is that of *weights*, bit for bit."""
     own = module.state_dict()
     return bool(own) and all(torch.equal(value, weights[name]) for name, value in own.items())
+
+
+def shapes_of(weights: Weights) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in weights.items()}

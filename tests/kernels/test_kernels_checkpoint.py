@@ -12,6 +12,7 @@ from checkpoint_cases import (
     dit_weights,
     plan_of,
     same,
+    shapes_of,
     under_model,
     vae_weights,
     varied,
@@ -23,8 +24,8 @@ from safetensors.torch import save_file
 from streamtwin.core import catalog
 from streamtwin.core.window import Window
 from streamtwin.kernels.cache import PassRow
-from streamtwin.kernels.checkpoint import dit_shapes, vae_shapes
-from streamtwin.kernels.checkpoint_names import dit_layouts, vae_layouts
+from streamtwin.kernels.checkpoint import Shapes, dit_shapes, vae_shapes
+from streamtwin.kernels.checkpoint_names import Layout, dit_layouts, vae_layouts
 from streamtwin.kernels.stage import StageKernels
 from streamtwin.kernels.tensor_files import SafetensorsFiles, TorchFile
 from streamtwin.kernels.weights import stage_dit
@@ -91,7 +92,7 @@ def test_a_dit_is_loaded_whole_from_each_layout(layout: str, tmp_path: Path) -> 
     assert set(dit.state_dict()) == set(weights)
     assert same(dit, weights)
     assert not dit.training
-    assert not any(parameter.requires_grad for parameter in dit.parameters())
+    assert not any(value.requires_grad for value in dit.parameters())
 
 
 def test_the_first_of_the_known_keys_counts(tmp_path: Path) -> None:
@@ -149,22 +150,20 @@ def test_a_diffusers_vae_computes_what_it_does_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["wan2.1-1.3b", "wan2.1-14b"])
 def test_the_published_sizes_have_diffusers_names_and_shapes(name: str) -> None:
     spec = catalog.model(name)
-    shapes, rule = dit_shapes(spec), dit_layouts()["diffusers"]
     with torch.device("meta"):
         theirs = diffusers_dit(spec).state_dict()
-    assert {rule(ours): shape for ours, shape in shapes.items()} == {
-        key: tuple(value.shape) for key, value in theirs.items()
-    }
+    assert named(dit_shapes(spec), dit_layouts()["diffusers"]) == shapes_of(theirs)
 
 
 def test_the_published_vae_has_diffusers_names_and_shapes() -> None:
     spec = catalog.vae("wan2.1")
-    shapes, rule = vae_shapes(spec), vae_layouts(spec)["diffusers"]
     with torch.device("meta"):
         theirs = diffusers_vae(spec).state_dict()
-    assert {rule(ours): shape for ours, shape in shapes.items()} == {
-        key: tuple(value.shape) for key, value in theirs.items()
-    }
+    assert named(vae_shapes(spec), vae_layouts(spec)["diffusers"]) == shapes_of(theirs)
+
+
+def named(shapes: Shapes, rule: Layout) -> dict[str, tuple[int, ...]]:
+    return {rule(ours): shape for ours, shape in shapes.items()}
 
 
 @pytest.mark.parametrize("name", ["Wan2.1_VAE.pth", "vae.safetensors"])
