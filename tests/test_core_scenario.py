@@ -84,6 +84,11 @@ MISTAKES = {
     "deployment: {window: 1}": ["window = 1", "greater than or equal to 2"],
     "workload: {admission: perhaps, chunks: 3}": ["'perhaps'", "drop_oldest"],
     "slo: {miss_rate: 2}": ["slo.miss_rate = 2", "less than or equal to 1"],
+    "weights: {dits: x}": ["weights.dits", "did you mean 'dit'", "text_encoder"],
+    "weights: {dit: ''}": ["weights.dit = ''", "at least 1 character"],
+    "weights: {dit: 3}": ["weights.dit = 3", "valid string"],
+    "weights: {prompt_embedding: a.pt, text_encoder: t5}": ["'a.pt'", "'t5'", "give one of them"],
+    "conditioning: {prompt: [a]}": ["conditioning.prompt = ['a']", "valid string"],
     "- a list": ["a mapping of keys, not list"],
     "a: [": ["not valid YAML"],
 }

@@ -12,6 +12,7 @@ from torch import nn
 
 from streamtwin.core.plan import Plan, Stage
 from streamtwin.core.scenario_file import check_scenario
+from streamtwin.core.specs import ModelSpec, VaeSpec
 from streamtwin.kernels.vae import StreamVae
 
 Weights = dict[str, torch.Tensor]
@@ -58,36 +59,41 @@ def write_shards(folder: Path, weights: Weights, count: int, stem: str) -> None:
     (folder / f"{stem}.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
 
 
-def diffusers_dit(seed: int = 0) -> Any:
-    """diffusers' transformer in the size of the small model, no two gains alike."""
+def diffusers_dit(spec: ModelSpec) -> Any:
+    """diffusers' transformer in the size of *spec*."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from diffusers import WanTransformer3DModel  # noqa: PLC0415
 
-    model = WanTransformer3DModel(
-        num_attention_heads=SPEC.heads,
-        attention_head_dim=SPEC.head_dim,
-        text_dim=SPEC.text_dim,
-        freq_dim=SPEC.freq_dim,
-        ffn_dim=SPEC.ffn_dim,
-        num_layers=SPEC.blocks,
+    return WanTransformer3DModel(
+        num_attention_heads=spec.heads,
+        attention_head_dim=spec.head_dim,
+        text_dim=spec.text_dim,
+        freq_dim=spec.freq_dim,
+        ffn_dim=spec.ffn_dim,
+        num_layers=spec.blocks,
     )
-    return _varied(model, seed)
 
 
-def diffusers_vae(seed: int = 0) -> Any:
+def diffusers_vae(spec: VaeSpec) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from diffusers import AutoencoderKLWan  # noqa: PLC0415
 
-    return _varied(AutoencoderKLWan(base_dim=VAE.base_channels), seed)
+    return AutoencoderKLWan(base_dim=spec.base_channels)
 
 
-def _varied(model: nn.Module, seed: int) -> nn.Module:
+def varied(model: Any) -> Any:
+    """*model* with the same weights in every run, no two alike, norm gains near one."""
     model.eval().requires_grad_(False)
-    for index, parameter in enumerate(model.parameters()):
-        scale = 0.1 if parameter.ndim == 1 or index % 7 == 0 else 0.02
-        parameter.add_(scale * normal(*parameter.shape, seed=seed + index))
+    for index, (name, parameter) in enumerate(model.named_parameters()):
+        draw = normal(*parameter.shape, seed=index)
+        if "norm" in name and not name.endswith("bias"):
+            parameter.copy_(1 + 0.2 * draw)
+        elif parameter.ndim > 1:
+            parameter.copy_(draw * (parameter.numel() / parameter.shape[0]) ** -0.5)
+        else:
+            parameter.copy_(0.05 * draw)
     return model
 
 
@@ -95,3 +101,7 @@ def same(module: nn.Module, weights: Weights) -> bool:
     """Whether every parameter of *module* is that of *weights*, bit for bit."""
     own = module.state_dict()
     return bool(own) and all(torch.equal(value, weights[name]) for name, value in own.items())
+
+
+def shapes_of(weights: Weights) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in weights.items()}

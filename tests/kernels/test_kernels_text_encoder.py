@@ -9,10 +9,10 @@ import pytest
 import torch
 from kernel_cases import SPEC, error
 from safetensors.torch import load_file, save_file
-from umt5_cases import write_umt5
 
 from streamtwin.core.errors import UserError
 from streamtwin.kernels.text_encoder import TextEncoder, check_encoder, cleaned
+from umt5_cases import write_umt5
 
 PROMPT = "a dog runs"
 
@@ -52,6 +52,7 @@ def test_a_long_prompt_is_cut_with_its_end_mark_kept(folder: Path) -> None:
 def test_white_space_and_entities_do_not_matter(folder: Path) -> None:
     encode = TextEncoder(folder, SPEC)
     assert torch.equal(encode("  a dog\n\t runs "), encode(PROMPT))
+    assert torch.equal(encode("a &amp; dog"), encode("a & dog"))
     assert cleaned("a &amp;amp; b") == "a & b"
 
 

@@ -53,7 +53,8 @@ class HandedPrompts:
         name = _KEY + prompt
         if name not in files.entries:
             raise UserError(f"prompt {prompt!r}: no embedding was prepared for it")
-        return dict(files.read([name]))[name]
+        # a copy, so that nothing stays mapped to the file
+        return dict(files.read([name]))[name].clone()
 
 
 def hand_over(embeddings: Mapping[str, Tensor], path: Path) -> HandedPrompts:

@@ -19,7 +19,7 @@ from streamtwin.core.errors import UserError
 
 NESTED = ("generator", "generator_ema", "state_dict")
 """Keys under which training checkpoints keep the weights; the first that is there counts
-(CausVid, Self-Forcing, StreamDiffusionV2)."""
+(CausVid, StreamDiffusionV2)."""
 
 ZIP_MAGIC = b"PK\x03\x04"
 """How files of torch.save begin since torch 1.6; only these can be mapped into memory."""

@@ -35,6 +35,7 @@ class TextEncoder:
         self.spec, self.folder = spec, folder
         model, words = _folders(folder)
         local: dict[str, Any] = {"local_files_only": True}
+        library.utils.logging.disable_progress_bar()  # a run shows its own
         try:
             self.tokenizer = library.AutoTokenizer.from_pretrained(words, **local)
             encoder, told = library.UMT5EncoderModel.from_pretrained(

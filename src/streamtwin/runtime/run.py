@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int], None]
 
+START_S, START_FROM_FILE_S = 120.0, 1800.0
+"""Time that ranks have to become ready: 14B parameters in float32 are 57 GB, half an hour at
+32 MB/s from a shared disk."""
+
 
 @dataclass(frozen=True, slots=True)
 class RealRun:
@@ -97,6 +101,7 @@ def run_pipeline(
                 (job,),
                 pin=device == "cpu",
                 hang_timeout_s=hang_timeout_s,
+                start_timeout_s=START_S if plan.scenario.weights.dit is None else START_FROM_FILE_S,
                 on_progress=count.emitted,
             )
         except RunError as error:
