@@ -51,7 +51,7 @@ class Lanes:
         self.ring = Ring(lanes, plan.steps, plan.max_rows)
         self.kernels = StageKernels(plan, plan.stages[0])
         self.state = self.kernels.new_session(0)
-        self.latents, self.results = {}, {}
+        self.latents, self.results, self.inputs = {}, {}, {}
         self.emitted, self.written = [], {}
         self.play()
 
@@ -85,6 +85,7 @@ class Lanes:
         """Pass *item* through the blocks; note what each of its KV rows then holds."""
         x = torch.stack([self.latents.pop((row.ordinal, row.step)) for row in item.rows])
         work = Work(x, tuple(self.kernels.timestep(row.step) for row in item.rows))
+        self.inputs |= {(row.ordinal, row.step): x[i] for i, row in enumerate(item.rows)}
         done = self.kernels.run(self.state, item, work)
         for row, latents in zip(item.rows, done.latents, strict=True):
             self.results[row.ordinal, row.step] = latents
@@ -131,3 +132,17 @@ def test_every_row_holds_what_a_sequential_run_holds(lanes, steps, latents, stre
 @pytest.mark.parametrize(("lanes", "steps"), [(5, 2), (8, 2), (8, 4)])
 def test_rings_whose_warm_up_corrupts_a_sink_in_the_reference(lanes, steps, stream_batch):
     check(lanes, steps, 1, stream_batch)
+
+
+def test_the_first_chunk_leaves_its_last_step_in_every_row():
+    """Its steps overwrite each other: what is kept is what the last step alone would write."""
+    plan = make_plan(3, 2, True)
+    played = Lanes(plan, 2, 1)
+    kernels = StageKernels(plan, plan.stages[0])
+    state = kernels.new_session(0)
+    work = Work(played.inputs[0, 2][None], (kernels.timestep(2),))
+    kernels.run(state, Item(0, (Row(0, 0, 0, 2),)), work)
+    assert bool(state.cache.k.any())
+    for row in range(3):
+        assert torch.equal(played.state.cache.k[:, row], state.cache.k[:, 0])
+        assert torch.equal(played.state.cache.v[:, row], state.cache.v[:, 0])
