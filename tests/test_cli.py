@@ -233,7 +233,7 @@ def test_a_run_that_is_stopped_keeps_what_it_emitted(
             "TMPDIR": str(home),
         },
     )
-    while not any(f.stat().st_size for f in home.glob("streamtwin-run-*/out.rgb")):
+    while not any(f.stat().st_size for f in home.glob("streamtwin-run-*/session-0.rgb")):
         assert process.poll() is None
     family = psutil.Process(process.pid).children(recursive=True)
     assert len(family) >= 2, "the fork server and a rank"

@@ -58,7 +58,7 @@ def test_the_second_of_two_runs_into_one_folder_is_refused(tmp_path: Path) -> No
         cwd=tmp_path,
         env={**os.environ, "TMPDIR": str(tmp_path)},
     ) as first:
-        while not any(f.stat().st_size for f in tmp_path.glob("streamtwin-run-*/out.rgb")):
+        while not any(f.stat().st_size for f in tmp_path.glob("streamtwin-run-*/session-0.rgb")):
             assert first.poll() is None
         try:
             second = streamtwin(tmp_path, *arguments, "--out", "one")

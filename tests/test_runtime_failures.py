@@ -59,7 +59,7 @@ def test_a_rank_that_dies_is_named_and_takes_the_others_along(
 ) -> None:
     plan = make_plan(**SMALL, gpus=3)
     np.save(tmp_path / "in.npy", clip.frames)
-    job = worker.Job(plan, "cpu", tmp_path / "in.npy", 16.0, tmp_path / "out.rgb")
+    job = worker.Job(plan, "cpu", tmp_path / "in.npy", 16.0, tmp_path)
     pids: dict[int, int] = {}
     with pytest.raises(RunError, match=rf"rank {rank} of 3 failed: [^\n]*{cause}"):
         run_ranks(die_at, 3, (job, rank, how), on_progress=pids.setdefault)

@@ -82,7 +82,7 @@ def test_the_rank_that_hangs_is_named_and_its_neighbours_are_not(
 ) -> None:
     plan = make_plan(**SMALL, gpus=3)
     np.save(tmp_path / "in.npy", clip.frames)
-    job = worker.Job(plan, "cpu", tmp_path / "in.npy", 16.0, tmp_path / "out.rgb")
+    job = worker.Job(plan, "cpu", tmp_path / "in.npy", 16.0, tmp_path)
     pids: dict[int, int] = {}
     began_s: dict[int, float] = {}
 
@@ -114,7 +114,7 @@ def forget_an_item(context: RankContext, job: worker.Job) -> None:
 def test_when_all_wait_the_message_says_for_whom(clip: Clip, tmp_path: Path) -> None:
     plan = make_plan(**SMALL, gpus=2)
     np.save(tmp_path / "in.npy", clip.frames)
-    job = worker.Job(plan, "cpu", tmp_path / "in.npy", 16.0, tmp_path / "out.rgb")
+    job = worker.Job(plan, "cpu", tmp_path / "in.npy", 16.0, tmp_path)
     with pytest.raises(RunError, match="all ranks wait for each other") as caught:
         run_ranks(forget_an_item, 2, (job,), hang_timeout_s=TIMEOUT_S)
     assert "rank 0 waits for an item from rank 1" in str(caught.value)

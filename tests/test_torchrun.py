@@ -71,7 +71,7 @@ def rank_processes(launcher: subprocess.Popen[str], count: int) -> dict[int, psu
 
 
 def wait_for_frames(folder: Path, launcher: subprocess.Popen[str]) -> None:
-    while not any(f.stat().st_size for f in folder.glob("tmp/streamtwin-run-*/out.rgb")):
+    while not any(f.stat().st_size for f in folder.glob("tmp/streamtwin-run-*/session-0.rgb")):
         assert launcher.poll() is None, launcher.communicate()
         time.sleep(0.05)
 

@@ -54,7 +54,7 @@ OUTSIDE = [
     (replace(ENCODE, height=320), "height = 320", "160..160"),
     (replace(DECODE, latents=4), "latents = 4", "1..2"),
     (Hop(10**8), "size_bytes = 1e+08", "1792..3.27731e+06"),
-    (Hop(512), "size_bytes = 512", "1792.."),
+    (Hop(512), "size_bytes = 512", "2304.."),
 ]
 
 

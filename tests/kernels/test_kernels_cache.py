@@ -84,6 +84,8 @@ def test_first_row_is_repeated_to_all():
     for row in range(3):
         assert torch.equal(cache.k[:, row], cache.k[:, 0])
         assert torch.equal(cache.v[:, row], cache.v[:, 0])
+        assert cache.held[1][row] == cache.held[1][0]
+        assert cache.held[1][row].frames == (0, 1, 2, -1)
         assert held(cache, row, 2, block=1) == [0, 1, 2]
     put(cache, PassRow(1, 3, 1), 1)
     assert held(cache, 1, 3, block=1) == [0, 1, 2, 3]

@@ -54,7 +54,7 @@ class Lanes:
         self.ring = self.controller.ring = Ring(lanes, plan.steps, plan.max_rows)
         self.kernels = StageKernels(plan, plan.stages[0])
         self.state = self.kernels.new_session(0)
-        self.latents, self.results = {}, {}
+        self.latents, self.results, self.inputs = {}, {}, {}
         self.emitted, self.written = [], {}
         self.play()
 
@@ -86,7 +86,10 @@ class Lanes:
         """Pass *item* through the blocks; note what each of its KV rows then holds."""
         x = torch.stack([self.latents.pop((row.ordinal, row.step)) for row in item.rows])
         work = Work(x, tuple(self.kernels.timestep(row.step) for row in item.rows))
+        self.inputs |= {(row.ordinal, row.step): x[i] for i, row in enumerate(item.rows)}
         done = self.kernels.run({0: self.state}, item, work)
+        if item.first:
+            self.first = self.state.cache.k.clone(), self.state.cache.v.clone()
         for row, latents in zip(item.rows, done.latents, strict=True):
             self.results[row.ordinal, row.step] = latents
             kv_row = 0 if item.first and row.step + 1 < self.plan.steps else row.step
@@ -133,3 +136,17 @@ def test_every_row_holds_what_a_sequential_run_holds(lanes, steps, latents, stre
 @pytest.mark.parametrize(("lanes", "steps"), [(5, 2), (8, 2), (8, 4)])
 def test_rings_whose_warm_up_corrupts_a_sink_in_the_reference(lanes, steps, stream_batch):
     check(lanes, steps, 1, stream_batch)
+
+
+def test_the_first_chunk_leaves_its_last_step_in_every_row():
+    """Its steps overwrite each other: what is kept is what the last step alone would write."""
+    plan = make_plan(3, 2, True, 3)
+    played = Lanes(plan, 2)
+    kernels = StageKernels(plan, plan.stages[0])
+    state = kernels.new_session(0)
+    work = Work(played.inputs[0, 2][None], (kernels.timestep(2),))
+    kernels.run({0: state}, Item(0, (Row(0, 0, 0, 2),)), work)
+    assert bool(state.cache.k.any())
+    for row in range(3):
+        assert torch.equal(played.first[0][:, row], state.cache.k[:, 0])
+        assert torch.equal(played.first[1][:, row], state.cache.v[:, 0])

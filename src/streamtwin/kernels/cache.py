@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from streamtwin.core.slots import Chunk, Placement, Slots, place
+from streamtwin.core.slots import Chunk, Slots, place
 from streamtwin.core.window import Window
 from streamtwin.kernels.rope import turn
-from streamtwin.kernels.rows import PassPlan, PassRow, Turn, Write, runs
+from streamtwin.kernels.rows import PassPlan, PassRow, Placed, check_rows, placed_in_block
 from streamtwin.kernels.sinks import SinkWatch
 
 __all__ = ["BlockState", "PassPlan", "PassRow", "StageCache"]
@@ -107,22 +107,21 @@ class StageCache:
         Raises:
             ValueError: a KV row is out of range or named twice, or a chunk exceeds the window.
         """
-        _check(rows, self.kv_rows, self.window)
-        # blocks whose books and decisions are equal, which is nearly all of them, share the work
-        known: dict[tuple[tuple[Slots, Chunk], ...], list[Placement]] = {}
-        placed = []
+        check_rows(rows, self.kv_rows, self.window)
+        placed: list[Placed] = []
+        before: tuple[tuple[Slots, int | None], ...] = ()
         for block, books in enumerate(self.held):
-            asked = tuple((books[row.kv_row], self._chunk(row, block)) for row in rows)
-            if asked not in known:
-                known[asked] = [place(held, chunk, self.window) for held, chunk in asked]
-            placed.append(known[asked])
-        for books, placements in zip(self.held, placed, strict=True):
-            for row, placement in zip(rows, placements, strict=True):
-                books[row.kv_row] = placement.after
+            asked = tuple((books[row.kv_row], row.sink(block)) for row in rows)
+            # neighbours nearly always share their books, and then the work too
+            placed.append(placed[-1] if asked == before else self._place(rows, asked))
+            before = asked
+        for books, one in zip(self.held, placed, strict=True):
+            for row, after in zip(rows, one.after, strict=True):
+                books[row.kv_row] = after
         last = [row.first_frame + row.frames - 1 for row in rows]
         return PassPlan(
-            tuple(_turns(rows, placements, self.tokens) for placements in placed),
-            tuple(_writes(rows, placements, self.tokens) for placements in placed),
+            tuple(one.turns for one in placed),
+            tuple(one.writes for one in placed),
             tuple(row.kv_row for row in rows),
             tuple(self.window.filled(frame) * self.tokens for frame in last),
         )
@@ -186,46 +185,17 @@ class StageCache:
         self.watch.put(block, state.similarities)
         self.held.insert(block, list(state.held))
 
-    def _chunk(self, row: PassRow, block: int) -> Chunk:
-        return Chunk(row.first_frame, row.frames, row.first_position, row.sink(block), row.prompt)
-
-
-def _check(rows: Sequence[PassRow], kv_rows: int, window: Window) -> None:
-    if not rows:
-        raise ValueError("a pass needs at least one row")
-    if len({row.kv_row for row in rows}) < len(rows):
-        raise ValueError(f"rows share a KV row: {[row.kv_row for row in rows]}; give each its own")
-    for row in rows:
-        if not 0 <= row.kv_row < kv_rows:
-            raise ValueError(f"kv_row = {row.kv_row}: choose one of 0..{kv_rows - 1}")
-        if row.frames < 1 or row.first_frame < 0:
-            raise ValueError(f"{row}: frames must be >= 1 and first_frame >= 0")
-        frames = range(row.first_frame, row.first_frame + row.frames)
-        if len({window.slot(frame) for frame in frames}) < row.frames:
-            raise ValueError(
-                f"{row.frames} frames from frame {row.first_frame} on do not fit the window: "
-                f"{window.frames} frames, of which {window.sink} are sinks"
+    def _place(self, rows: Sequence[PassRow], asked: Sequence[tuple[Slots, int | None]]) -> Placed:
+        """Place *rows* into one block, given the book and the sink taken over of each."""
+        placements = [
+            place(
+                held,
+                Chunk(row.first_frame, row.frames, row.first_position, sink, row.prompt),
+                self.window,
             )
-
-
-def _writes(
-    rows: Sequence[PassRow], placements: Sequence[Placement], tokens: int
-) -> tuple[Write, ...]:
-    return tuple(
-        Write(batch, row.kv_row, start * tokens, slot * tokens, count * tokens)
-        for batch, (row, placement) in enumerate(zip(rows, placements, strict=True))
-        for start, slot, count in runs(placement.slots)
-    )
-
-
-def _turns(
-    rows: Sequence[PassRow], placements: Sequence[Placement], tokens: int
-) -> tuple[Turn, ...]:
-    return tuple(
-        Turn(row.kv_row, slot * tokens, shift)
-        for row, placement in zip(rows, placements, strict=True)
-        for slot, shift in placement.turns
-    )
+            for row, (held, sink) in zip(rows, asked, strict=True)
+        ]
+        return placed_in_block(rows, placements, self.tokens)
 
 
 def _cut(x: Tensor, block: int) -> tuple[Tensor, Tensor]:

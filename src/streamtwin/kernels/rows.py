@@ -1,6 +1,10 @@
 """What does a pass do with one row of its batch, and what does that touch in the cache?"""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from streamtwin.core.slots import Placement, Slots
+from streamtwin.core.window import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,56 @@ class PassPlan:
         return len(set(self.lengths)) == 1
 
 
-def runs(slots: tuple[int, ...]) -> list[tuple[int, int, int]]:
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What a pass turns and writes in one block, and the book of each row afterwards."""
+
+    turns: tuple[Turn, ...]
+    writes: tuple[Write, ...]
+    after: tuple[Slots, ...]
+
+
+def placed_in_block(
+    rows: Sequence[PassRow], placements: Sequence[Placement], tokens: int
+) -> Placed:
+    """Turn the slots of *placements*, one a row, into copies of *tokens* a frame."""
+    turns = tuple(
+        Turn(row.kv_row, slot * tokens, shift)
+        for row, placement in zip(rows, placements, strict=True)
+        for slot, shift in placement.turns
+    )
+    writes = tuple(
+        Write(batch, row.kv_row, start * tokens, slot * tokens, count * tokens)
+        for batch, (row, placement) in enumerate(zip(rows, placements, strict=True))
+        for start, slot, count in _runs(placement.slots)
+    )
+    return Placed(turns, writes, tuple(placement.after for placement in placements))
+
+
+def check_rows(rows: Sequence[PassRow], kv_rows: int, window: Window) -> None:
+    """Refuse rows that no pass can have.
+
+    Raises:
+        ValueError: a KV row is out of range or named twice, or a chunk exceeds the window.
+    """
+    if not rows:
+        raise ValueError("a pass needs at least one row")
+    if len({row.kv_row for row in rows}) < len(rows):
+        raise ValueError(f"rows share a KV row: {[row.kv_row for row in rows]}; give each its own")
+    for row in rows:
+        if not 0 <= row.kv_row < kv_rows:
+            raise ValueError(f"kv_row = {row.kv_row}: choose one of 0..{kv_rows - 1}")
+        if row.frames < 1 or row.first_frame < 0:
+            raise ValueError(f"{row}: frames must be >= 1 and first_frame >= 0")
+        frames = range(row.first_frame, row.first_frame + row.frames)
+        if len({window.slot(frame) for frame in frames}) < row.frames:
+            raise ValueError(
+                f"{row.frames} frames from frame {row.first_frame} on do not fit the window: "
+                f"{window.frames} frames, of which {window.sink} are sinks"
+            )
+
+
+def _runs(slots: tuple[int, ...]) -> list[tuple[int, int, int]]:
     """(first frame within the chunk, first slot, frames) of each contiguous run of slots."""
     found: list[tuple[int, int, int]] = []
     for offset, slot in enumerate(slots):
