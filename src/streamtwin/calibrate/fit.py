@@ -31,6 +31,10 @@ NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
+ROUNDING = 9
+"""Decimals of a relative error that mean something; the rest is rounding of the arithmetic."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """Seconds per unit of a term, with its standard error; None where it rests at its bound, 0."""
@@ -132,7 +136,8 @@ def fit_family(observed: Sequence[Observed]) -> Fit:
     names = [name for name, form in FORMS.items() if family in form.families]
     errors = {name: _left_out_errors(FORMS[name], fitted) for name in names}
     alternatives = {name: fmean(map(abs, found or [1.0])) for name, found in errors.items()}
-    best = min(alternatives, key=lambda name: alternatives[name])
+    # equal but for rounding: the form that is listed first, which has fewer parameters
+    best = min(alternatives, key=lambda name: round(alternatives[name], ROUNDING))
     knob, solution = _solve_best(_designs(FORMS[best], fitted), fitted, range(len(fitted)))
     held_out = _errors(FORMS[best], knob, solution, [o for o in observed if o.case.held_out])
     fit = Fit(
