@@ -13,9 +13,16 @@ from torch import Tensor, nn
 
 from streamtwin.core.specs import ModelSpec, Resolution
 from streamtwin.core.window import Window
-from streamtwin.kernels.cache import PassRow, StageCache
-from streamtwin.kernels.dit_layers import Block, BlockPass, Head, PatchEmbedding
-from streamtwin.kernels.rope import pass_rotations, space_rotations
+from streamtwin.kernels.attention import (
+    Attend,
+    attend,
+    available_backends,
+    implementation,
+    priority,
+)
+from streamtwin.kernels.cache import PassPlan, PassRow, StageCache
+from streamtwin.kernels.dit_layers import EAGER, Block, BlockParts, BlockPass, Head, PatchEmbedding
+from streamtwin.kernels.rope import frame_positions, pass_rotations, space_rotations
 from streamtwin.kernels.seeding import materialise
 
 
@@ -52,6 +59,17 @@ class DiTStage(nn.Module):
         self.blocks = nn.ModuleDict({str(index): Block(spec) for index in blocks})
         self.patch_embedding = PatchEmbedding(spec) if embeds else None
         self.head = Head(spec) if heads_out else None
+        self.parts: BlockParts = EAGER
+        """How the halves of a block are computed; see `kernels.compiled`."""
+        self.backends: tuple[str, ...] = ("cpu",)
+        """What computes attention, in order of preference; see `choose_attention`."""
+        self.attend: Attend = attend
+        self._space: Tensor | None = None
+
+    def choose_attention(self) -> None:
+        """Take the fastest attention that the device of the weights has."""
+        self.backends = available_backends(self._weight.device, self._weight.dtype)
+        self.attend = implementation(self.backends)
 
     @property
     def _weight(self) -> Tensor:
@@ -112,9 +130,22 @@ class DiTStage(nn.Module):
             ValueError: shapes and rows disagree, the prompt is missing, or rows do not fit.
         """
         self._check(x, timesteps, rows, cache)
-        work = self._prepare(timesteps, rows, cache)
-        for index, block in enumerate(self._blocks()):
-            x = block(x, index, work)
+        positions = frame_positions(rows, timesteps.device)
+        return self.advance(x, timesteps, positions, cache.plan(rows), cache)
+
+    def advance(
+        self, x: Tensor, timesteps: Tensor, positions: Tensor, plan: PassPlan, cache: StageCache
+    ) -> Tensor:
+        """`forward` with all that the host has to say worked out: the device's part of a pass.
+
+        Tokens [B, T'*S, d], timesteps and temporal *positions* (float64) [B, T'] -> [B, T'*S, d].
+        Everything that varies between two passes of one *plan* stands in these tensors, so a
+        recording of the pass can be replayed with other contents.
+        """
+        work = self._prepare(timesteps, positions, plan, cache)
+        with priority(self.backends):
+            for index, block in enumerate(self._blocks()):
+                x = block(x, index, work)
         return x
 
     def unembed(self, x: Tensor, timesteps: Tensor) -> Tensor:
@@ -137,13 +168,22 @@ class DiTStage(nn.Module):
         e: Tensor = self.time_embedding(waves)
         return e
 
-    def _prepare(self, timesteps: Tensor, rows: Sequence[PassRow], cache: StageCache) -> BlockPass:
+    def _prepare(
+        self, timesteps: Tensor, positions: Tensor, plan: PassPlan, cache: StageCache
+    ) -> BlockPass:
         e0 = self.time_projection(self._time(timesteps)).unflatten(-1, (6, -1))
+        table = pass_rotations(positions, self.space(timesteps.device), self.spec.head_dim)
+        if self.parts.real_rotations:
+            table = torch.view_as_real(table)
+        return BlockPass(e0, table, plan, cache, self.parts, self.attend)
+
+    def space(self, device: torch.device) -> Tensor:
+        """Rotations of the token grid on *device*, computed once. Do not write into it."""
         precise = self._weight.dtype == torch.float64
         kind = torch.complex128 if precise else torch.complex64
-        space = space_rotations(*self.resolution.grid, self.spec.head_dim, timesteps.device, kind)
-        table = pass_rotations(rows, space, self.spec.head_dim)
-        return BlockPass(e0, table, cache.plan(rows), cache)
+        if self._space is None or (self._space.device, self._space.dtype) != (device, kind):
+            self._space = space_rotations(*self.resolution.grid, self.spec.head_dim, device, kind)
+        return self._space
 
     def _check(
         self, x: Tensor, timesteps: Tensor, rows: Sequence[PassRow], cache: StageCache
@@ -177,4 +217,5 @@ def build_dit(
     with torch.device("meta"):
         stage = DiTStage(spec, resolution, blocks, embeds=embeds, heads_out=heads_out)
     materialise(stage, seed=seed, device=device, dtype=dtype)
+    stage.choose_attention()
     return stage

@@ -4,6 +4,7 @@ Layers of the Wan 2.1 transformer with its checkpoint names. They hold weights o
 that belongs to a session comes in as a `BlockPass`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,8 +12,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from streamtwin.core.specs import ModelSpec
+from streamtwin.kernels.attention import Attend
 from streamtwin.kernels.cache import PassPlan, StageCache
 from streamtwin.kernels.rope import rotate
+
+
+@dataclass(frozen=True, slots=True)
+class BlockParts:
+    """The two halves of a block, on either side of its self-attention.
+
+    Neither knows which slots or how many tokens are attended, so their shapes change with rows
+    and frames alone: few enough to compile each.
+    """
+
+    opening: Callable[["Block", Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+    closing: Callable[["Block", Tensor, Tensor, Tensor, Tensor, Tensor, Attend], Tensor]
+    real_rotations: bool = False
+    """Whether `opening` takes the rotations as real numbers (see `rope.rotate`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,18 +40,16 @@ class BlockPass:
         rotations: from `rope.pass_rotations`, [B, T'*S, 1, head_dim/2].
         plan: which cache slots to write and attend.
         cache: the session's keys and values.
+        parts: how a block's halves are computed.
+        attend: how attention is computed.
     """
 
     modulation: Tensor
     rotations: Tensor
     plan: PassPlan
     cache: StageCache
-
-
-def _attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Non-causal attention over [B, L, heads, head_dim]; returns [B, L, heads * head_dim]."""
-    q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
-    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+    parts: BlockParts
+    attend: Attend
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
@@ -69,33 +83,34 @@ class Attention(nn.Module):
 class SelfAttention(Attention):
     """Attention over the session's window; writes its own keys and values first."""
 
-    def forward(self, x: Tensor, index: int, work: BlockPass) -> Tensor:
-        """[B, T'*S, d] -> [B, T'*S, d]; *index* counts the stage's own blocks from 0."""
-        q = rotate(self.queries(x), work.rotations)
+    def project(self, x: Tensor, rotations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """[B, L, d] -> rotated queries and keys, and values, [B, L, heads, head_dim] each."""
         k, v = self.keys_values(x)
-        work.cache.write(index, work.plan, rotate(k, work.rotations), v)
-        out: Tensor = self.o(self._attend(q, index, work))
-        return out
+        return rotate(self.queries(x), rotations), rotate(k, rotations), v
 
     @staticmethod
-    def _attend(q: Tensor, index: int, work: BlockPass) -> Tensor:
+    def window(q: Tensor, k: Tensor, v: Tensor, index: int, work: BlockPass) -> Tensor:
+        """Put *k* and *v* into the cache and attend what it holds; [B, L, d] before `o`.
+
+        *index* counts the stage's own blocks from 0.
+        """
         plan, cache = work.plan, work.cache
+        cache.write(index, plan, k, v)
         if plan.uniform:
-            return _attention(q, *cache.view(index, plan.kv_rows, plan.lengths[0]))
+            return work.attend(q, *cache.view(index, plan.kv_rows, plan.lengths[0]))
         # Rows whose windows are filled differently (a stream's first chunks) go one by one.
         rows = zip(q.unbind(), plan.kv_rows, plan.lengths, strict=True)
-        return torch.cat([_attention(r[None], *cache.view(index, (n,), K)) for r, n, K in rows])
+        return torch.cat([work.attend(r[None], *cache.view(index, (n,), K)) for r, n, K in rows])
 
 
 class CrossAttention(Attention):
     """Attention to the text, whose keys and values were computed once per prompt."""
 
-    def forward(self, x: Tensor, index: int, cache: StageCache) -> Tensor:
-        """[B, L, d] -> [B, L, d]; all text positions are attended, padding included."""
+    def forward(self, x: Tensor, k: Tensor, v: Tensor, attend: Attend) -> Tensor:
+        """[B, L, d] and text [text_len, heads, head_dim] -> [B, L, d]; padding is attended too."""
         # All rows see the same text, so they attend as one long row: no expanded copy of it.
         q = self.queries(x).flatten(0, 1)[None]
-        out = _attention(q, cache.cross_k[index][None], cache.cross_v[index][None])
-        y: Tensor = self.o(out.view(x.shape))
+        y: Tensor = self.o(attend(q, k[None], v[None]).view(x.shape))
         return y
 
 
@@ -116,16 +131,45 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, index: int, work: BlockPass) -> Tensor:
         """[B, T'*S, d] -> [B, T'*S, d]; *index* counts the stage's own blocks from 0."""
-        # [B, T', 1, d] each, broadcast over the tokens of a frame.
-        m = (work.modulation + self.modulation).unsqueeze(3).unbind(2)
-        B, T, _, d = work.modulation.shape
+        parts, cache = work.parts, work.cache
+        q, k, v = parts.opening(self, x, work.modulation, work.rotations)
+        y = self.self_attn.window(q, k, v, index, work)
+        text = cache.cross_k[index], cache.cross_v[index]
+        return parts.closing(self, x, y, work.modulation, *text, work.attend)
+
+    def opening(
+        self, x: Tensor, modulation: Tensor, rotations: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Tokens [B, T'*S, d] -> rotated queries and keys, and values of the self-attention."""
+        B, T, _, d = modulation.shape
+        shift, scale = self._modulation(modulation)[:2]
+        frames = modulate(x.view(B, T, -1, d), shift, scale, self.eps)
+        return self.self_attn.project(frames.flatten(1, 2), rotations)
+
+    def closing(
+        self, x: Tensor, y: Tensor, modulation: Tensor, k: Tensor, v: Tensor, attend: Attend
+    ) -> Tensor:
+        """Tokens *x* and what they attended, *y*, both [B, T'*S, d] -> [B, T'*S, d].
+
+        *k* and *v* are the text's, [text_len, heads, head_dim].
+        """
+        B, T, _, d = modulation.shape
+        m = self._modulation(modulation)
         frames = x.view(B, T, -1, d)
-        y = self.self_attn(modulate(frames, m[0], m[1], self.eps).flatten(1, 2), index, work)
+        y = self.self_attn.o(y)
         x = torch.addcmul(frames, y.view(frames.shape), m[2]).flatten(1, 2)
-        x = x + self.cross_attn(self.norm3(x), index, work.cache)
+        x = x + self.cross_attn(self.norm3(x), k, v, attend)
         frames = x.view(frames.shape)
         y = self.ffn(modulate(frames, m[3], m[4], self.eps))
         return torch.addcmul(frames, y, m[5]).flatten(1, 2)
+
+    def _modulation(self, modulation: Tensor) -> tuple[Tensor, ...]:
+        """[B, T', 1, d] each, broadcast over the tokens of a frame."""
+        return (modulation + self.modulation).unsqueeze(3).unbind(2)
+
+
+EAGER = BlockParts(Block.opening, Block.closing)
+"""Operator by operator, as PyTorch runs them."""
 
 
 class PatchEmbedding(nn.Module):

@@ -20,9 +20,13 @@ from streamtwin.core.ring import Item, Row
 from streamtwin.core.scenario import STEP_TIMESTEPS
 from streamtwin.core.window import Window
 from streamtwin.kernels import flow_matching
-from streamtwin.kernels.cache import PassRow, StageCache
+from streamtwin.kernels.cache import PassPlan, PassRow, StageCache
+from streamtwin.kernels.compiled import compiled_parts
 from streamtwin.kernels.dit import build_dit
+from streamtwin.kernels.graphs import Compute, CudaRecord, RecordedPasses, Tensors
+from streamtwin.kernels.rope import frame_positions
 from streamtwin.kernels.seeding import stable_seed
+from streamtwin.kernels.upload import upload
 from streamtwin.kernels.vae import build_decoder, build_encoder
 from streamtwin.kernels.vae_layers import VaeState
 
@@ -75,6 +79,11 @@ class StageKernels:
         ends = {"seed": seed, "device": device, "dtype": dtype}
         self.encoder = build_encoder(plan.vae, **ends) if stage.first else None  # type: ignore[arg-type]
         self.decoder = build_decoder(plan.vae, **ends) if stage.last else None  # type: ignore[arg-type]
+        self.recorded: RecordedPasses | None = None
+        if plan.scenario.deployment.compile:
+            self.dit.parts = compiled_parts()
+        if plan.scenario.deployment.cuda_graph and self.device.type == "cuda":
+            self.recorded = RecordedPasses(CudaRecord(self.device))
 
     @torch.inference_mode()
     def new_session(self, session: int) -> SessionState:
@@ -99,25 +108,53 @@ class StageKernels:
         assert self.encoder is not None
         assert state.encoder is not None
         rate = rate_of(motion(frames))
-        pixels = torch.from_numpy(frames).to(self.device).permute(3, 0, 1, 2).to(self.dtype)
+        pixels = upload(torch.from_numpy(frames), self.device).permute(3, 0, 1, 2).to(self.dtype)
         latents = self.encoder.encode(pixels.div_(127.5).sub_(1.0), state.encoder)
         return flow_matching.mix(latents, self._noise(row, latents.shape), rate)
 
     @torch.inference_mode()
     def run(self, state: SessionState, item: Item, work: Work) -> Work:
         """Pass *item* through the stage's blocks; the last stage also takes the denoising step."""
-        hidden = self.dit.embed(work.latents) if self.stage.first else work.hidden
-        assert hidden is not None
-        frames = work.latents.shape[1]
-        timesteps = torch.tensor(work.timesteps, dtype=torch.float32, device=self.device)
-        timesteps = timesteps[:, None].expand(-1, frames)
-        hidden = self.dit(hidden, timesteps, self._pass_rows(item), state.cache)
+        taken = work.latents if self.stage.first else work.hidden
+        assert taken is not None
+        rows = self._pass_rows(item)
+        plan = state.cache.plan(rows)
+        inputs = taken, self._timesteps(work), frame_positions(rows, self.device)
+        hidden, *velocity = self._pass(plan, state.cache, inputs)
         if item.first and item.rows[0].step == self._steps - 1:
             state.cache.repeat_first_row()
         if not self.stage.last:
             return Work(work.latents, work.timesteps, hidden)
-        velocity = self.dit.unembed(hidden, timesteps)
-        return Work(self._step(item, work, velocity), work.timesteps, hidden)
+        return Work(self._step(item, work, velocity[0]), work.timesteps, hidden)
+
+    def _pass(self, plan: PassPlan, cache: StageCache, inputs: Tensors) -> Tensors:
+        compute = self.device_part(plan, cache)
+        if self.recorded is None:
+            return compute(*inputs)
+        # While the window fills no two passes are alike.
+        steady = all(length == cache.k.shape[2] for length in plan.lengths)
+        return self.recorded.run((plan, cache) if steady else None, compute, inputs)
+
+    def device_part(self, plan: PassPlan, cache: StageCache) -> Compute:
+        """What the device does in a pass of *plan*, as a function of three tensors.
+
+        They are latents (first stage) or hidden state, timesteps and temporal positions [B, T'];
+        it gives the hidden state and, on the last stage, the velocity.
+        """
+
+        def compute(taken: Tensor, timesteps: Tensor, positions: Tensor) -> Tensors:
+            hidden = self.dit.embed(taken) if self.stage.first else taken
+            hidden = self.dit.advance(hidden, timesteps, positions, plan, cache)
+            return (hidden, self.dit.unembed(hidden, timesteps)) if self.stage.last else (hidden,)
+
+        return compute
+
+    def _timesteps(self, work: Work) -> Tensor:
+        """Timesteps of a pass, float32 [B, T'], as kernel arguments: nothing copied or awaited."""
+        frames = work.latents.shape[1]
+        return torch.stack(
+            [torch.full((frames,), float(t), device=self.device) for t in work.timesteps]
+        )
 
     @torch.inference_mode()
     def decode(self, state: SessionState, latents: Tensor) -> Frames:
