@@ -13,9 +13,10 @@ def check_can_run(scenario: Scenario, device: str) -> None:
     from streamtwin.core.memory import check_memory  # noqa: PLC0415
     from streamtwin.core.plan import lay_out  # noqa: PLC0415
     from streamtwin.core.scenario import Partition  # noqa: PLC0415
-    from streamtwin.runtime.devices import check_device, free_bytes  # noqa: PLC0415
+    from streamtwin.runtime.devices import check_device, check_speed, free_bytes  # noqa: PLC0415
 
     check_device(device, scenario.deployment.gpus)
+    check_speed(scenario.deployment, device)
     partition = Partition(blocks=scenario.deployment.partition.blocks)
     evenly = scenario.deployment.model_copy(update={"partition": partition})
     plan = lay_out(

@@ -5,6 +5,7 @@ causal 3D-convolutional VAE with strides 4 x 8 x 8.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from streamtwin.core.errors import ScenarioError
 
@@ -78,7 +79,11 @@ class ModelSpec:
 
 @dataclass(frozen=True, slots=True)
 class VaeSpec:
-    """Dimensions of a Stream-VAE: Wan 2.1's causal 3D VAE with a free base width."""
+    """Dimensions of a Stream-VAE: Wan 2.1's causal 3D VAE with a free base width.
+
+    The encoder is always Wan's. `decoder` chooses Wan's or the small TAEHV, which decodes the
+    same latents; `taehv_channels` are the widths of its three levels and of its last layer.
+    """
 
     name: str
     base_channels: int
@@ -87,6 +92,8 @@ class VaeSpec:
     encoder_res_blocks: int = 2
     decoder_res_blocks: int = 3
     temporal_down: tuple[bool, ...] = (False, True, True)
+    decoder: Literal["wan", "taehv"] = "wan"
+    taehv_channels: tuple[int, int, int, int] = (256, 128, 64, 64)
     parameters: int | None = None
     """Known total, where the catalogue states one; checked against the built module."""
 

@@ -187,6 +187,11 @@ class StageCache:
         v = torch.stack([self.v[block, row, :tokens] for row in kv_rows])
         return k, v
 
+    def clear(self) -> None:
+        """Forget all keys and values of the stream, as before its first chunk; keep the text's."""
+        self.k.zero_()
+        self.v.zero_()
+
     def repeat_first_row(self) -> None:
         """Copy KV row 0 to all rows, as is done once the first chunk has been denoised."""
         self.k[:, 1:] = self.k[:, :1]

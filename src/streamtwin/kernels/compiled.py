@@ -1,24 +1,34 @@
-"""How are the halves of a block compiled?
+"""How is what a block does around its attentions compiled?
 
-What lies between them, writing and attending the cache, is a handful of copies and one library
-call: nothing for a compiler to gain, and shapes and slots that change from pass to pass. The
-halves see rows and frames only, so a stream needs one version a row count, and one more for its
-first chunk.
+The attentions themselves are a handful of copies into the cache and library calls: nothing for a
+compiler to gain, and slots and lengths that change from pass to pass. What lies around them sees
+rows and frames only, so a stream needs one version a row count, and one more for its first chunk.
 """
+
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 import torch
 
 from streamtwin.kernels.dit_layers import Block, BlockParts
 
+Given = ParamSpec("Given")
+Made = TypeVar("Made")
+
 
 def compiled_parts(backend: str = "inductor") -> BlockParts:
-    """The halves of a block, compiled by *backend* when they first meet a shape.
+    """The parts of a block, compiled by *backend* when they first meet a shape.
 
     Shapes are fixed in each version: a stream has few of them, and none comes up that its first
     items have not shown. All blocks of a model share the versions.
     """
+
+    def compiled(part: Callable[Given, Made]) -> Callable[Given, Made]:
+        return torch.compile(part, fullgraph=True, dynamic=False, backend=backend)
+
     return BlockParts(
-        torch.compile(Block.opening, fullgraph=True, dynamic=False, backend=backend),
-        torch.compile(Block.closing, fullgraph=True, dynamic=False, backend=backend),
+        compiled(Block.opening),
+        compiled(Block.middle),
+        compiled(Block.closing),
         real_rotations=True,
     )

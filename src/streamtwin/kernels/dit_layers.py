@@ -19,14 +19,15 @@ from streamtwin.kernels.rope import rotate
 
 @dataclass(frozen=True, slots=True)
 class BlockParts:
-    """The two halves of a block, on either side of its self-attention.
+    """What a block does around its two attentions.
 
-    Neither knows which slots or how many tokens are attended, so their shapes change with rows
-    and frames alone: few enough to compile each.
+    None of it knows which slots, prompts or how many tokens are attended, so its shapes change
+    with rows and frames alone: few enough to compile each.
     """
 
     opening: Callable[["Block", Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
-    closing: Callable[["Block", Tensor, Tensor, Tensor, Tensor, Tensor, Attend], Tensor]
+    middle: Callable[["Block", Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+    closing: Callable[["Block", Tensor, Tensor, Tensor], Tensor]
     real_rotations: bool = False
     """Whether `opening` takes the rotations as real numbers (see `rope.rotate`)."""
 
@@ -40,7 +41,7 @@ class BlockPass:
         rotations: from `rope.pass_rotations`, [B, T'*S, 1, head_dim/2].
         plan: which cache slots to write and attend.
         cache: the session's keys and values.
-        parts: how a block's halves are computed.
+        parts: how a block computes what lies around its attentions.
         attend: how attention is computed.
     """
 
@@ -106,12 +107,12 @@ class SelfAttention(Attention):
 class CrossAttention(Attention):
     """Attention to the text, whose keys and values were computed once per prompt."""
 
-    def forward(self, x: Tensor, k: Tensor, v: Tensor, attend: Attend) -> Tensor:
-        """[B, L, d] and text [text_len, heads, head_dim] -> [B, L, d]; padding is attended too."""
+    @staticmethod
+    def text(q: Tensor, index: int, work: BlockPass) -> Tensor:
+        """Queries [B, L, heads, head_dim] -> [B, L, d] before `o`; padding is attended too."""
         # All rows see the same text, so they attend as one long row: no expanded copy of it.
-        q = self.queries(x).flatten(0, 1)[None]
-        y: Tensor = self.o(attend(q, k[None], v[None]).view(x.shape))
-        return y
+        k, v = work.cache.cross_k[index], work.cache.cross_v[index]
+        return work.attend(q.flatten(0, 1)[None], k[None], v[None]).view(*q.shape[:2], -1)
 
 
 class Block(nn.Module):
@@ -131,11 +132,10 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, index: int, work: BlockPass) -> Tensor:
         """[B, T'*S, d] -> [B, T'*S, d]; *index* counts the stage's own blocks from 0."""
-        parts, cache = work.parts, work.cache
+        parts = work.parts
         q, k, v = parts.opening(self, x, work.modulation, work.rotations)
-        y = self.self_attn.window(q, k, v, index, work)
-        text = cache.cross_k[index], cache.cross_v[index]
-        return parts.closing(self, x, y, work.modulation, *text, work.attend)
+        x, q = parts.middle(self, x, self.self_attn.window(q, k, v, index, work), work.modulation)
+        return parts.closing(self, x, self.cross_attn.text(q, index, work), work.modulation)
 
     def opening(
         self, x: Tensor, modulation: Tensor, rotations: Tensor
@@ -146,29 +146,28 @@ class Block(nn.Module):
         frames = modulate(x.view(B, T, -1, d), shift, scale, self.eps)
         return self.self_attn.project(frames.flatten(1, 2), rotations)
 
-    def closing(
-        self, x: Tensor, y: Tensor, modulation: Tensor, k: Tensor, v: Tensor, attend: Attend
-    ) -> Tensor:
-        """Tokens *x* and what they attended, *y*, both [B, T'*S, d] -> [B, T'*S, d].
-
-        *k* and *v* are the text's, [text_len, heads, head_dim].
-        """
+    def middle(self, x: Tensor, y: Tensor, modulation: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens and what they attended, both [B, T'*S, d] -> tokens and queries of the text."""
         B, T, _, d = modulation.shape
-        m = self._modulation(modulation)
-        frames = x.view(B, T, -1, d)
-        y = self.self_attn.o(y)
-        x = torch.addcmul(frames, y.view(frames.shape), m[2]).flatten(1, 2)
-        x = x + self.cross_attn(self.norm3(x), k, v, attend)
-        frames = x.view(frames.shape)
-        y = self.ffn(modulate(frames, m[3], m[4], self.eps))
-        return torch.addcmul(frames, y, m[5]).flatten(1, 2)
+        frames, y = x.view(B, T, -1, d), self.self_attn.o(y)
+        gate = self._modulation(modulation)[2]
+        x = torch.addcmul(frames, y.view(frames.shape), gate).flatten(1, 2)
+        return x, self.cross_attn.queries(self.norm3(x))
+
+    def closing(self, x: Tensor, y: Tensor, modulation: Tensor) -> Tensor:
+        """Tokens and what they attended of the text, both [B, T'*S, d] -> tokens."""
+        B, T, _, d = modulation.shape
+        shift, scale, gate = self._modulation(modulation)[3:]
+        frames = (x + self.cross_attn.o(y)).view(B, T, -1, d)
+        y = self.ffn(modulate(frames, shift, scale, self.eps))
+        return torch.addcmul(frames, y, gate).flatten(1, 2)
 
     def _modulation(self, modulation: Tensor) -> tuple[Tensor, ...]:
         """[B, T', 1, d] each, broadcast over the tokens of a frame."""
         return (modulation + self.modulation).unsqueeze(3).unbind(2)
 
 
-EAGER = BlockParts(Block.opening, Block.closing)
+EAGER = BlockParts(Block.opening, Block.middle, Block.closing)
 """Operator by operator, as PyTorch runs them."""
 
 

@@ -23,7 +23,7 @@ Record = Callable[[Callable[[], Tensors]], tuple[Callable[[], None], Tensors]]
 """Records a computation; returns what replays it, and the tensors that a replay fills."""
 
 LIMIT = 64
-"""Recordings that are kept. Two sessions with the default window make 6."""
+"""Recordings that are kept. A session with the default window of 6 and 3 sinks makes 3."""
 
 WARMUPS = 2
 """Runs ahead of a recording: libraries allocate and choose their algorithms in the first ones."""

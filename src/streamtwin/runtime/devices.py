@@ -3,6 +3,7 @@
 import os
 
 from streamtwin.core.errors import UserError
+from streamtwin.core.scenario import Deployment
 
 
 def check_device(device: str, ranks: int) -> None:
@@ -20,6 +21,32 @@ def check_device(device: str, ranks: int) -> None:
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if found < ranks:
         raise UserError(f"device cuda: {ranks} ranks need {ranks} cards, this host has {found}")
+
+
+def check_speed(deployment: Deployment, device: str) -> None:
+    """Refuse ways of running faster that *device* does not have.
+
+    Raises:
+        UserError: names the key and what it needs.
+    """
+    if deployment.cuda_graph and device == "cpu":
+        raise UserError("deployment.cuda_graph = true needs --device cuda; on cpu set it to false")
+
+
+def tune(device: str) -> None:
+    """Set what a process should set once for the card it computes on.
+
+    Shapes are fixed, so cuDNN may try its convolution algorithms out when it first meets one.
+    """
+    if device != "cpu":
+        import torch  # noqa: PLC0415
+
+        torch.backends.cudnn.benchmark = True
+
+
+def rehearses(deployment: Deployment, device: str) -> bool:
+    """Whether first passes of a shape cost more than later ones: compiled, recorded or tried out."""
+    return deployment.compile or device != "cpu"
 
 
 def free_bytes(device: str, ranks: int) -> float:

@@ -13,7 +13,7 @@ from streamtwin.core.motion import motion
 from streamtwin.core.plan import Plan
 from streamtwin.core.records import Recorder, Records
 from streamtwin.core.run_info import partition_decision, run_info
-from streamtwin.runtime.devices import check_device
+from streamtwin.runtime.devices import check_device, check_speed
 from streamtwin.runtime.processes import run_ranks
 from streamtwin.runtime.spool import encode_spool
 from streamtwin.runtime.video import Clip, FrameSource
@@ -67,6 +67,7 @@ def run_pipeline(
     from streamtwin.runtime.worker import Job, run_rank  # noqa: PLC0415 - loads torch
 
     check_device(device, plan.ranks)
+    check_speed(plan.scenario.deployment, device)
     with tempfile.TemporaryDirectory(prefix="streamtwin-run-") as folder:
         job = Job(plan, device, Path(folder, "in.npy"), clip.fps, Path(folder, "out.rgb"))
         np.save(job.frames, clip.frames)

@@ -10,7 +10,9 @@ from streamtwin.core.controller import Controller
 from streamtwin.core.plan import Plan
 from streamtwin.core.records import Recorder
 from streamtwin.core.ring import Item, Row
+from streamtwin.kernels.rehearsal import rehearse
 from streamtwin.kernels.stage import SessionState, StageKernels, Work
+from streamtwin.runtime.devices import rehearses, tune
 from streamtwin.runtime.loops import follow, lead
 from streamtwin.runtime.processes import RankContext
 from streamtwin.runtime.spool import VideoSpool
@@ -45,9 +47,12 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
     stage = job.plan.stages[context.rank]
     device = job.device if job.device == "cpu" else f"{job.device}:{context.rank}"
     dtype = torch.float32 if job.device == "cpu" else torch.bfloat16
+    tune(device)
     kernels = StageKernels(job.plan, stage, device, dtype)
     warm_up(kernels)
     state = kernels.new_session(0)
+    if rehearses(job.plan.scenario.deployment, device):
+        rehearse(kernels, state)
     connect(context.rank, context.ranks, context.rendezvous, backend_of(job.device), device)
     source = _source(job) if stage.first else None
     spool = VideoSpool(job.spool) if stage.last else None
