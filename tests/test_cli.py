@@ -228,3 +228,40 @@ def test_a_run_that_is_stopped_keeps_what_it_emitted(
     assert "frames emitted before are in" in errors
     assert (out / "out.mp4").stat().st_size > 0
     assert not list(home.glob("streamtwin-*"))
+
+
+def test_bench_prints_one_document_and_keeps_the_raw_times(tmp_path: Path) -> None:
+    small = ["bench", "--resolution", "32", "48", "--rows", "1,2", "--steps", "2", "--budget", "1"]
+    done = streamtwin(tmp_path, *small, "--json", "--out", "raw.json")
+    assert done.returncode == 0, done.stderr
+    printed = json.loads(done.stdout)
+    assert printed == json.loads((tmp_path / "raw.json").read_text())
+    (bench,) = printed["benches"]
+    assert {(line["what"], line["count"]) for line in bench["times"]} == {
+        ("pass", 1),
+        ("pass", 2),
+        ("encode", 1),
+        ("decode", 1),
+    }
+    assert bench["rates"][0]["fps"] > 0
+    shown = streamtwin(tmp_path, *small).stdout
+    assert "TFLOP/s" in shown
+    assert "frames/s on one device" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--rows", "1;2"], "--rows '1;2'"),
+        (["--all"], "needs --device cuda"),
+        (["--mode", "graph"], "needs --device cuda"),
+        (["--out", "."], "is a folder"),
+        (["--model", "none"], "unknown model 'none'"),
+    ],
+)
+def test_bench_refuses_what_it_cannot_do(
+    tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    done = streamtwin(tmp_path, "bench", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr

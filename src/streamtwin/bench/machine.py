@@ -74,7 +74,7 @@ def card_facts(device: str) -> dict[str, str]:
     return {
         "driver": _driver(),
         "cuda": str(torch.version.cuda),
-        "cudnn": str(torch.backends.cudnn.version()),
+        "cudnn": str(torch.backends.cudnn.version()),  # type: ignore[no-untyped-call]
         "capability": f"{properties.major}.{properties.minor}",
         "memory_bytes": str(properties.total_memory),
         "multiprocessors": str(properties.multi_processor_count),
