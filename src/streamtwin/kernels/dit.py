@@ -143,10 +143,11 @@ class DiTStage(nn.Module):
         recording of the pass can be replayed with other contents.
         """
         work = self._prepare(timesteps, positions, plan, cache)
+        frames = x.view(*timesteps.shape, -1, self.spec.dim)
         with priority(self.backends):
             for index, block in enumerate(self._blocks()):
-                x = block(x, index, work)
-        return x
+                frames = block(frames, index, work)
+        return frames.view_as(x)
 
     def unembed(self, x: Tensor, timesteps: Tensor) -> Tensor:
         """Tokens [B, T'*S, d] and timesteps [B, T'] -> velocity [B, T', C, h, w].

@@ -14,7 +14,10 @@ from torch import Tensor, nn
 from streamtwin.core.specs import ModelSpec
 from streamtwin.kernels.attention import Attend
 from streamtwin.kernels.cache import PassPlan, StageCache
+from streamtwin.kernels.lean import Gelu, LayerNorm, Linear, RMSNorm, Sequence
 from streamtwin.kernels.rope import rotate
+
+Tensors = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +28,9 @@ class BlockParts:
     with rows and frames alone: few enough to compile each.
     """
 
-    opening: Callable[["Block", Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
-    middle: Callable[["Block", Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-    closing: Callable[["Block", Tensor, Tensor, Tensor], Tensor]
+    opening: Callable[["Block", Tensor, Tensors, Tensor], tuple[Tensor, Tensor, Tensor]]
+    middle: Callable[["Block", Tensor, Tensor, Tensors], tuple[Tensor, Tensor]]
+    closing: Callable[["Block", Tensor, Tensor, Tensors], Tensor]
     real_rotations: bool = False
     """Whether `opening` takes the rotations as real numbers (see `rope.rotate`)."""
 
@@ -65,27 +68,25 @@ class Attention(nn.Module):
         super().__init__()
         d = spec.dim
         self.split = (spec.heads, spec.head_dim)
-        self.q, self.k = nn.Linear(d, d), nn.Linear(d, d)
-        self.v, self.o = nn.Linear(d, d), nn.Linear(d, d)
-        self.norm_q, self.norm_k = nn.RMSNorm(d, spec.eps), nn.RMSNorm(d, spec.eps)
+        self.q, self.k = Linear(d, d), Linear(d, d)
+        self.v, self.o = Linear(d, d), Linear(d, d)
+        self.norm_q, self.norm_k = RMSNorm(d, spec.eps), RMSNorm(d, spec.eps)
 
     def queries(self, x: Tensor) -> Tensor:
-        """[B, L, d] -> normed queries [B, L, heads, head_dim]."""
-        heads: Tensor = self.norm_q(self.q(x)).unflatten(-1, self.split)
-        return heads
+        """[B, .., d] -> normed queries [B, L, heads, head_dim]."""
+        return self.norm_q(self.q(x)).view(x.shape[0], -1, *self.split)
 
     def keys_values(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, L, d] -> normed keys and values [B, L, heads, head_dim]."""
-        k: Tensor = self.norm_k(self.k(x)).unflatten(-1, self.split)
-        v: Tensor = self.v(x).unflatten(-1, self.split)
-        return k, v
+        """[B, .., d] -> normed keys and values [B, L, heads, head_dim]."""
+        shape = (x.shape[0], -1, *self.split)
+        return self.norm_k(self.k(x)).view(shape), self.v(x).view(shape)
 
 
 class SelfAttention(Attention):
     """Attention over the session's window; writes its own keys and values first."""
 
     def project(self, x: Tensor, rotations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """[B, L, d] -> rotated queries and keys, and values, [B, L, heads, head_dim] each."""
+        """[B, .., d] -> rotated queries and keys, and values, [B, L, heads, head_dim] each."""
         k, v = self.keys_values(x)
         return rotate(self.queries(x), rotations), rotate(k, rotations), v
 
@@ -124,47 +125,35 @@ class Block(nn.Module):
         self.eps = spec.eps
         self.modulation = nn.Parameter(torch.empty(1, 6, d))
         self.self_attn = SelfAttention(spec)
-        self.norm3 = nn.LayerNorm(d, spec.eps)
+        self.norm3 = LayerNorm(d, spec.eps)
         self.cross_attn = CrossAttention(spec)
-        self.ffn = nn.Sequential(
-            nn.Linear(d, spec.ffn_dim), nn.GELU(approximate="tanh"), nn.Linear(spec.ffn_dim, d)
-        )
+        self.ffn = Sequence(Linear(d, spec.ffn_dim), Gelu(), Linear(spec.ffn_dim, d))
 
     def forward(self, x: Tensor, index: int, work: BlockPass) -> Tensor:
-        """[B, T'*S, d] -> [B, T'*S, d]; *index* counts the stage's own blocks from 0."""
+        """[B, T', S, d] -> [B, T', S, d]; *index* counts the stage's own blocks from 0."""
         parts = work.parts
-        q, k, v = parts.opening(self, x, work.modulation, work.rotations)
-        x, q = parts.middle(self, x, self.self_attn.window(q, k, v, index, work), work.modulation)
-        return parts.closing(self, x, self.cross_attn.text(q, index, work), work.modulation)
+        # Six of [B, T', 1, d], broadcast over the tokens of a frame: shift, scale and gate of the
+        # self-attention, then of the FFN.
+        m = (work.modulation + self.modulation).unsqueeze(3).unbind(2)
+        q, k, v = parts.opening(self, x, m, work.rotations)
+        x, q = parts.middle(self, x, self.self_attn.window(q, k, v, index, work), m)
+        return parts.closing(self, x, self.cross_attn.text(q, index, work), m)
 
-    def opening(
-        self, x: Tensor, modulation: Tensor, rotations: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Tokens [B, T'*S, d] -> rotated queries and keys, and values of the self-attention."""
-        B, T, _, d = modulation.shape
-        shift, scale = self._modulation(modulation)[:2]
-        frames = modulate(x.view(B, T, -1, d), shift, scale, self.eps)
-        return self.self_attn.project(frames.flatten(1, 2), rotations)
+    __call__ = forward
 
-    def middle(self, x: Tensor, y: Tensor, modulation: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens and what they attended, both [B, T'*S, d] -> tokens and queries of the text."""
-        B, T, _, d = modulation.shape
-        frames, y = x.view(B, T, -1, d), self.self_attn.o(y)
-        gate = self._modulation(modulation)[2]
-        x = torch.addcmul(frames, y.view(frames.shape), gate).flatten(1, 2)
+    def opening(self, x: Tensor, m: Tensors, rotations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Tokens [B, T', S, d] -> rotated queries and keys, and values of the self-attention."""
+        return self.self_attn.project(modulate(x, m[0], m[1], self.eps), rotations)
+
+    def middle(self, x: Tensor, y: Tensor, m: Tensors) -> tuple[Tensor, Tensor]:
+        """Tokens and what they attended, [B, T'*S, d] -> tokens and queries of the text."""
+        x = torch.addcmul(x, self.self_attn.o(y).view_as(x), m[2])
         return x, self.cross_attn.queries(self.norm3(x))
 
-    def closing(self, x: Tensor, y: Tensor, modulation: Tensor) -> Tensor:
-        """Tokens and what they attended of the text, both [B, T'*S, d] -> tokens."""
-        B, T, _, d = modulation.shape
-        shift, scale, gate = self._modulation(modulation)[3:]
-        frames = (x + self.cross_attn.o(y)).view(B, T, -1, d)
-        y = self.ffn(modulate(frames, shift, scale, self.eps))
-        return torch.addcmul(frames, y, gate).flatten(1, 2)
-
-    def _modulation(self, modulation: Tensor) -> tuple[Tensor, ...]:
-        """[B, T', 1, d] each, broadcast over the tokens of a frame."""
-        return (modulation + self.modulation).unsqueeze(3).unbind(2)
+    def closing(self, x: Tensor, y: Tensor, m: Tensors) -> Tensor:
+        """Tokens and what they attended of the text, [B, T'*S, d] -> tokens."""
+        x = x + self.cross_attn.o(y).view_as(x)
+        return torch.addcmul(x, self.ffn(modulate(x, m[3], m[4], self.eps)), m[5])
 
 
 EAGER = BlockParts(Block.opening, Block.middle, Block.closing)
@@ -194,7 +183,7 @@ class Head(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.eps, self.patch = spec.eps, spec.patch
-        self.head = nn.Linear(spec.dim, spec.latent_channels * spec.patch**2)
+        self.head = Linear(spec.dim, spec.latent_channels * spec.patch**2)
         self.modulation = nn.Parameter(torch.empty(1, 2, spec.dim))
 
     def forward(self, x: Tensor, e: Tensor, grid: tuple[int, int]) -> Tensor:
