@@ -41,7 +41,17 @@ class FlatLatency:
 
 def make_plan(**changes: Any) -> Plan:
     """A plan of the tiny model; keys are deployment's, workload's, or the scenario's own."""
-    deployment = {"gpus", "steps", "stream_batch", "chunk_latents", "window", "sink", "partition"}
+    deployment = {
+        "gpus",
+        "parallelism",
+        "sequence_ranks",
+        "steps",
+        "stream_batch",
+        "chunk_latents",
+        "window",
+        "sink",
+        "partition",
+    }
     workload = {"source_fps", "chunks", "max_waiting", "admission", "dispatch"}
     data: dict[str, Any] = {"deployment": {}, "workload": {"chunks": 30}}
     for key, value in changes.items():

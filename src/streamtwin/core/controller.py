@@ -33,7 +33,7 @@ class Controller:
         scenario = self.plan.scenario
         workload = scenario.workload
         self.rate = scenario.conditioning.noise_rate
-        self.ring = Ring(self.plan.ranks, scenario.deployment.steps, self.plan.max_rows)
+        self.ring = Ring(self.plan.lanes, scenario.deployment.steps, self.plan.max_rows)
         self.queue = InputQueue(
             session=0,
             clock=ReleaseClock(workload.source_fps, scenario.shape, scenario.playout_fps),

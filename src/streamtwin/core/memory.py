@@ -7,38 +7,55 @@ from streamtwin.core.specs import SPACE_STRIDE, Resolution, VaeSpec
 MIB = 2**20
 
 
-def rank_memory(plan: Plan, stage: Stage) -> dict[str, int]:
-    """Bytes that *stage* holds, by purpose. VAE caches count the inputs of causal convolutions."""
-    scenario, model = plan.scenario, plan.model
+def rank_memory(plan: Plan, stage: Stage, member: int = 0) -> dict[str, int]:
+    """Bytes that a *member* of *stage* holds, by purpose; member 0 leads.
+
+    VAE caches count the inputs of causal convolutions. Members have the stage's weights each, and
+    an equal share of its keys, values and activations; the ends of the model are the leader's.
+    """
+    scenario, model, leads = plan.scenario, plan.model, member == 0
     tokens, steps, size = scenario.size.tokens, scenario.deployment.steps, plan.itemsize
     rows = plan.max_rows
     blocks = len(stage.blocks)
     queries = scenario.deployment.chunk_latents * tokens
     kv = blocks * steps * model.kv_bytes(scenario.deployment.window, tokens, size)
     memory = {
-        "weights": _stage_parameters(plan, stage) * size,
-        "kv": kv * scenario.workload.sessions,
+        "weights": _stage_parameters(plan, stage, leads=leads) * size,
+        "kv": kv // plan.members * scenario.workload.sessions,
         "cross_kv": blocks * model.cross_kv_bytes(size) * scenario.workload.sessions,
-        "activations": rows * queries * (model.ffn_dim + 6 * model.dim) * size,
+        "activations": rows * queries // plan.members * (model.ffn_dim + 6 * model.dim) * size,
         "vae": 0,
-        "communication": 0,
+        "communication": _exchange_bytes(plan, rows * queries, leads=leads),
     }
-    if stage.first or stage.last:
+    if leads and (stage.first or stage.last):
         memory["vae"] = vae_cache_bytes(plan.vae, scenario.size, stage, size)
-    if plan.ranks > 1:
+    if leads and plan.lanes > 1:
         # one item being received and one being sent
-        memory["communication"] = 2 * rows * plan.row_bytes(1)
+        memory["communication"] += 2 * rows * plan.row_bytes(1)
     return memory
 
 
-def _stage_parameters(plan: Plan, stage: Stage) -> int:
+def _exchange_bytes(plan: Plan, tokens: int, *, leads: bool) -> int:
+    """Bytes of what members send and receive in a pass of *tokens* tokens of all rows.
+
+    Ulysses: queries, keys and values. Ring: the queries that travel, and a part of the result a
+    member. The leader also holds the shares that it collects, and what they are joined to.
+    """
+    if plan.members == 1:
+        return 0
+    parts = 3 if plan.scenario.deployment.parallelism == "ulysses" else 1 + plan.members
+    whole = tokens * plan.model.dim * plan.itemsize
+    return 2 * parts * whole // plan.members + 2 * whole * leads
+
+
+def _stage_parameters(plan: Plan, stage: Stage, *, leads: bool) -> int:
     """Parameters of the stage: its blocks, the embeddings every stage needs, and its ends."""
     model = plan.model
     d, cells = model.dim, model.latent_channels * model.patch**2
     patch_embedding, head = cells * d + d, d * cells + cells + 2 * d
     blocks = model.blocks * model.block_parameters
     embeddings = model.parameters - blocks - patch_embedding - head
-    ends = patch_embedding * stage.first + head * stage.last
+    ends = patch_embedding * stage.first + head * (stage.last and leads)
     return len(stage.blocks) * model.block_parameters + embeddings + ends
 
 
@@ -67,7 +84,7 @@ def check_memory(plan: Plan, capacity_bytes: float, device: str) -> None:
     Raises:
         ScenarioError: names the fullest rank, what it needs, by purpose, and what it has.
     """
-    for stage in plan.stages:
+    for stage in plan.stages:  # of its members, the leader needs most
         memory = rank_memory(plan, stage)
         need = sum(memory.values())
         if need > capacity_bytes:

@@ -54,7 +54,7 @@ def steady_window(records: Records) -> Steady:
         raise RunError(f"{len(done)} chunks were emitted: no steady period can be measured")
     info = records.info
     first, last = info.warmup_chunks, len(done) - 1 - info.tail_chunks
-    lanes = len(info.ranks)
+    lanes = info.lanes
     reached = last - first >= lanes
     if reached:
         last -= (last - first) % lanes

@@ -10,6 +10,7 @@ from streamtwin.core.ops import DitPass, Hop, VaeDecode, VaeEncode
 from streamtwin.core.policies.partition import PARTITION, WEIGHS_NOTHING, StageCosts
 from streamtwin.core.ring import Item, Row
 from streamtwin.core.scenario import Scenario
+from streamtwin.core.sequence import check_predictable, check_split
 from streamtwin.core.specs import ModelSpec, VaeSpec
 
 HEADER_BYTES = 512
@@ -18,7 +19,10 @@ HEADER_BYTES = 512
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What one rank does: its blocks, and whether it is the first or the last of the ring."""
+    """What one rank does: its blocks, and whether it is the first or the last of the ring.
+
+    Where a stage has several members, all do that, and `rank` is the member that leads.
+    """
 
     rank: int
     blocks: range
@@ -44,8 +48,22 @@ class Plan:
 
     @property
     def ranks(self) -> int:
-        """W: ranks, and lanes of the ring."""
+        """Processes: W stages of G members."""
+        return self.lanes * self.members
+
+    @property
+    def lanes(self) -> int:
+        """W: stages, and lanes of the ring."""
         return len(self.stages)
+
+    @property
+    def members(self) -> int:
+        """G: ranks of each stage."""
+        return self.scenario.deployment.members
+
+    def stage_of(self, rank: int) -> Stage:
+        """The stage that *rank* leads or belongs to."""
+        return self.stages[rank // self.members]
 
     @property
     def steps(self) -> int:
@@ -62,13 +80,13 @@ class Plan:
         """Chunks emitted before window and lanes are full, from where on the period is steady."""
         scenario = self.scenario
         window = -(-(scenario.deployment.window - 1) // scenario.deployment.chunk_latents)
-        return window + self.ranks
+        return window + self.lanes
 
     @property
     def tail_chunks(self) -> int:
         """Chunks emitted while the lanes run empty after the end of the input."""
         deployment = self.scenario.deployment
-        return self.ranks * (deployment.steps if deployment.stream_batch else 1)
+        return self.lanes * (deployment.steps if deployment.stream_batch else 1)
 
     def attended_tokens(self, item: Item) -> float:
         """K: tokens that the item's rows attend, on average over its rows."""
@@ -127,49 +145,59 @@ def lay_out(
     *latency* is asked only by partition policies that weigh predicted times.
 
     Raises:
-        ScenarioError: more ranks than blocks, or a policy needs a latency model and has none.
+        ScenarioError: more stages than blocks, a stage's members cannot share its passes equally,
+            or a policy needs a latency model and has none.
         UserError: model or VAE are unknown.
     """
     model, vae = catalog.model(scenario.model), catalog.vae(scenario.vae)
-    ranks = scenario.deployment.gpus
-    if ranks > model.blocks:
+    members = scenario.deployment.members
+    lanes = scenario.deployment.gpus // members
+    if lanes > model.blocks:
         raise ScenarioError(
-            f"deployment.gpus = {ranks}: {model.name} has {model.blocks} blocks and every rank "
-            f"holds at least one, so choose at most {model.blocks}"
+            f"deployment.gpus = {lanes * members}: {model.name} has {model.blocks} blocks and every "
+            f"{'rank' if members == 1 else 'stage'} holds at least one, so choose at most "
+            f"{model.blocks * members}"
         )
+    parallelism = scenario.deployment.parallelism
+    check_split(
+        parallelism, lanes * members, members, tokens=scenario.size.tokens, heads=model.heads
+    )
     if model.latent_channels != vae.latent_channels:
         raise ScenarioError(
             f"vae = {vae.name!r} has {vae.latent_channels} latent channels, "
             f"model = {model.name!r} wants {model.latent_channels}"
         )
     name = scenario.deployment.partition.policy
-    draft = Plan(scenario, model, vae, _stages([range(model.blocks)] * ranks), itemsize)
+    draft = Plan(scenario, model, vae, _stages([range(model.blocks)] * lanes, members), itemsize)
     given = scenario.deployment.partition.blocks
     if given is not None:
-        return Plan(scenario, model, vae, _stages(_given(given, model, ranks)), itemsize)
+        return Plan(scenario, model, vae, _stages(_given(given, model, lanes), members), itemsize)
     if name in WEIGHS_NOTHING:
-        costs = StageCosts((1.0,) * model.blocks, (0.0,) * ranks)
+        costs = StageCosts((1.0,) * model.blocks, (0.0,) * lanes)
     elif latency is None:
         raise ScenarioError(f"deployment.partition.policy = {name!r} needs a latency profile")
     else:
+        check_predictable(parallelism, members)
         costs = stage_costs(draft, latency())
-    return Plan(scenario, model, vae, _stages(list(PARTITION[name](costs))), itemsize)
+    return Plan(scenario, model, vae, _stages(list(PARTITION[name](costs)), members), itemsize)
 
 
-def _given(blocks: list[int], model: ModelSpec, ranks: int) -> list[range]:
+def _given(blocks: list[int], model: ModelSpec, lanes: int) -> list[range]:
     """The partition that the scenario states itself."""
-    if len(blocks) != ranks or min(blocks) < 1 or sum(blocks) != model.blocks:
+    if len(blocks) != lanes or min(blocks) < 1 or sum(blocks) != model.blocks:
         raise ScenarioError(
-            f"deployment.partition.blocks = {blocks}: give {ranks} counts of at least 1, one a "
-            f"rank, that sum to the {model.blocks} blocks of {model.name}"
+            f"deployment.partition.blocks = {blocks}: give {lanes} counts of at least 1, one a "
+            f"stage, that sum to the {model.blocks} blocks of {model.name}"
         )
-    starts = [sum(blocks[:rank]) for rank in range(ranks)]
+    starts = [sum(blocks[:lane]) for lane in range(lanes)]
     return [range(start, start + count) for start, count in zip(starts, blocks, strict=True)]
 
 
-def _stages(blocks: list[range]) -> tuple[Stage, ...]:
+def _stages(blocks: list[range], members: int) -> tuple[Stage, ...]:
     last = len(blocks) - 1
-    return tuple(Stage(rank, part, rank == 0, rank == last) for rank, part in enumerate(blocks))
+    return tuple(
+        Stage(index * members, part, index == 0, index == last) for index, part in enumerate(blocks)
+    )
 
 
 def stage_costs(plan: Plan, latency: LatencyModel) -> StageCosts:
@@ -182,7 +210,7 @@ def stage_costs(plan: Plan, latency: LatencyModel) -> StageCosts:
         return latency.predict(plan.dit_pass(part, item)).mean_s
 
     block_s = (pass_s(plan.stages[0], blocks) - pass_s(plan.stages[0], 1)) / (blocks - 1)
-    hop_s = latency.predict(plan.hop(item)).mean_s if plan.ranks > 1 else 0.0
+    hop_s = latency.predict(plan.hop(item)).mean_s if plan.lanes > 1 else 0.0
     fixed = [max(0.0, pass_s(stage, 1) - block_s) + hop_s for stage in plan.stages]
     fixed[0] += latency.predict(plan.encode(1)).mean_s
     fixed[-1] += latency.predict(plan.decode(1)).mean_s

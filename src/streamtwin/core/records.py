@@ -81,7 +81,10 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class RankInfo:
-    """What one rank held: its blocks as a half-open interval, and bytes by purpose."""
+    """What one rank held: its blocks as a half-open interval, and bytes by purpose.
+
+    Members of one stage hold the same blocks.
+    """
 
     rank: int
     blocks: tuple[int, int]
@@ -100,6 +103,11 @@ class RunInfo:
     """Chunks emitted before the attention window and the pipeline are full."""
     tail_chunks: int
     """Chunks emitted after the input has ended, while the pipeline drains."""
+
+    @property
+    def lanes(self) -> int:
+        """W: stages, and lanes of the ring. Ranks that hold the same blocks are one stage."""
+        return len({info.blocks for info in self.ranks if info.blocks[0] < info.blocks[1]})
 
 
 @dataclass(frozen=True, slots=True)

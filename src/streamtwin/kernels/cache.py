@@ -107,7 +107,8 @@ class StageCache:
     Attributes:
         k: rotated keys, [blocks, kv_rows, window.frames * S, heads, head_dim].
         v: values, same shape.
-        cross_k: text keys, [blocks, text_len, heads, head_dim].
+        cross_k: text keys, [blocks, text_len, text_heads, head_dim]; text_heads is heads unless
+            the members of a stage share the heads of the window.
         cross_v: text values, same shape.
         prompted: whether the text keys and values have been filled.
     """
@@ -124,6 +125,7 @@ class StageCache:
         text_len: int,
         device: torch.device,
         dtype: torch.dtype,
+        text_heads: int | None = None,
     ) -> None:
         self.window = window
         self.tokens = tokens
@@ -133,7 +135,8 @@ class StageCache:
         # which a whole-cache copy or transfer would carry along.
         self.k = torch.zeros(blocks, kv_rows, length, heads, head_dim, device=device, dtype=dtype)
         self.v = torch.zeros_like(self.k)
-        self.cross_k = torch.zeros(blocks, text_len, heads, head_dim, device=device, dtype=dtype)
+        text = (blocks, text_len, heads if text_heads is None else text_heads, head_dim)
+        self.cross_k = torch.zeros(text, device=device, dtype=dtype)
         self.cross_v = torch.zeros_like(self.cross_k)
 
     @property

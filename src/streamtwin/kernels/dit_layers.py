@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from streamtwin.core.specs import ModelSpec
 from streamtwin.kernels.cache import PassPlan, StageCache
 from streamtwin.kernels.rope import rotate
+from streamtwin.kernels.sequence import Attention as AttentionKernel
+from streamtwin.kernels.sequence import SequenceGroup
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +26,14 @@ class BlockPass:
         rotations: from `rope.pass_rotations`, [B, T'*S, 1, head_dim/2].
         plan: which cache slots to write and attend.
         cache: the session's keys and values.
+        sequence: the members that share the pass, each with its own tokens (S is S/G then).
     """
 
     modulation: Tensor
     rotations: Tensor
     plan: PassPlan
     cache: StageCache
+    sequence: SequenceGroup | None = None
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -73,18 +77,32 @@ class SelfAttention(Attention):
         """[B, T'*S, d] -> [B, T'*S, d]; *index* counts the stage's own blocks from 0."""
         q = rotate(self.queries(x), work.rotations)
         k, v = self.keys_values(x)
-        work.cache.write(index, work.plan, rotate(k, work.rotations), v)
-        out: Tensor = self.o(self._attend(q, index, work))
+        k = rotate(k, work.rotations)
+        out: Tensor = self.o(self._share(q, k, v, index, work))
         return out
 
+    def _share(self, q: Tensor, k: Tensor, v: Tensor, index: int, work: BlockPass) -> Tensor:
+        """Write keys and values, then attend: alone, or with the members that share the pass."""
+
+        def store(k: Tensor, v: Tensor) -> None:
+            work.cache.write(index, work.plan, k, v)
+
+        def attend(q: Tensor, attention: AttentionKernel = _attention) -> Tensor:
+            return self._attend(q, index, work, attention)
+
+        if work.sequence is not None:
+            return work.sequence.attend(q, k, v, store, attend)
+        store(k, v)
+        return attend(q)
+
     @staticmethod
-    def _attend(q: Tensor, index: int, work: BlockPass) -> Tensor:
+    def _attend(q: Tensor, index: int, work: BlockPass, attention: AttentionKernel) -> Tensor:
         plan, cache = work.plan, work.cache
         if plan.uniform:
-            return _attention(q, *cache.view(index, plan.kv_rows, plan.lengths[0]))
+            return attention(q, *cache.view(index, plan.kv_rows, plan.lengths[0]))
         # Rows whose windows are filled differently (a stream's first chunks) go one by one.
         rows = zip(q.unbind(), plan.kv_rows, plan.lengths, strict=True)
-        return torch.cat([_attention(r[None], *cache.view(index, (n,), K)) for r, n, K in rows])
+        return torch.cat([attention(r[None], *cache.view(index, (n,), K)) for r, n, K in rows])
 
 
 class CrossAttention(Attention):

@@ -23,6 +23,7 @@ from streamtwin.kernels import flow_matching
 from streamtwin.kernels.cache import PassRow, StageCache
 from streamtwin.kernels.dit import build_dit
 from streamtwin.kernels.seeding import stable_seed
+from streamtwin.kernels.sequence import SequenceGroup
 from streamtwin.kernels.vae import build_decoder, build_encoder
 from streamtwin.kernels.vae_layers import VaeState
 
@@ -54,12 +55,23 @@ class SessionState:
 
 
 class StageKernels:
-    """The weights of one stage and what is computed with them."""
+    """The weights of one stage and what is computed with them.
+
+    With a *sequence*, its members share the passes; what happens at the ends of the model is the
+    leader's.
+    """
 
     def __init__(
-        self, plan: Plan, stage: Stage, device: str = "cpu", dtype: torch.dtype = torch.float32
+        self,
+        plan: Plan,
+        stage: Stage,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        sequence: SequenceGroup | None = None,
     ) -> None:
-        self.plan, self.stage = plan, stage
+        self.plan, self.stage, self.sequence = plan, stage, sequence
+        leads = sequence is None or sequence.leads
+        first, self._unembeds = stage.first and leads, stage.last and leads
         self.device, self.dtype = torch.device(device), dtype
         seed = plan.scenario.seed
         self.dit = build_dit(
@@ -67,14 +79,15 @@ class StageKernels:
             plan.scenario.size,
             stage.blocks,
             embeds=stage.first,
-            heads_out=stage.last,
+            heads_out=self._unembeds,
             seed=seed,
             device=device,
             dtype=dtype,
+            sequence=sequence,
         )
         ends = {"seed": seed, "device": device, "dtype": dtype}
-        self.encoder = build_encoder(plan.vae, **ends) if stage.first else None  # type: ignore[arg-type]
-        self.decoder = build_decoder(plan.vae, **ends) if stage.last else None  # type: ignore[arg-type]
+        self.encoder = build_encoder(plan.vae, **ends) if first else None  # type: ignore[arg-type]
+        self.decoder = build_decoder(plan.vae, **ends) if self._unembeds else None  # type: ignore[arg-type]
 
     @torch.inference_mode()
     def new_session(self, session: int) -> SessionState:
@@ -106,15 +119,16 @@ class StageKernels:
     @torch.inference_mode()
     def run(self, state: SessionState, item: Item, work: Work) -> Work:
         """Pass *item* through the stage's blocks; the last stage also takes the denoising step."""
-        hidden = self.dit.embed(work.latents) if self.stage.first else work.hidden
-        assert hidden is not None
+        hidden = self._enter(work)
         frames = work.latents.shape[1]
         timesteps = torch.tensor(work.timesteps, dtype=torch.float32, device=self.device)
         timesteps = timesteps[:, None].expand(-1, frames)
         hidden = self.dit(hidden, timesteps, self._pass_rows(item), state.cache)
         if item.first and item.rows[0].step == self._steps - 1:
             state.cache.repeat_first_row()
-        if not self.stage.last:
+        if self.sequence is not None:
+            hidden = self.sequence.gather(hidden)
+        if not self._unembeds:
             return Work(work.latents, work.timesteps, hidden)
         velocity = self.dit.unembed(hidden, timesteps)
         return Work(self._step(item, work, velocity), work.timesteps, hidden)
@@ -140,6 +154,25 @@ class StageKernels:
     def timestep(self, step: int) -> int:
         """Timestep of a row at *step* of the reference's list (the entry's may differ)."""
         return STEP_TIMESTEPS[step]
+
+    def _enter(self, work: Work) -> Tensor:
+        """Tokens that the blocks start from; with a sequence, this member's.
+
+        A first stage sends its members latents, not tokens: a token's latents are 64 numbers, its
+        hidden state thousands, and each member embeds them by itself at no cost that shows.
+        """
+        latents, hidden = work.latents, work.hidden
+        if self.stage.first:
+            if self.sequence is not None:
+                latents = self.sequence.broadcast(latents)
+            hidden = self.dit.embed(latents)
+            return hidden if self.sequence is None else self.sequence.own(hidden, 1)
+        if self.sequence is not None:
+            rows, frames = latents.shape[:2]
+            own = latents.new_empty(rows, frames * self.sequence.tokens, self.plan.model.dim)
+            return self.sequence.scatter(hidden if self.sequence.leads else None, own)
+        assert hidden is not None
+        return hidden
 
     @property
     def _steps(self) -> int:

@@ -12,6 +12,7 @@ from streamtwin.core.policies.noise import entry_timestep
 from streamtwin.core.records import ChunkRecord, Recorder, SpanKind
 from streamtwin.core.ring import Item, Row
 from streamtwin.kernels.stage import SessionState, StageKernels, Work
+from streamtwin.runtime.members import Crew
 from streamtwin.runtime.spool import VideoSpool
 from streamtwin.runtime.transport import Arrival, Transport
 from streamtwin.runtime.video import FrameSource
@@ -29,10 +30,11 @@ class Station:
         source: FrameSource | None,
         spool: VideoSpool | None,
         emitted: Callable[[int], None],
+        crew: Crew | None = None,
     ) -> None:
         self.kernels, self.state, self.transport, self.clock = kernels, state, transport, clock
         self.source, self.spool, self.emitted = source, spool, emitted
-        self.plan, self.stage = kernels.plan, kernels.stage
+        self.plan, self.stage, self.crew = kernels.plan, kernels.stage, crew
         self.recorder = Recorder()
         self._latents: dict[tuple[int, int], Tensor] = {}
         self._timesteps: dict[tuple[int, int], int] = {}
@@ -77,6 +79,8 @@ class Station:
         began_s = self.now_s
         work = self._assembled(item) if self.stage.first else self._work
         assert work is not None
+        if self.crew is not None:
+            self.crew.call(item, work)
         self._work = self.kernels.run(self.state, item, work)
         self._done("dit", began_s, item.rows[0].chunk, item.index, len(item.rows))
         if self.stage.alone:
@@ -124,7 +128,9 @@ class Station:
             self._emit(item.rows[position], len(frames))
 
     def end(self) -> None:
-        """Tell the next rank that nothing follows, unless the ring closes here."""
+        """Tell the next rank that nothing follows, unless the ring closes here; and the members."""
+        if self.crew is not None:
+            self.crew.dismiss()
         if self.stage.alone:
             return
         self.transport.wait_sent()

@@ -12,6 +12,7 @@ from streamtwin.core.records import Recorder
 from streamtwin.core.ring import Item, Row
 from streamtwin.kernels.stage import SessionState, StageKernels, Work
 from streamtwin.runtime.loops import follow, lead
+from streamtwin.runtime.members import Crew, Member, form_groups
 from streamtwin.runtime.processes import RankContext
 from streamtwin.runtime.spool import VideoSpool
 from streamtwin.runtime.station import Station
@@ -42,13 +43,18 @@ class RankResult:
 
 def run_rank(context: RankContext, job: Job) -> RankResult:
     """Run rank `context.rank` of *job* to the end of its input."""
-    stage = job.plan.stages[context.rank]
+    stage = job.plan.stage_of(context.rank)
     device = job.device if job.device == "cpu" else f"{job.device}:{context.rank}"
     dtype = torch.float32 if job.device == "cpu" else torch.bfloat16
-    kernels = StageKernels(job.plan, stage, device, dtype)
+    # before the warm-up, which the members of a stage do together
+    backend, apart = backend_of(job.device), job.plan.members
+    connect(context.rank, context.ranks, context.rendezvous, backend, device, apart)
+    sequence = form_groups(job.plan, context.rank, device)
+    kernels = StageKernels(job.plan, stage, device, dtype, sequence)
     warm_up(kernels)
     state = kernels.new_session(0)
-    connect(context.rank, context.ranks, context.rendezvous, backend_of(job.device), device)
+    if sequence is not None and not sequence.leads:
+        return follow_leader(context, Member(kernels, state, sequence, context.now_s))
     source = _source(job) if stage.first else None
     spool = VideoSpool(job.spool) if stage.last else None
     station = Station(
@@ -59,6 +65,7 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
         source=source,
         spool=spool,
         emitted=context.progress,
+        crew=None if sequence is None else Crew(sequence, context.now_s, device),
     )
     recorders = [station.recorder]
     context.ready()
@@ -74,6 +81,14 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
     return RankResult(Recorder().merge(recorders), held_bytes(kernels, state))
 
 
+def follow_leader(context: RankContext, member: Member) -> RankResult:
+    """Run a rank that does not lead its stage to the end."""
+    context.ready()
+    member.follow()
+    disconnect()
+    return RankResult(member.recorder, held_bytes(member.kernels, member.state))
+
+
 def backend_of(device: str) -> str:
     """Transport of a device kind: NCCL between cards, Gloo between CPU processes."""
     return "nccl" if device.startswith("cuda") else "gloo"
@@ -81,12 +96,12 @@ def backend_of(device: str) -> str:
 
 def warm_up(kernels: StageKernels) -> None:
     """Run each service once on a session of its own, so that no first call is timed."""
-    plan, stage = kernels.plan, kernels.stage
+    plan = kernels.plan
     state = kernels.new_session(-1)
     shape, size, model = plan.scenario.shape, plan.scenario.size, plan.model
     for ordinal in range(2):
         row = Row(-1, ordinal, ordinal, 0)
-        if stage.first:
+        if kernels.encoder is not None:
             frames = np.zeros((shape.frames_of(ordinal), size.height, size.width, 3), np.uint8)
             kernels.encode(state, row, frames, lambda _: 0.8)
         rows = tuple(Row(-1, ordinal, ordinal, step) for step in range(plan.max_rows))
@@ -98,7 +113,7 @@ def warm_up(kernels: StageKernels) -> None:
             kernels.zeros(count, latents * size.tokens, model.dim),
         )
         done = kernels.run(state, item, work)
-        if stage.last:
+        if kernels.decoder is not None:
             kernels.decode(state, done.latents[0])
     kernels.synchronize()
 
