@@ -174,10 +174,10 @@ def lay_out(
         return Plan(scenario, model, vae, _stages(_given(given, model, lanes), members), itemsize)
     if name in WEIGHS_NOTHING:
         costs = StageCosts((1.0,) * model.blocks, (0.0,) * lanes)
-    elif latency is None:
-        raise ScenarioError(f"deployment.partition.policy = {name!r} needs a latency profile")
     else:
-        check_predictable(parallelism, members)
+        check_predictable(scenario.name, parallelism, members)
+        if latency is None:
+            raise ScenarioError(f"deployment.partition.policy = {name!r} needs a latency profile")
         costs = stage_costs(draft, latency())
     return Plan(scenario, model, vae, _stages(list(PARTITION[name](costs)), members), itemsize)
 

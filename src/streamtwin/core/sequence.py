@@ -62,17 +62,17 @@ def check_split(
             )
 
 
-def check_predictable(parallelism: Parallelism, members: int) -> None:
-    """Refuse to predict what no profile knows.
+def check_predictable(scenario: str, parallelism: Parallelism, members: int) -> None:
+    """Refuse to predict what no profile knows; *scenario* is its name.
 
     Raises:
         ScenarioError: stages of several members, whose exchanges have no calibrated costs.
     """
     if members > 1:
         raise ScenarioError(
-            f"deployment.parallelism = {parallelism} with {members} ranks a stage cannot be "
-            "predicted: profiles have no costs of the exchanges within a stage (all-to-all, ring); "
-            "measure it with `streamtwin run`, or choose deployment.parallelism = pipeline"
+            f"{scenario}: deployment.parallelism = {parallelism} with {members} ranks a stage cannot "
+            "be predicted: no profile has the costs of the exchanges within a stage (all-to-all, "
+            "ring); `streamtwin run` runs it, with an even or a given partition"
         )
 
 
