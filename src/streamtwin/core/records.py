@@ -20,7 +20,8 @@ class Span:
     """An interval of one rank, in seconds since the start of the stream.
 
     Services keep the rank's device busy. `wait_input`: rank 0 has no chunk yet. `wait_hop`: the
-    rank has asked for an item that its `peer` has not sent yet. `hop`: the item is under way
+    rank has asked for an item that its `peer` has not sent yet, or waits for the `peer` that leads
+    its stage to begin a pass. `hop`: the item is under way
     and the rank waits for it. `wait_sent`: the rank's previous item has not been taken.
     `item` is the turn of the ring, `chunk` the camera's number of the newest chunk concerned.
     """
