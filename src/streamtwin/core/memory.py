@@ -1,7 +1,8 @@
 """How many bytes does each rank need, for what, and do they fit?"""
 
+from streamtwin.core.edges import Edge
 from streamtwin.core.errors import ScenarioError
-from streamtwin.core.plan import Plan, Stage
+from streamtwin.core.plan import HEADER_BYTES, Plan, Stage
 from streamtwin.core.specs import SPACE_STRIDE, Resolution, VaeSpec
 
 MIB = 2**20
@@ -19,21 +20,36 @@ def rank_memory(plan: Plan, stage: Stage) -> dict[str, int]:
         "weights": _stage_parameters(plan, stage) * size,
         "kv": kv * scenario.workload.sessions,
         "cross_kv": blocks * model.cross_kv_bytes(size) * scenario.workload.sessions,
-        "activations": rows * queries * (model.ffn_dim + 6 * model.dim) * size,
+        "activations": rows * queries * (model.ffn_dim + 6 * model.dim) * size * bool(blocks),
         "vae": 0,
         "communication": 0,
     }
-    if stage.first or stage.last:
+    if stage.encodes or stage.decodes:
         memory["vae"] = vae_cache_bytes(plan.vae, scenario.size, stage, size)
-    if plan.ranks > 1:
-        # one item being received and one being sent
-        memory["communication"] = 2 * rows * plan.row_bytes(1)
+    memory["communication"] = _communication_bytes(plan, stage)
     return memory
 
 
+def _communication_bytes(plan: Plan, stage: Stage) -> int:
+    """One item being received and one being sent on each link; posted ahead, two received."""
+    received, edges = 1 + plan.scenario.deployment.overlaps, plan.outward(stage.rank)
+    into = plan.inward(stage.rank)
+    sizes = [_fullest_bytes(plan, edge) for edge in edges]
+    if into is not None:
+        sizes += [_fullest_bytes(plan, into)] * received
+    return sum(sizes)
+
+
+def _fullest_bytes(plan: Plan, edge: Edge) -> int:
+    frames = plan.fullest_frames(edge)
+    return HEADER_BYTES + frames * plan.frame_bytes(edge.activations)
+
+
 def _stage_parameters(plan: Plan, stage: Stage) -> int:
-    """Parameters of the stage: its blocks, the embeddings every stage needs, and its ends."""
+    """Parameters of the stage: its blocks, the embeddings all blocks need, and its ends."""
     model = plan.model
+    if not stage.blocks:
+        return 0
     d, cells = model.dim, model.latent_channels * model.patch**2
     patch_embedding, head = cells * d + d, d * cells + cells + 2 * d
     blocks = model.blocks * model.block_parameters
@@ -45,9 +61,9 @@ def _stage_parameters(plan: Plan, stage: Stage) -> int:
 def vae_cache_bytes(vae: VaeSpec, size: Resolution, stage: Stage, itemsize: int) -> int:
     """Bytes of the feature caches: two frames of input for each causal 3x3x3 convolution."""
     total = 0
-    if stage.first:
+    if stage.encodes:
         total += _cache_bytes(vae, size, vae.encoder_res_blocks, itemsize)
-    if stage.last:
+    if stage.decodes:
         total += _cache_bytes(vae, size, vae.decoder_res_blocks, itemsize)
     return total
 

@@ -54,7 +54,7 @@ def steady_window(records: Records) -> Steady:
         raise RunError(f"{len(done)} chunks were emitted: no steady period can be measured")
     info = records.info
     first, last = info.warmup_chunks, len(done) - 1 - info.tail_chunks
-    lanes = len(info.ranks)
+    lanes = info.lanes or len(info.ranks)
     reached = last - first >= lanes
     if reached:
         last -= (last - first) % lanes
@@ -191,7 +191,9 @@ def _rank(records: Records, time: RankTime, steady: Steady) -> dict[str, Any]:
 
 
 def _links(records: Records, steady: Steady) -> list[dict[str, Any]]:
-    hops = [span for span in records.spans if span.kind == "hop"]
+    # where receives are posted ahead, a hop is only what a rank waits of a transfer
+    ahead = any(span.kind == "transfer" for span in records.spans)
+    hops = [span for span in records.spans if span.kind == ("transfer" if ahead else "hop")]
     window_s = steady.interval[1] - steady.interval[0]
     pairs = sorted({(span.peer, span.rank) for span in hops})
     return [

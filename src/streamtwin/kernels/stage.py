@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from streamtwin.core.motion import motion
 from streamtwin.core.plan import Plan, Stage
@@ -21,7 +21,7 @@ from streamtwin.core.scenario import STEP_TIMESTEPS
 from streamtwin.core.window import Window
 from streamtwin.kernels import flow_matching
 from streamtwin.kernels.cache import PassRow, StageCache, TextCache
-from streamtwin.kernels.dit import build_dit
+from streamtwin.kernels.dit import DiTStage, build_dit
 from streamtwin.kernels.seeding import stable_seed
 from streamtwin.kernels.vae import build_decoder, build_encoder
 from streamtwin.kernels.vae_layers import VaeState
@@ -64,19 +64,22 @@ class StageKernels:
         self.plan, self.stage = plan, stage
         self.device, self.dtype = torch.device(device), dtype
         seed = plan.scenario.seed
-        self.dit = build_dit(
-            plan.model,
-            plan.scenario.size,
-            stage.blocks,
-            embeds=stage.first,
-            heads_out=stage.last,
-            seed=seed,
-            device=device,
-            dtype=dtype,
-        )
+        # a rank of the VAE's own needs none of what blocks share
+        self._dit = None if stage.vae_only else self._build_dit()
         ends = {"seed": seed, "device": device, "dtype": dtype}
-        self.encoder = build_encoder(plan.vae, **ends) if stage.first else None  # type: ignore[arg-type]
-        self.decoder = build_decoder(plan.vae, **ends) if stage.last else None  # type: ignore[arg-type]
+        self.encoder = build_encoder(plan.vae, **ends) if stage.encodes else None  # type: ignore[arg-type]
+        self.decoder = build_decoder(plan.vae, **ends) if stage.decodes else None  # type: ignore[arg-type]
+
+    @property
+    def dit(self) -> DiTStage:
+        """The stage's blocks and what they need besides; a rank of the VAE's own has none."""
+        assert self._dit is not None, f"rank {self.stage.rank} has no blocks"
+        return self._dit
+
+    @property
+    def modules(self) -> list[nn.Module]:
+        """Everything that holds weights."""
+        return [part for part in (self._dit, self.encoder, self.decoder) if part is not None]
 
     @torch.inference_mode()
     def new_session(self, session: int) -> SessionState:
@@ -84,10 +87,10 @@ class StageKernels:
         first = self.plan.scenario.prompt_of(session, 0)
         return SessionState(
             session,
-            self.dit.new_cache(self.plan.scenario.deployment.steps, self._window),
+            self._new_cache(),
             self.encoder.new_state() if self.encoder is not None else None,
             self.decoder.new_state() if self.decoder is not None else None,
-            {first: self._read(first)},
+            {} if self.stage.vae_only else {first: self._read(first)},
         )
 
     @torch.inference_mode()
@@ -141,13 +144,42 @@ class StageKernels:
         return torch.zeros(shape, device=self.device, dtype=self.dtype)
 
     def synchronize(self) -> None:
-        """Wait until the device has done what was asked of it, so that a clock can be read."""
+        """Wait until the device has done what was asked of it, so that a clock can be read.
+
+        Only this stream of work: a receive that is posted ahead may be open for long.
+        """
         if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+            torch.cuda.current_stream(self.device).synchronize()
 
     def timestep(self, step: int) -> int:
         """Timestep of a row at *step* of the reference's list (the entry's may differ)."""
         return STEP_TIMESTEPS[step]
+
+    def _build_dit(self) -> DiTStage:
+        plan, stage = self.plan, self.stage
+        return build_dit(
+            plan.model,
+            plan.scenario.size,
+            stage.blocks,
+            embeds=stage.first,
+            heads_out=stage.last,
+            seed=plan.scenario.seed,
+            device=self.device,
+            dtype=self.dtype,
+        )
+
+    def _new_cache(self) -> StageCache:
+        model, size = self.plan.model, self.plan.scenario.size
+        return StageCache(
+            len(self.stage.blocks),
+            self._steps,
+            self._window,
+            tokens=size.tokens,
+            heads=model.heads,
+            head_dim=model.head_dim,
+            device=self.device,
+            dtype=self.dtype,
+        )
 
     @property
     def _steps(self) -> int:
