@@ -171,14 +171,16 @@ def lay_out(
             f"model = {model.name!r} wants {model.latent_channels}"
         )
     draft = Plan(
-        scenario, model, vae, stages_of([range(model.blocks)] * ranks, scenario.deployment), itemsize
+        scenario,
+        model,
+        vae,
+        stages_of([range(model.blocks)] * ranks, scenario.deployment),
+        itemsize,
     )
     return replace(draft, stages=stages_of(_blocks(draft, ranks, latency), scenario.deployment))
 
 
-def _blocks(
-    draft: Plan, ranks: int, latency: Callable[[], LatencyModel] | None
-) -> Sequence[range]:
+def _blocks(draft: Plan, ranks: int, latency: Callable[[], LatencyModel] | None) -> Sequence[range]:
     """Which blocks each of *ranks* ranks holds, as the scenario says or the policy decides."""
     partition, model = draft.scenario.deployment.partition, draft.model
     if partition.blocks is not None:

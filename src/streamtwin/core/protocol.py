@@ -19,7 +19,7 @@ class Layout(BaseModel):
     ] = "sdv2"
     wrap_activations: Annotated[
         bool | None,
-        Field(description="send the hidden state back to rank 0; null: only in sdv2"),
+        Field(description="send rank 0 the hidden state; null: if protocol sdv2, placement edge"),
     ] = None
     decode: Annotated[
         Literal["after_send", "before_send"] | None,
@@ -61,8 +61,13 @@ class Layout(BaseModel):
 
     @property
     def wraps_activations(self) -> bool:
-        """Whether the last rank sends rank 0 the hidden state, which it does not need."""
-        return not self.overlaps if self.wrap_activations is None else self.wrap_activations
+        """Whether the last rank of blocks sends rank 0 the hidden state, which nobody needs there.
+
+        The reference's ranks do, unless the scenario says otherwise.
+        """
+        if self.wrap_activations is not None:
+            return self.wrap_activations
+        return not (self.overlaps or self.dedicated)
 
     @property
     def decodes_before_send(self) -> bool:

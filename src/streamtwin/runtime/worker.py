@@ -12,6 +12,7 @@ from streamtwin.core.records import Recorder
 from streamtwin.core.ring import Item, Row
 from streamtwin.kernels.stage import StageKernels, Work
 from streamtwin.runtime.loops import follow, lead
+from streamtwin.runtime.overlap import AheadTransport
 from streamtwin.runtime.processes import RankContext
 from streamtwin.runtime.spool import Spools
 from streamtwin.runtime.states import States
@@ -51,13 +52,12 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
     states = States(kernels)
     for session in first_sessions(job.plan):
         states.of(session)
-    connect(context.rank, context.ranks, context.rendezvous, backend_of(job.device), device)
-    source = _source(job) if stage.first else None
-    spools = Spools(job.spools) if stage.last else None
+    source = _source(job) if stage.encodes else None
+    spools = Spools(job.spools) if stage.decodes else None
     station = Station(
         kernels=kernels,
         states=states,
-        transport=Transport(job.plan, context.rank, context.now_s, dtype, device),
+        transports=open_transports(context, job, dtype, device),
         clock=context.now_s,
         source=source,
         spools=spools,
@@ -65,7 +65,7 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
     )
     recorders = [station.recorder]
     context.ready()
-    if stage.first:
+    if stage.encodes:
         controller = Controller(job.plan, Recorder())
         recorders.append(controller.recorder)
         lead(station, controller)
@@ -76,6 +76,29 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
     disconnect()
     memory = {"weights": weight_bytes(kernels), **states.measure()}
     return RankResult(Recorder().merge(recorders), memory)
+
+
+def open_transports(
+    context: RankContext, job: Job, dtype: torch.dtype, device: str
+) -> list[Transport]:
+    """Join the other ranks; a transport for each link on which this rank sends, at least one."""
+    ahead = job.plan.scenario.deployment.overlaps
+    groups = connect(
+        context.rank,
+        context.ranks,
+        context.rendezvous,
+        backend_of(job.device),
+        device,
+        job.plan.edges,
+        apart=ahead and job.device != "cpu",
+    )
+    kind = AheadTransport if ahead else Transport
+    edges = job.plan.outward(context.rank) or (None,)
+    transports = [
+        kind(job.plan, context.rank, context.now_s, dtype, device, edge, groups) for edge in edges
+    ]
+    transports[0].begin()
+    return transports
 
 
 def first_sessions(plan: Plan) -> list[int]:
@@ -96,7 +119,7 @@ def warm_up(kernels: StageKernels) -> None:
     shape, size, model = plan.scenario.shape, plan.scenario.size, plan.model
     for ordinal in range(2):
         row = Row(-1, ordinal, ordinal, 0)
-        if stage.first:
+        if stage.encodes:
             frames = np.zeros((shape.frames_of(ordinal), size.height, size.width, 3), np.uint8)
             kernels.encode(state, row, frames, lambda _: 0.8)
         rows = tuple(Row(-1, ordinal, ordinal, step) for step in range(plan.max_rows))
@@ -107,8 +130,8 @@ def warm_up(kernels: StageKernels) -> None:
             tuple(kernels.timestep(row.step) for row in item.rows),
             kernels.zeros(count, latents * size.tokens, model.dim),
         )
-        done = kernels.run({-1: state}, item, work)
-        if stage.last:
+        done = work if stage.vae_only else kernels.run({-1: state}, item, work)
+        if stage.decodes:
             kernels.decode(state, done.latents[0])
     kernels.synchronize()
 

@@ -29,9 +29,7 @@ class Parcel:
 class Link:
     """One directed hop; carries one parcel at a time."""
 
-    def __init__(
-        self, env: simpy.Environment, plan: Plan, edge: Edge, times: ServiceTimes
-    ) -> None:
+    def __init__(self, env: simpy.Environment, plan: Plan, edge: Edge, times: ServiceTimes) -> None:
         self.env, self.plan, self.edge, self.times = env, plan, edge, times
         self.posted: simpy.Store = simpy.Store(env)
         self.asked: simpy.Store = simpy.Store(env)

@@ -67,9 +67,7 @@ def simulate(
     return recorder.records(run_info(plan, "simulated", provenance, memory))
 
 
-def _ends(
-    plan: Plan, links: dict[Edge, Link], rank: int
-) -> tuple[Link | None, tuple[Link, ...]]:
+def _ends(plan: Plan, links: dict[Edge, Link], rank: int) -> tuple[Link | None, tuple[Link, ...]]:
     """The links on which *rank* receives, and sends."""
     into = plan.inward(rank)
     inward = None if into is None else links[into]
