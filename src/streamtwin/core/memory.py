@@ -31,13 +31,11 @@ def rank_memory(plan: Plan, stage: Stage) -> dict[str, int]:
 
 
 def _communication_bytes(plan: Plan, stage: Stage) -> int:
-    """One item being received and one being sent on each link; posted ahead, two received."""
+    """One item being received (posted ahead: two), and as many being sent as each link may hold."""
     received, edges = 1 + plan.scenario.deployment.overlaps, plan.outward(stage.rank)
     into = plan.inward(stage.rank)
-    sizes = [_fullest_bytes(plan, edge) for edge in edges]
-    if into is not None:
-        sizes += [_fullest_bytes(plan, into)] * received
-    return sum(sizes)
+    sent_bytes = sum(_fullest_bytes(plan, edge) * edge.depth for edge in edges)
+    return sent_bytes + (0 if into is None else _fullest_bytes(plan, into) * received)
 
 
 def _fullest_bytes(plan: Plan, edge: Edge) -> int:

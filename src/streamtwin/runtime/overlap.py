@@ -37,7 +37,8 @@ class AheadTransport(Transport):
     ) -> None:
         super().__init__(plan, rank, clock, dtype, device, edge, groups)
         self.order = order_of(self.device) if order is None else order
-        self._outgoing = None if self.edge is None else self._buffer(self.edge)
+        own = self.edge
+        self._outgoing = [] if own is None else [self._buffer(own) for _ in range(own.depth)]
         self._incoming: list[Buffer] = []
         self._posted_s = 0.0
 
@@ -49,14 +50,18 @@ class AheadTransport(Transport):
             self._posted_s = 0.0
 
     def wait_sent(self) -> None:
-        """Wait until what was sent last lies in the next rank's buffer."""
-        if self._outgoing is not None:
-            self.order.wait(self._outgoing)
+        """Wait until a buffer is free: what was sent from it lies in one of the next rank's."""
+        self.order.wait(self._outgoing[0])
+
+    def drain(self) -> None:
+        """Wait until all that was sent lies in the next rank's buffers."""
+        for buffer in self._outgoing:
+            self.order.wait(buffer)
 
     def send(self, item: Item | None, work: Work | None) -> None:
-        """Copy *item* into the outgoing buffer and post it; None says that nothing follows."""
-        buffer, edge = self._outgoing, self.edge
-        assert buffer is not None
+        """Copy *item* into a buffer and post it; None says that nothing follows."""
+        buffer, edge = self._outgoing.pop(0), self.edge
+        self._outgoing.append(buffer)
         assert edge is not None
         self.order.fill(buffer)
         header, hidden, latents = self._parts(buffer, edge)

@@ -89,7 +89,7 @@ class Station:
             self.states.drop(item.leaving)
 
     def send(self, item: Item) -> None:
-        """Post *item* on each link once the one before has been taken there."""
+        """Post *item* on each link once there is room on it."""
         for transport in self.transports:
             edge = transport.edge
             carried = item if edge is None or not edge.results else item.results(self.plan.steps)
@@ -152,7 +152,7 @@ class Station:
             late = self.transport.receive()
             assert late is None, f"{late} came back after the last item"
         for transport in senders:
-            transport.wait_sent()
+            transport.drain()
 
     def _assembled(self, item: Item) -> Work:
         """Join the rows' latents and timesteps, which rank 0 has kept."""

@@ -157,41 +157,49 @@ class Transport:
         self.edge = edge or next(iter(plan.outward(rank)), None)
         self.inward = plan.inward(rank)
         self.groups = groups or {}
-        self._sending: list[tuple[dist.Work, Tensor]] = []
+        self._sending: list[list[tuple[dist.Work, Tensor]]] = []
 
     def begin(self) -> None:
         """Get ready for the stream; nothing is posted ahead."""
 
     def wait_sent(self) -> None:
-        """Wait until the next rank has taken what was sent last.
+        """Wait until there is room for an item: the next rank has taken the one that fills it.
 
         With NCCL, waiting for a handle only orders the device's own work behind the message and
         returns at once. The host must know: it notes how long it waited, and then lets go of the
         tensors.
         """
-        if not self._sending:
-            return
-        for handle, _ in self._sending:
+        if self.edge is not None and len(self._sending) >= self.edge.depth:
+            self._taken()
+
+    def drain(self) -> None:
+        """Wait until the next rank has taken everything."""
+        while self._sending:
+            self._taken()
+
+    def _taken(self) -> None:
+        for handle, _ in self._sending.pop(0):
             handle.wait()
         self._synchronize()
-        self._sending.clear()
 
     def send(self, item: Item | None, work: Work | None) -> None:
         """Post *item* to the next rank and go on; None says that nothing follows."""
-        assert not self._sending, "the previous item has not been taken"
         edge = self.edge
         assert edge is not None
+        assert len(self._sending) < edge.depth, "there is no room for another item"
         parts = [pack(item, work, self.clock()).to(self.device)]
         if work is not None:
             if edge.activations:
                 assert work.hidden is not None
                 parts.append(work.hidden.contiguous())
             parts.append(work.latents.contiguous())
+        sending = []
         for part in parts:
             handle = dist.isend(part, edge.receiver, self._group(edge))
             assert handle is not None
             # the tensor is kept with its handle: it must live until the message has left
-            self._sending.append((handle, part))
+            sending.append((handle, part))
+        self._sending.append(sending)
 
     def receive(self) -> Arrival | None:
         """Wait for the next item from the rank before; None when nothing follows."""
@@ -224,9 +232,12 @@ class Transport:
         return self.groups.get((edge.sender, edge.receiver))
 
     def _synchronize(self) -> None:
-        """Let the host wait for what it has asked of a card; on a CPU calls wait themselves."""
+        """Let the host wait for what it has asked of a card; on a CPU calls wait themselves.
+
+        It waits for its own stream, which waits for the handles: other messages stay open.
+        """
         if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+            torch.cuda.current_stream(self.device).synchronize()
 
     def _empty(self, *shape: int) -> Tensor:
         return torch.empty(shape, dtype=self.dtype, device=self.device)

@@ -1,5 +1,6 @@
 """What can a simulated rank do? The verbs of the loops, each taking its predicted time."""
 
+from collections import deque
 from collections.abc import Generator, Sequence
 from typing import Any
 
@@ -32,7 +33,7 @@ class Station:
     ) -> None:
         self.env, self.plan, self.stage, self.times = env, plan, stage, times
         self.recorder, self.inward, self.outward, self.emitted = recorder, inward, outward, emitted
-        self._sent: dict[int, Parcel] = {}
+        self._sent: dict[int, deque[Parcel]] = {link.edge.receiver: deque() for link in outward}
         self._ahead = plan.scenario.deployment.overlaps
         self._posted = inward.ask() if inward is not None and self._ahead else None
 
@@ -67,17 +68,17 @@ class Station:
         yield from self._serve("dit", op, item.rows[0], item.index, len(item.rows))
 
     def send(self, item: Item) -> Steps:
-        """Post *item* on each link once the one before has been taken there."""
+        """Post *item* on each link once there is room on it."""
         for link in self.outward:
             carried = item.results(self.plan.steps) if link.edge.results else item
             if carried is not None:
                 yield from self._wait_sent(link)
-                self._sent[link.edge.receiver] = link.post(carried)
+                self._sent[link.edge.receiver].append(link.post(carried))
 
     def _wait_sent(self, link: Link) -> Steps:
-        began_s, before = self.now_s, self._sent.get(link.edge.receiver)
-        if before is not None:
-            yield before.taken
+        began_s, posted = self.now_s, self._sent[link.edge.receiver]
+        if len(posted) == link.edge.depth:
+            yield posted.popleft().taken
         self._record("wait_sent", began_s, peer=link.edge.receiver)
 
     def receive(self) -> Generator[simpy.Event, Any, Item]:
