@@ -52,7 +52,7 @@ def period_s(plan: Plan, latency: FlatLatency) -> float:
 
 
 @given(variants(chunks=st.just(260)), flat)
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_period(plan: Plan, latency: FlatLatency) -> None:
     records = simulate(plan, latency)
     done = emitted_chunks(records)

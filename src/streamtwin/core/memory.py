@@ -4,6 +4,7 @@ from streamtwin.core.edges import Edge
 from streamtwin.core.errors import ScenarioError
 from streamtwin.core.plan import HEADER_BYTES, Plan, Stage
 from streamtwin.core.specs import SPACE_STRIDE, Resolution, VaeSpec
+from streamtwin.core.vae_parameters import decoder_parameters, encoder_parameters
 
 MIB = 2**20
 
@@ -44,16 +45,17 @@ def _fullest_bytes(plan: Plan, edge: Edge) -> int:
 
 
 def _stage_parameters(plan: Plan, stage: Stage) -> int:
-    """Parameters of the stage: its blocks, the embeddings all blocks need, and its ends."""
-    model = plan.model
-    if not stage.blocks:
-        return 0
+    """Parameters of the stage: its half of the VAE, blocks, what these share, and its ends."""
+    model, vae = plan.model, plan.vae
+    halves = encoder_parameters(vae) * stage.encodes + decoder_parameters(vae) * stage.decodes
+    if stage.vae_only:
+        return halves
     d, cells = model.dim, model.latent_channels * model.patch**2
     patch_embedding, head = cells * d + d, d * cells + cells + 2 * d
     blocks = model.blocks * model.block_parameters
     embeddings = model.parameters - blocks - patch_embedding - head
     ends = patch_embedding * stage.first + head * stage.last
-    return len(stage.blocks) * model.block_parameters + embeddings + ends
+    return halves + len(stage.blocks) * model.block_parameters + embeddings + ends
 
 
 def vae_cache_bytes(vae: VaeSpec, size: Resolution, stage: Stage, itemsize: int) -> int:

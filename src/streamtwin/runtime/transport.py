@@ -83,7 +83,8 @@ def connect(
     else:
         links = [(edge.sender, edge.receiver) for edge in edges]
     groups = {link: dist.new_group(sorted(link)) for link in links} if apart else {}
-    _greet(rank, links, groups, device)
+    if links:
+        _greet(rank, links, groups, device)
     return groups
 
 
