@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_runtime_numbers import Output, error, recorded
 
 from builders import FlatLatency, make_plan
 from streamtwin.core.library import clip_path
@@ -19,6 +18,7 @@ from streamtwin.runtime.run import motion_trace, run_pipeline
 from streamtwin.runtime.spool import spool_path
 from streamtwin.runtime.video import Clip, read_frames
 from streamtwin.sim.simulate import simulate
+from test_runtime_numbers import Output, error, recorded
 
 CHUNKS = 9
 SMALL = {"resolution": [32, 48], "chunks": CHUNKS}

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from builders import make_plan
-from streamtwin.core.edges import edges_of
+from streamtwin.core.edges import Edge, edges_of
 from streamtwin.core.protocol import Layout
 from streamtwin.runtime import transport
 from streamtwin.runtime.transport import Transport, connect

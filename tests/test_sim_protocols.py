@@ -1,10 +1,12 @@
 """Simulated protocol variants against closed forms and against each other."""
 
+from itertools import pairwise
+
 import pytest
-import test_sim_laws as laws
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+import test_sim_laws as laws
 from builders import FlatLatency, make_plan
 from streamtwin.core.metrics import compute_metrics, emitted_chunks
 from streamtwin.core.plan import Plan
@@ -121,7 +123,7 @@ def test_of_a_transfer_a_rank_waits_for_what_is_left_when_it_asks(
             assert not any(s.began_s < hop.ended_s and s.ended_s > hop.began_s for s in served)
         # one is computed on, one is filled: the next transfer waits until an item is asked for
         in_order = [transfers[item] for item in sorted(transfers)]
-        for before, after in zip(in_order, in_order[1:], strict=False):
+        for before, after in pairwise(in_order):
             assert before.ended_s <= after.began_s + 1e-12
 
 
