@@ -45,6 +45,9 @@ MISTAKES = {
     "deployment: {gpu: 2}": ["deployment.gpu", "did you mean 'gpus'"],
     "deployment: {gpus: 0}": ["deployment.gpus = 0", "greater than or equal to 1"],
     "deployment: {gpus: two}": ["deployment.gpus = 'two'", "integer"],
+    "deployment: {vae_placement: dedicated, gpus: 2}": ["gpus = 2", "at least 3"],
+    "deployment: {vae_placement: dedicated, gpus: 4, decode: before_send}": ["'before_send'"],
+    "deployment: {decode: later}": ["deployment.decode = 'later'", "'before_send'"],
     "deployment: {protocol: magic}": ["deployment.protocol = 'magic'", "'sdv2'"],
     "deployment: {partition: {policy: best}}": ["partition.policy = 'best'", "even, optimal"],
     "deployment: {sink: 6}": ["sink = 6", "below window = 6"],
@@ -148,10 +151,12 @@ def test_what_does_not_fit_is_refused_with_the_numbers() -> None:
     data = {"model": "wan2.1-14b", "vae": "wan2.1", "resolution": [480, 832]}
     plan = lay_out(check_scenario({**data, "workload": {"chunks": 3}}, "x"), itemsize=2)
     held = rank_memory(plan, plan.stages[0])
-    # weights 28.6 GB; KV of two rows 15.3 GB: 191.7 MB a block and row
-    assert held["weights"] == 2 * 14_288_491_584
+    # weights 28.8 GB, the VAE's among them; KV of two rows 15.3 GB: 191.7 MB a block and row
+    vae = plan.vae.parameters
+    assert vae is not None
+    assert held["weights"] == 2 * (14_288_491_584 + vae)
     assert held["kv"] == 2 * 40 * 2 * 6 * 1560 * 5120 * 2
-    with pytest.raises(ScenarioError, match=r"rank 0 needs [\d,]+ MiB \(weights 27,253, kv 14,625"):
+    with pytest.raises(ScenarioError, match=r"rank 0 needs [\d,]+ MiB \(weights 27,495, kv 14,625"):
         check_memory(plan, 24e9, "rtx4090")
 
 

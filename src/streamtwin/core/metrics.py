@@ -191,9 +191,7 @@ def _rank(records: Records, time: RankTime, steady: Steady) -> dict[str, Any]:
 
 
 def _links(records: Records, steady: Steady) -> list[dict[str, Any]]:
-    # where receives are posted ahead, a hop is only what a rank waits of a transfer
-    ahead = any(span.kind == "transfer" for span in records.spans)
-    hops = [span for span in records.spans if span.kind == ("transfer" if ahead else "hop")]
+    hops = records.transfers
     window_s = steady.interval[1] - steady.interval[0]
     pairs = sorted({(span.peer, span.rank) for span in hops})
     return [

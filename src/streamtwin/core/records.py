@@ -117,6 +117,12 @@ class Records:
     chunks: tuple[ChunkRecord, ...]
     decisions: tuple[Decision, ...]
 
+    @property
+    def transfers(self) -> list[Span]:
+        """What each link carried and when: transfers where receives are posted ahead, else hops."""
+        ahead = any(span.kind == "transfer" for span in self.spans)
+        return [span for span in self.spans if span.kind == ("transfer" if ahead else "hop")]
+
 
 @dataclass(slots=True)
 class Recorder:
