@@ -170,6 +170,22 @@ def test_decoding_before_sending_frees_the_chunk_that_the_last_rank_holds(
     assert metrics["period_s"] == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("protocol", ["sdv2", "overlap"])
+@pytest.mark.parametrize("gpus", [2, 3, 4])
+def test_a_result_leaves_before_or_after_its_chunk_is_decoded(gpus: int, protocol: str) -> None:
+    moved = {"sdv2": "hop", "overlap": "transfer"}[protocol]
+    early = {}
+    for decode in ("after_send", "before_send"):
+        plan = make_plan(gpus=gpus, protocol=protocol, decode=decode)
+        records = simulate(plan, FlatLatency(encode_s=0.001))
+        decoded, back = of_kind(records, "decode", gpus - 1), of_kind(records, moved, 0)
+        pairs = [(back[item], decoded[item]) for item in decoded.keys() & back.keys()]
+        assert len(pairs) > 20
+        early[decode] = sum(result.began_s < chunk.ended_s for result, chunk in pairs)
+    assert early["before_send"] == 0
+    assert early["after_send"] > 10
+
+
 @given(st.integers(3, 6), st.integers(1, 3), flat)
 @runs
 def test_vae_ranks_do_nothing_else_and_the_ring_is_one_shorter(

@@ -7,6 +7,7 @@ import torch
 from kernel_cases import make_stage
 
 from streamtwin.core.specs import ModelSpec, Resolution, VaeSpec
+from streamtwin.core.vae_parameters import decoder_parameters, encoder_parameters
 from streamtwin.core.window import Window
 from streamtwin.kernels.cache import PassRow
 from streamtwin.kernels.dit import DiTStage
@@ -44,6 +45,8 @@ def test_vae_has_the_published_size():
     assert count(encoder) == 53_596_928
     assert count(decoder) == 73_295_603
     assert count(vae) == 126_892_531
+    assert count(encoder) == encoder_parameters(WAN_VAE)
+    assert count(decoder) == decoder_parameters(WAN_VAE)
 
 
 def test_a_pass_of_the_largest_model_needs_no_values():
