@@ -156,14 +156,13 @@ class StageKernels:
         return STEP_TIMESTEPS[step]
 
     def _build_dit(self) -> DiTStage:
-        plan, stage = self.plan, self.stage
         return build_dit(
-            plan.model,
-            plan.scenario.size,
-            stage.blocks,
-            embeds=stage.first,
-            heads_out=stage.last,
-            seed=plan.scenario.seed,
+            self.plan.model,
+            self.plan.scenario.size,
+            self.stage.blocks,
+            embeds=self.stage.first,
+            heads_out=self.stage.last,
+            seed=self.plan.scenario.seed,
             device=self.device,
             dtype=self.dtype,
         )
