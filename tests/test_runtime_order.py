@@ -166,6 +166,26 @@ def test_a_receive_is_open_while_its_rank_computes(monkeypatch: pytest.MonkeyPat
     assert len({n.buffer for n in receives}) == 2
 
 
+def test_latents_outlive_the_buffer_that_they_came_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rank 0 keeps them until their lane's next turn, while other results arrive."""
+    plan = make_plan(gpus=3, protocol="overlap")
+    filled = iter(range(1, 6))
+
+    def irecv(memory: torch.Tensor, *_: object) -> SimpleNamespace:
+        number = next(filled)
+        memory[1024:].view(torch.float32).fill_(number)
+        item = Item(number, (Row(0, number, number, 0),))
+        latents = torch.zeros(1, 1, 16, *plan.scenario.size.latent)
+        memory[:1024] = pack(item, Work(latents, (700,)), 0.0).view(torch.uint8)
+        return SimpleNamespace(wait=lambda: None)
+
+    monkeypatch.setattr(overlap.dist, "irecv", irecv)
+    ends = AheadTransport(plan, 0, lambda: 0.0, order=HostOrder())
+    ends.begin()
+    kept = [arrival.work.latents for _ in range(4) if (arrival := ends.receive())]
+    assert [latents.unique().tolist() for latents in kept] == [[1.0], [2.0], [3.0], [4.0]]
+
+
 def test_a_cpu_waits_for_handles_only() -> None:
     waited: list[str] = []
     order, buffer = order_of(torch.device("cpu")), Buffer(torch.zeros(1))

@@ -114,6 +114,13 @@ def did(records: Records, rank: int, kinds: tuple[str, ...]) -> list[tuple]:
     ]
 
 
+def no_result_leaves_before_its_chunk_is_decoded(records: Records, last: int, moved: str) -> bool:
+    decoded = {s.item: s.ended_s for s in records.spans if s.kind == "decode"}
+    back = {s.item: s.began_s for s in records.spans if s.kind == moved and s.peer == last}
+    assert len(decoded.keys() & back.keys()) > CHUNKS // 2
+    return all(decoded[item] <= back[item] for item in decoded.keys() & back.keys())
+
+
 @pytest.mark.parametrize(
     ("variant", "gpus", "latents", "stream_batch"),
     [
@@ -139,6 +146,9 @@ def test_twins_do_the_same_in_the_same_order(
     for rank in range(gpus):
         assert did(real, rank, SERVICES) == did(virtual, rank, SERVICES)
         assert did(real, rank, (moved,)) == did(virtual, rank, (moved,))
+    if plan.scenario.deployment.decodes_before_send:
+        for records in (real, virtual):
+            assert no_result_leaves_before_its_chunk_is_decoded(records, gpus - 1, moved)
     chose, would_choose = (
         sorted((d.family, d.policy, d.chunk, tuple(d.saw.items()), d.chose) for d in r.decisions)
         for r in (real, virtual)
