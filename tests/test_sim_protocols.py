@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import test_sim_laws as laws
 from builders import FlatLatency, make_plan
-from streamtwin.core.metrics import compute_metrics, emitted_chunks
+from streamtwin.core.metrics import compute_metrics, emitted_chunks, steady_window
 from streamtwin.core.plan import Plan
 from streamtwin.core.records import SERVICES, Records
 from streamtwin.sim.simulate import simulate
@@ -202,3 +202,12 @@ def test_vae_ranks_do_nothing_else_and_the_ring_is_one_shorter(
     links = {(link["from_rank"], link["to_rank"]) for link in compute_metrics(records)["links"]}
     ring = {(rank, (rank + 1) % (gpus - 1)) for rank in range(gpus - 1)}
     assert links == ring | {(gpus - 2, gpus - 1)}
+
+
+@pytest.mark.parametrize("chunks", [30, 31, 32])
+def test_the_steady_window_is_of_whole_turns_of_the_ring(chunks: int) -> None:
+    """Four ranks, three of them in the ring."""
+    plan = make_plan(gpus=4, vae_placement="dedicated", chunks=chunks)
+    steady = steady_window(simulate(plan, FlatLatency()))
+    assert steady.reached
+    assert (steady.last - steady.first) % 3 == 0
