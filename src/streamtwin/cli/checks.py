@@ -11,12 +11,13 @@ def check_can_run(scenario: Scenario, device: str) -> None:
         ScenarioError: model, VAE or partition do not go together.
     """
     from streamtwin.core.memory import check_memory  # noqa: PLC0415
+    from streamtwin.core.partition import Partition  # noqa: PLC0415
     from streamtwin.core.plan import lay_out  # noqa: PLC0415
-    from streamtwin.core.scenario import Partition  # noqa: PLC0415
     from streamtwin.runtime.devices import check_device, free_bytes  # noqa: PLC0415
 
     check_device(device, scenario.deployment.gpus)
-    partition = Partition(blocks=scenario.deployment.partition.blocks)
+    asked = scenario.deployment.partition
+    partition = Partition(blocks=asked.blocks, schedule=asked.schedule)
     evenly = scenario.deployment.model_copy(update={"partition": partition})
     plan = lay_out(
         scenario.model_copy(update={"deployment": evenly}),

@@ -1,5 +1,7 @@
 """How many bytes does each rank need, for what, and do they fit?"""
 
+from collections.abc import Iterable
+
 from streamtwin.core.errors import ScenarioError
 from streamtwin.core.plan import Plan, Stage
 from streamtwin.core.specs import SPACE_STRIDE, Resolution, VaeSpec
@@ -29,6 +31,12 @@ def rank_memory(plan: Plan, stage: Stage) -> dict[str, int]:
         # one item being received and one being sent
         memory["communication"] = 2 * rows * plan.row_bytes(1)
     return memory
+
+
+def most_memory(plan: Plan, stages: Iterable[Stage]) -> dict[str, int]:
+    """Bytes by purpose that a rank has held at most, when it was each of *stages* in turn."""
+    held = [rank_memory(plan, stage) for stage in stages]
+    return {purpose: max(memory[purpose] for memory in held) for purpose in held[0]}
 
 
 def _stage_parameters(plan: Plan, stage: Stage) -> int:
@@ -68,7 +76,7 @@ def check_memory(plan: Plan, capacity_bytes: float, device: str) -> None:
         ScenarioError: names the fullest rank, what it needs, by purpose, and what it has.
     """
     for stage in plan.stages:
-        memory = rank_memory(plan, stage)
+        memory = most_memory(plan, plan.states_of(stage))
         need = sum(memory.values())
         if need > capacity_bytes:
             parts = ", ".join(f"{name} {value / MIB:,.0f}" for name, value in memory.items())

@@ -1,19 +1,20 @@
 """How does a scenario lie over ranks? Stages, their operations, and the bytes they exchange."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streamtwin.core import catalog
 from streamtwin.core.errors import ScenarioError
 from streamtwin.core.latency import LatencyModel
 from streamtwin.core.ops import DitPass, Hop, VaeDecode, VaeEncode
-from streamtwin.core.policies.partition import PARTITION, WEIGHS_NOTHING, StageCosts
+from streamtwin.core.policies.partition import PARTITION, WEIGHS_NOTHING, StageCosts, intervals
 from streamtwin.core.ring import Item, Row
-from streamtwin.core.scenario import Scenario
+from streamtwin.core.scenario import MAX_RANKS, Scenario
 from streamtwin.core.specs import ModelSpec, VaeSpec
 
-HEADER_BYTES = 1024
-"""Fixed size of the message that announces an item: 128 integers of 8 bytes."""
+HEADER_BYTES = 8 * (128 + 4 * MAX_RANKS)
+"""Fixed size of the message that announces an item, in integers of 8 bytes: 128 of the item and
+its rows, then of each rank its blocks to be and three times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,11 @@ class Plan:
         """Chunks emitted while the lanes run empty after the end of the input."""
         deployment = self.scenario.deployment
         return self.ranks * (deployment.steps if deployment.stream_batch else 1)
+
+    def states_of(self, stage: Stage) -> list[Stage]:
+        """*stage* as it begins, and as the scenario's schedule has it later."""
+        planned = self.scenario.deployment.partition.schedule.values()
+        return [stage, *(replace(stage, blocks=intervals(c)[stage.rank]) for c in planned)]
 
     def attended_tokens(self, item: Item) -> float:
         """K: tokens that the item's rows attend, on average over its rows."""
@@ -146,9 +152,12 @@ def lay_out(
         )
     name = scenario.deployment.partition.policy
     draft = Plan(scenario, model, vae, _stages([range(model.blocks)] * ranks), itemsize)
+    for at, counts in scenario.deployment.partition.schedule.items():
+        _given(counts, f"schedule.{at}", model, ranks)
     given = scenario.deployment.partition.blocks
     if given is not None:
-        return Plan(scenario, model, vae, _stages(_given(given, model, ranks)), itemsize)
+        stages = _stages(_given(given, "blocks", model, ranks))
+        return Plan(scenario, model, vae, stages, itemsize)
     if name in WEIGHS_NOTHING:
         costs = StageCosts((1.0,) * model.blocks, (0.0,) * ranks)
     elif latency is None:
@@ -158,15 +167,14 @@ def lay_out(
     return Plan(scenario, model, vae, _stages(list(PARTITION[name](costs))), itemsize)
 
 
-def _given(blocks: list[int], model: ModelSpec, ranks: int) -> list[range]:
-    """The partition that the scenario states itself."""
+def _given(blocks: list[int], key: str, model: ModelSpec, ranks: int) -> list[range]:
+    """The partition that the scenario states itself under *key*."""
     if len(blocks) != ranks or min(blocks) < 1 or sum(blocks) != model.blocks:
         raise ScenarioError(
-            f"deployment.partition.blocks = {blocks}: give {ranks} counts of at least 1, one a "
+            f"deployment.partition.{key} = {blocks}: give {ranks} counts of at least 1, one a "
             f"rank, that sum to the {model.blocks} blocks of {model.name}"
         )
-    starts = [sum(blocks[:rank]) for rank in range(ranks)]
-    return [range(start, start + count) for start, count in zip(starts, blocks, strict=True)]
+    return list(intervals(blocks))
 
 
 def _stages(blocks: list[range]) -> tuple[Stage, ...]:

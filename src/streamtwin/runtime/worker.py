@@ -11,6 +11,7 @@ from streamtwin.core.plan import Plan
 from streamtwin.core.records import Recorder
 from streamtwin.core.ring import Item, Row
 from streamtwin.kernels.stage import StageKernels, Work
+from streamtwin.runtime.exchange import BlockExchange
 from streamtwin.runtime.loops import follow, lead
 from streamtwin.runtime.processes import RankContext
 from streamtwin.runtime.spool import Spools
@@ -58,6 +59,7 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
         kernels=kernels,
         states=states,
         transport=Transport(job.plan, context.rank, context.now_s, dtype, device),
+        exchange=BlockExchange(job.plan, kernels, states),
         clock=context.now_s,
         source=source,
         spools=spools,
