@@ -54,7 +54,10 @@ MISTAKES = {
     "deployment: {gpus: two}": ["deployment.gpus = 'two'", "integer"],
     "deployment: {protocol: magic}": ["deployment.protocol = 'magic'", "'sdv2'"],
     "deployment: {partition: {policy: best}}": ["partition.policy = 'best'", "even, optimal"],
-    "deployment: {partition: {rebalance: once}}": ["'once' with policy = 'even'", "optimal, greedy"],
+    "deployment: {partition: {rebalance: once}}": [
+        "'once' with policy = 'even'",
+        "optimal, greedy",
+    ],
     "deployment: {partition: {policy: sdv2_once, rebalance: continuous}}": ["which moves once"],
     "deployment: {partition: {policy: greedy, rebalance: once, schedule: {3: [6]}}}": [
         "deployment.partition.schedule leaves it nothing to decide"

@@ -58,6 +58,7 @@ class BlockExchange:
         Returns the bytes received; None where this rank has no part in it.
         """
         self.wait_taken()
+        self.states.measure()
         moves = moves_between(self.counts, counts)
         given = [move for move in moves if move.giver == self.rank]
         due = [move for move in moves if move.receiver == self.rank]

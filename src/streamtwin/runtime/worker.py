@@ -76,8 +76,7 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
     if spools is not None:
         spools.close()
     disconnect()
-    memory = {"weights": weight_bytes(kernels), **states.measure()}
-    return RankResult(Recorder().merge(recorders), memory)
+    return RankResult(Recorder().merge(recorders), states.measure())
 
 
 def first_sessions(plan: Plan) -> list[int]:
@@ -113,12 +112,6 @@ def warm_up(kernels: StageKernels) -> None:
         if stage.last:
             kernels.decode(state, done.latents[0])
     kernels.synchronize()
-
-
-def weight_bytes(kernels: StageKernels) -> int:
-    """Bytes of the weights that this rank holds."""
-    modules = [m for m in (kernels.dit, kernels.encoder, kernels.decoder) if m is not None]
-    return sum(p.nbytes for module in modules for p in module.parameters())
 
 
 def _source(job: Job) -> FrameSource:

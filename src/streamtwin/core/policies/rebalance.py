@@ -23,7 +23,8 @@ class RebalanceView:
     `blocks` are held now. An item takes `dit_s` in the blocks, of which `fixed_s` would remain
     without any, and `vae_s` and `hop_s` besides; these are typical times. `least_dit_s` and
     `least_s` are the shortest times seen of the blocks, and of blocks and VAE together. Moving a
-    block from a rank to another takes `move_s`. `moves` moves have been made within the horizon.
+    block from a rank to another takes `move_s`: as long as items took for as many bytes, which
+    is too long where items are small and so counts against moving. `moves` moves have been made within the horizon.
     """
 
     blocks: Counts
