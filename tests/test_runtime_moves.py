@@ -44,7 +44,11 @@ CASES = {
     "two in a row, over two ranks": (3, {"stream_batch": False}, {6: [4, 1, 1], 7: [1, 1, 4]}),
     "one rank's blocks all change": (4, {}, {5: [3, 1, 1, 1], 6: [1, 1, 1, 3]}),
     "chunks of two latents": (3, {"chunk_latents": 2}, {5: [1, 4, 1], 9: [4, 1, 1]}),
-    "sessions that share passes": (2, {"sessions": 2}, {7: [1, 5], 20: [4, 2]}),
+    "sessions that share passes": (
+        2,
+        {"sessions": 2, "visits": [{"prompts": {0: "a", 3: "b"}}]},
+        {9: [1, 5], 20: [4, 2]},
+    ),
     "a session that joins, prompts that change": (
         3,
         {**TWO_SESSIONS, "stream_batch": False},

@@ -150,6 +150,9 @@ def test_moving_is_idle_time_with_a_cause() -> None:
     for rank in (0, 1):
         own_s = sum(s.seconds for s in records.spans if s.kind == "move" and s.rank == rank)
         assert caused_s[rank] >= own_s > 0
+    # rank 2 has given its block and waits for an item of rank 1, which is still exchanging
+    assert not [s for s in records.spans if s.kind == "move" and s.rank == 2]
+    assert caused_s[2] > 0
     for time in times:
         assert sum(time.seconds_by_cause().values()) == pytest.approx(time.idle_s)
     still = simulate(make_plan(gpus=3, chunks=60), PerByte())
