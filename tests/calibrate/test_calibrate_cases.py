@@ -16,6 +16,7 @@ from streamtwin.calibrate.forms import coordinates
 from streamtwin.core import catalog
 from streamtwin.core.errors import UserError
 from streamtwin.core.ops import DitPass, Hop, VaeDecode, VaeEncode
+from streamtwin.core.plan import HEADER_BYTES
 
 MODELS = [("tiny", "tiny"), ("wan2.1-1.3b", "wan2.1")]
 
@@ -102,8 +103,10 @@ def test_hops_span_the_sizes_of_the_resolution_in_every_situation():
     fitted = [case.op.size_bytes for case in cases if not case.held_out]
     plan = REQUEST.plan()
     assert min(fitted) < 4096
-    assert max(fitted) > 512 + 4 * plan.row_bytes(1)
-    assert {case.op.size_bytes for case in cases if case.held_out} >= {512 + 2 * plan.row_bytes(1)}
+    assert max(fitted) > HEADER_BYTES + 4 * plan.row_bytes(1)
+    assert {case.op.size_bytes for case in cases if case.held_out} >= {
+        HEADER_BYTES + 2 * plan.row_bytes(1)
+    }
     assert all(isinstance(case.op, Hop) for case in cases)
     assert len(cases) == len(HOP_TAGS) * len({case.op for case in cases})
 

@@ -12,9 +12,9 @@ from streamtwin.core.ring import Item, Row
 from streamtwin.core.scenario import MAX_RANKS, Scenario
 from streamtwin.core.specs import ModelSpec, VaeSpec
 
-HEADER_BYTES = 8 * (128 + 4 * MAX_RANKS)
-"""Fixed size of the message that announces an item, in integers of 8 bytes: 128 of the item and
-its rows, then of each rank its blocks to be and three times."""
+HEADER_BYTES = 8 * 128 + 14 * MAX_RANKS
+"""Fixed size of the message that announces an item: 128 integers of 8 bytes for the item and its
+rows, then for each rank 2 bytes of blocks to be and 12 of measured times."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,39 +1,40 @@
 """How is a slip written in the integers of an item's header?
 
-The blocks of each rank to be, zeros where nothing moves, then nanoseconds in three columns.
+Two bytes for the blocks that each rank is to hold, zero where nothing moves; then three numbers
+of four bytes, seconds, for what each rank measured. Both together fill whole integers.
 """
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from streamtwin.core.scenario import MAX_RANKS
 from streamtwin.core.slip import RankTimes, Slip
 
-SLIP_LENGTH = 4 * MAX_RANKS
+SLIP_LENGTH = 14 * MAX_RANKS // 8
 
-UNKNOWN = -1
+UNKNOWN = -1.0
 """Stands for the times of a rank that the item has not passed."""
 
 
 def slip_numbers(slip: Slip) -> list[int]:
     """The `SLIP_LENGTH` integers that stand for *slip*."""
-    times = [(own.dit_s, own.vae_s, own.hop_s) for own in slip.times]
-    columns = zip(*times, strict=True) if times else [(), (), ()]
-    spent_ns = [[round(seconds * 1e9) for seconds in column] for column in columns]
-    return [
-        number
-        for column, missing in ((list(slip.partition), 0), *((ns, UNKNOWN) for ns in spent_ns))
-        for number in (*column, *[missing] * (MAX_RANKS - len(column)))
-    ]
+    counts = np.zeros(MAX_RANKS, np.uint16)
+    counts[: len(slip.partition)] = slip.partition
+    seconds = np.full((MAX_RANKS, 3), UNKNOWN, np.float32)
+    for rank, own in enumerate(slip.times):
+        seconds[rank] = own.dit_s, own.vae_s, own.hop_s
+    numbers: list[int] = np.frombuffer(counts.tobytes() + seconds.tobytes(), np.int64).tolist()
+    return numbers
 
 
 def slip_from(numbers: Sequence[int]) -> Slip:
     """The slip that `slip_numbers` wrote."""
-    partition, *columns = (
-        numbers[start : start + MAX_RANKS] for start in range(0, SLIP_LENGTH, MAX_RANKS)
+    written = np.asarray(numbers, np.int64).tobytes()
+    counts = np.frombuffer(written, np.uint16, MAX_RANKS)
+    seconds = np.frombuffer(written, np.float32, offset=counts.nbytes).reshape(MAX_RANKS, 3)
+    known = seconds[seconds[:, 0] != UNKNOWN]
+    return Slip(
+        tuple(int(count) for count in counts if count),
+        tuple(RankTimes(*(float(number) for number in own)) for own in known),
     )
-    times = tuple(
-        RankTimes(*(ns * 1e-9 for ns in own))
-        for own in zip(*columns, strict=True)
-        if UNKNOWN not in own
-    )
-    return Slip(tuple(count for count in partition if count), times)
