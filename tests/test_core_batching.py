@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import BY_HAND, FlatLatency
+from streamtwin.cli.checks import check_can_run
 from streamtwin.core.errors import ScenarioError
 from streamtwin.core.latency import Prediction
 from streamtwin.core.metrics import compute_metrics
@@ -118,6 +119,12 @@ def test_predicting_policies_take_single_rows_where_rows_are_dear(policy: str) -
     records = simulate(crowd(policy, latency), latency)
     sizes = [s.rows for s in records.spans if s.kind == "dit"]
     assert sum(size > 1 for size in sizes) < 0.05 * len(sizes)
+
+
+@pytest.mark.parametrize("policy", sorted(BATCHING))
+def test_whether_a_scenario_fits_is_asked_before_anything_is_predicted(policy: str) -> None:
+    data = {"deployment": {"batching": {"policy": policy, "batch": 4}}, "workload": {"chunks": 3}}
+    check_can_run(check_scenario(data, "test"), "cpu")
 
 
 @pytest.mark.parametrize("policy", sorted(PREDICTS))

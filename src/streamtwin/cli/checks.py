@@ -26,14 +26,17 @@ def check_can_run(scenario: Scenario, device: str, ranks_here: int | None = None
     """
     from streamtwin.core.memory import check_memory  # noqa: PLC0415
     from streamtwin.core.plan import lay_out  # noqa: PLC0415
-    from streamtwin.core.scenario import Partition  # noqa: PLC0415
+    from streamtwin.core.scenario import Batching, Partition  # noqa: PLC0415
     from streamtwin.runtime.devices import check_device, free_bytes  # noqa: PLC0415
 
     check_device(device, ranks_here or scenario.deployment.gpus)
-    partition = Partition(blocks=scenario.deployment.partition.blocks)
-    evenly = scenario.deployment.model_copy(update={"partition": partition})
+    # what fits is asked before anything is predicted, so of no policy that weighs predictions
+    deployment = scenario.deployment
+    partition = Partition(blocks=deployment.partition.blocks)
+    batching = Batching(batch=deployment.batching.batch)
+    plain = deployment.model_copy(update={"partition": partition, "batching": batching})
     plan = lay_out(
-        scenario.model_copy(update={"deployment": evenly}),
+        scenario.model_copy(update={"deployment": plain}),
         itemsize=4 if device == "cpu" else 2,
     )
     check_memory(plan, free_bytes(device, ranks_here or plan.ranks), device)
