@@ -49,7 +49,10 @@ def test_schema_and_catalog_are_json(tmp_path: Path) -> None:
     known = json.loads(streamtwin(tmp_path, "catalog", "--json").stdout)
     sizes = {model["name"]: model["parameters"] for model in known["models"]}
     assert sizes["wan2.1-1.3b"] == 1_418_996_800
+    costs = {(row["model"], row["resolution"]): row for row in known["costs of a row"]}
+    assert costs["wan2.1-14b", "480x832"]["hop_bytes"] == 1560 * 5120 * 2 + 16 * 60 * 104 * 2
     table = streamtwin(tmp_path, "catalog").stdout
+    assert "224.7" in table
     assert "h100-sxm" in table
     assert "cpu-tiny" in table
 
