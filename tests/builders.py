@@ -42,6 +42,7 @@ class FlatLatency:
 def make_plan(**changes: Any) -> Plan:
     """A plan of the tiny model; keys are deployment's, workload's, or the scenario's own."""
     deployment = {"gpus", "steps", "stream_batch", "chunk_latents", "window", "sink", "partition"}
+    deployment |= {"cuda_graph", "compile"}
     workload = {"source_fps", "chunks", "max_waiting", "admission", "dispatch"}
     data: dict[str, Any] = {"deployment": {}, "workload": {"chunks": 30}}
     for key, value in changes.items():

@@ -49,6 +49,20 @@ def test_compiled_parts_equal_the_block():
     assert counter.frame_count == 6
 
 
+def test_many_rows_are_compiled_each():
+    """More versions than PyTorch allows a function by default, with an error beyond."""
+    stage = make_stage(range(1))
+    counter = CompileCounterWithBackend("eager")
+    stage.parts = compiled_parts(counter)
+    cache = stage.new_cache(10, WINDOW)
+    stage.set_prompt(cache, context)
+    for count in range(1, 11):
+        times = torch.full((count, 1), 500.0)
+        x = stage.embed(latents(count, 1))
+        stage(x, times, [PassRow(n, 0, 1) for n in range(count)], cache)
+    assert counter.frame_count == 30
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # what the compiler itself imports
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
 def test_the_default_compiler_agrees():

@@ -16,12 +16,18 @@ Given = ParamSpec("Given")
 Made = TypeVar("Made")
 
 
+VERSIONS = 64
+"""Shapes that each part may be compiled for."""
+
+
 def compiled_parts(backend: str = "inductor") -> BlockParts:
     """The parts of a block, compiled by *backend* when they first meet a shape.
 
     Shapes are fixed in each version: a stream has few of them, and none comes up that its first
     items have not shown. All blocks of a model share the versions.
     """
+    # One version a row count: a pass of many sessions' rows has more than PyTorch allows for.
+    torch._dynamo.config.recompile_limit = VERSIONS
 
     def compiled(part: Callable[Given, Made]) -> Callable[Given, Made]:
         return torch.compile(part, fullgraph=True, dynamic=False, backend=backend)

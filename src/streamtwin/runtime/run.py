@@ -88,6 +88,8 @@ def run_pipeline(
     recorder = Recorder(decisions=[partition_decision(plan)])
     merged = recorder.merge([result.recorder for result in results])
     provenance = {"service_times": "measured", "device": device, **(environment or {})}
+    if device != "cpu":
+        provenance["attention"] = results[0].attention
     info = run_info(plan, "measured", provenance, [result.memory_bytes for result in results])
     return RealRun(merged.records(info), video, frames)
 

@@ -40,6 +40,8 @@ class RankResult:
 
     recorder: Recorder
     memory_bytes: dict[str, int]
+    attention: str
+    """What computed attention, in order of preference."""
 
 
 def run_rank(context: RankContext, job: Job) -> RankResult:
@@ -76,7 +78,9 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
     if spool is not None:
         spool.close()
     disconnect()
-    return RankResult(Recorder().merge(recorders), held_bytes(kernels, state))
+    return RankResult(
+        Recorder().merge(recorders), held_bytes(kernels, state), ", ".join(kernels.dit.backends)
+    )
 
 
 def backend_of(device: str) -> str:
