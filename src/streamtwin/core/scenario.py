@@ -15,6 +15,7 @@ from streamtwin.core.policies.noise import NOISE
 from streamtwin.core.policies.partition import PARTITION
 from streamtwin.core.policies.rope import ROPE, PositionView
 from streamtwin.core.policies.sink import SINK
+from streamtwin.core.protocol import Layout
 from streamtwin.core.specs import Resolution
 from streamtwin.core.weight_sources import Weights
 from streamtwin.core.window import Window
@@ -60,12 +61,10 @@ class Batching(_Section):
     ] = 1
 
 
-class Deployment(_Section):
+class Deployment(Layout):
     """How the pipeline is laid over ranks."""
 
-    gpus: Annotated[int, Field(ge=1, le=64, description="ranks, one device each")] = 1
     parallelism: Literal["pipeline"] = "pipeline"
-    protocol: Literal["sdv2"] = "sdv2"
     steps: Annotated[
         int, Field(ge=1, le=len(STEP_TIMESTEPS), description="denoising steps N a chunk")
     ] = 2
@@ -74,7 +73,6 @@ class Deployment(_Section):
         bool, Field(description="one pass carries a row per step; off: N passes a chunk")
     ] = True
     partition: Partition = Partition()
-    vae_placement: Literal["edge"] = "edge"
     lanes: Annotated[
         Literal["time", "sessions"],
         Field(

@@ -14,6 +14,7 @@ from streamtwin.kernels.prompts import PromptSource
 from streamtwin.kernels.stage import StageKernels, Work
 from streamtwin.runtime.long_recorder import LongRecorder
 from streamtwin.runtime.loops import follow, lead
+from streamtwin.runtime.overlap import AheadTransport
 from streamtwin.runtime.processes import RankContext
 from streamtwin.runtime.spool import Spools
 from streamtwin.runtime.states import States
@@ -57,21 +58,13 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
     context.holds = lambda: {"weights": weight_bytes(kernels), **states.measure()}
     for session in first_sessions(job.plan):
         states.of(session)
-    connect(
-        context.rank,
-        context.ranks,
-        context.rendezvous,
-        backend_of(job.device),
-        device,
-        store=context.store,
-    )
-    source = _source(job) if stage.first else None
-    spools = Spools(job.spools) if stage.last else None
+    source = _source(job) if stage.encodes else None
+    spools = Spools(job.spools) if stage.decodes else None
     recorder = LongRecorder()
     station = Station(
         kernels=kernels,
         states=states,
-        transport=Transport(job.plan, context.rank, context.now_s, dtype, device),
+        transports=open_transports(context, job, dtype, device),
         clock=context.now_s,
         source=source,
         spools=spools,
@@ -80,7 +73,7 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
         pulse=context.pulse,
     )
     context.ready()
-    if stage.first:
+    if stage.encodes:
         lead(station, Controller(job.plan, recorder))
     else:
         follow(station)
@@ -89,6 +82,30 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
     disconnect()
     memory = {"weights": weight_bytes(kernels), **states.measure()}
     return RankResult(recorder.gathered(), memory)
+
+
+def open_transports(
+    context: RankContext, job: Job, dtype: torch.dtype, device: str
+) -> list[Transport]:
+    """Join the other ranks; a transport for each link on which this rank sends, at least one."""
+    ahead = job.plan.scenario.deployment.overlaps
+    groups = connect(
+        context.rank,
+        context.ranks,
+        context.rendezvous,
+        backend_of(job.device),
+        device,
+        job.plan.edges,
+        apart=ahead and job.device != "cpu",
+        store=context.store,
+    )
+    kind = AheadTransport if ahead else Transport
+    edges = job.plan.outward(context.rank) or (None,)
+    transports = [
+        kind(job.plan, context.rank, context.now_s, dtype, device, edge, groups) for edge in edges
+    ]
+    transports[0].begin()
+    return transports
 
 
 def first_sessions(plan: Plan) -> list[int]:
@@ -112,7 +129,7 @@ def warm_up(kernels: StageKernels) -> None:
     shape, size, model = plan.scenario.shape, plan.scenario.size, plan.model
     for ordinal in range(2):
         row = Row(-1, ordinal, ordinal, 0)
-        if stage.first:
+        if stage.encodes:
             frames = np.zeros((shape.frames_of(ordinal), size.height, size.width, 3), np.uint8)
             kernels.encode(state, row, frames, lambda _: 0.8)
         rows = tuple(Row(one, ordinal, ordinal, step) for one in states for step in range(steps))
@@ -123,16 +140,15 @@ def warm_up(kernels: StageKernels) -> None:
             tuple(kernels.timestep(row.step) for row in item.rows),
             kernels.zeros(count, latents * size.tokens, model.dim),
         )
-        done = kernels.run(states, item, work)
-        if stage.last:
+        done = work if stage.vae_only else kernels.run(states, item, work)
+        if stage.decodes:
             kernels.decode(state, done.latents[0])
     kernels.synchronize()
 
 
 def weight_bytes(kernels: StageKernels) -> int:
-    """Bytes of the weights of a stage, its ends included."""
-    modules = [m for m in (kernels.dit, kernels.encoder, kernels.decoder) if m is not None]
-    return sum(p.nbytes for module in modules for p in module.parameters())
+    """Bytes of the weights that this rank holds."""
+    return sum(p.nbytes for module in kernels.modules for p in module.parameters())
 
 
 def _source(job: Job) -> FrameSource:
