@@ -9,13 +9,14 @@ from streamtwin.core.forecast import NOTHING, Forecast
 from streamtwin.core.latency import LatencyModel
 from streamtwin.core.ops import DitPass, Hop, VaeDecode, VaeEncode
 from streamtwin.core.policies.batching import PREDICTS
-from streamtwin.core.policies.partition import PARTITION, WEIGHS_NOTHING, StageCosts
+from streamtwin.core.policies.partition import PARTITION, WEIGHS_NOTHING, StageCosts, intervals
 from streamtwin.core.ring import Item, Row
-from streamtwin.core.scenario import Scenario
+from streamtwin.core.scenario import MAX_RANKS, Scenario
 from streamtwin.core.specs import ModelSpec, VaeSpec
 
-HEADER_BYTES = 1024
-"""Fixed size of the message that announces an item: 128 integers of 8 bytes."""
+HEADER_BYTES = 8 * 128 + 14 * MAX_RANKS
+"""Fixed size of the message that announces an item: 128 integers of 8 bytes for the item and its
+rows, then for each rank 2 bytes of blocks to be and 12 of measured times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,8 @@ class Plan:
     """Bytes per element of weights and activations."""
     forecast: Forecast = NOTHING
     """Predicted times, where a policy of the scenario asks for them."""
+    room: tuple[int, ...] = ()
+    """Most blocks that each rank's memory holds at once; empty: not known, so no limit."""
 
     @property
     def ranks(self) -> int:
@@ -149,6 +152,8 @@ def lay_out(
             f"model = {model.name!r} wants {model.latent_channels}"
         )
     draft = Plan(scenario, model, vae, _stages([range(model.blocks)] * ranks), itemsize)
+    for at, counts in scenario.deployment.partition.schedule.items():
+        _given(counts, f"schedule.{at}", model, ranks)
     plan = replace(draft, stages=_stages(_partition(draft, latency)))
     batching = scenario.deployment.batching.policy
     if batching not in PREDICTS:
@@ -162,7 +167,7 @@ def _partition(draft: Plan, latency: Callable[[], LatencyModel] | None) -> list[
     """Blocks of each rank, as the scenario states them or its policy decides."""
     partition, ranks = draft.scenario.deployment.partition, draft.ranks
     if partition.blocks is not None:
-        return _given(partition.blocks, draft.model, ranks)
+        return _given(partition.blocks, "blocks", draft.model, ranks)
     name = partition.policy
     if name in WEIGHS_NOTHING:
         costs = StageCosts((1.0,) * draft.model.blocks, (0.0,) * ranks)
@@ -173,15 +178,14 @@ def _partition(draft: Plan, latency: Callable[[], LatencyModel] | None) -> list[
     return list(PARTITION[name](costs))
 
 
-def _given(blocks: list[int], model: ModelSpec, ranks: int) -> list[range]:
-    """The partition that the scenario states itself."""
+def _given(blocks: list[int], key: str, model: ModelSpec, ranks: int) -> list[range]:
+    """The partition that the scenario states itself under *key*."""
     if len(blocks) != ranks or min(blocks) < 1 or sum(blocks) != model.blocks:
         raise ScenarioError(
-            f"deployment.partition.blocks = {blocks}: give {ranks} counts of at least 1, one a "
+            f"deployment.partition.{key} = {blocks}: give {ranks} counts of at least 1, one a "
             f"rank, that sum to the {model.blocks} blocks of {model.name}"
         )
-    starts = [sum(blocks[:rank]) for rank in range(ranks)]
-    return [range(start, start + count) for start, count in zip(starts, blocks, strict=True)]
+    return list(intervals(blocks))
 
 
 def _stages(blocks: list[range]) -> tuple[Stage, ...]:

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 Source = Literal["simulated", "measured"]
 
 Service = Literal["encode", "dit", "decode"]
-Wait = Literal["wait_input", "wait_hop", "wait_sent"]
+Wait = Literal["wait_input", "wait_hop", "wait_sent", "move"]
 SpanKind = Service | Wait | Literal["hop"]
 
 SERVICES: tuple[str, ...] = get_args(Service)
@@ -21,7 +21,8 @@ class Span:
 
     Services keep the rank's device busy. `wait_input`: rank 0 has no chunk yet. `wait_hop`: the
     rank has asked for an item that its `peer` has not sent yet. `hop`: the item is under way
-    and the rank waits for it. `wait_sent`: the rank's previous item has not been taken.
+    and the rank waits for it. `wait_sent`: the rank's previous item has not been taken. `move`:
+    the rank exchanges blocks with others; `size_bytes` of them have come in.
     `item` is the turn of the ring, `chunk` the camera's number of the newest chunk concerned.
     """
 

@@ -8,11 +8,11 @@ from streamtwin.core.choices import OneOf
 from streamtwin.core.chunks import ChunkShape
 from streamtwin.core.errors import ScenarioError
 from streamtwin.core.noise_controller import NoiseController
+from streamtwin.core.partition import Partition
 from streamtwin.core.policies.admission import ADMISSION
 from streamtwin.core.policies.batching import BATCHING
 from streamtwin.core.policies.dispatch import DISPATCH
 from streamtwin.core.policies.noise import NOISE
-from streamtwin.core.policies.partition import PARTITION
 from streamtwin.core.policies.rope import ROPE, PositionView
 from streamtwin.core.policies.sink import SINK
 from streamtwin.core.specs import Resolution
@@ -24,6 +24,9 @@ MAX_ROWS = 20
 
 STEP_TIMESTEPS = (700, 500, 400, 200)
 """Denoising timesteps of the reference configuration; N steps use the first N."""
+
+MAX_RANKS = 64
+"""Most ranks of one ring. What the header of an item has room for."""
 
 MAX_CHUNKS = 1_000_000
 """Longest input that is taken: days of video, more than any record of it is good for."""
@@ -41,16 +44,6 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Partition(_Section):
-    """Which blocks each rank holds."""
-
-    policy: Annotated[str, OneOf(PARTITION)] = "even"
-    blocks: Annotated[
-        list[int] | None,
-        Field(description="blocks of each rank in order, instead of what the policy decides"),
-    ] = None
-
-
 class Batching(_Section):
     """How many waiting chunks a lane takes in at a turn."""
 
@@ -63,7 +56,7 @@ class Batching(_Section):
 class Deployment(_Section):
     """How the pipeline is laid over ranks."""
 
-    gpus: Annotated[int, Field(ge=1, le=64, description="ranks, one device each")] = 1
+    gpus: Annotated[int, Field(ge=1, le=MAX_RANKS, description="ranks, one device each")] = 1
     parallelism: Literal["pipeline"] = "pipeline"
     protocol: Literal["sdv2"] = "sdv2"
     steps: Annotated[
@@ -82,6 +75,10 @@ class Deployment(_Section):
         ),
     ] = "time"
     batching: Batching = Batching()
+    slowdown: Annotated[
+        dict[Annotated[int, Field(ge=0)], Annotated[float, Field(ge=1, le=1000)]],
+        Field(description="factor by which a rank's services take longer: a throttled card"),
+    ] = {}
     window: Annotated[int, Field(ge=2, description="latent frames of K and V kept")] = 6
     sink: Annotated[int, Field(ge=0, description="of these, frames kept as anchors")] = 3
 
@@ -215,6 +212,11 @@ class Scenario(_Section):
             raise ScenarioError(
                 f"deployment.batching.batch = {deployment.batching.batch} with "
                 f"{deployment.steps} steps makes passes of {rows} rows: at most {MAX_ROWS}"
+            )
+        if any(rank >= deployment.gpus for rank in deployment.slowdown):
+            raise ScenarioError(
+                f"deployment.slowdown = {deployment.slowdown}: with deployment.gpus = "
+                f"{deployment.gpus} ranks are numbered 0 to {deployment.gpus - 1}"
             )
         if len(workload.visits) > workload.sessions:
             raise ScenarioError(

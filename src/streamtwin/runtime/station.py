@@ -12,7 +12,9 @@ from streamtwin.core.motion import Motion
 from streamtwin.core.policies.noise import entry_timestep
 from streamtwin.core.records import ChunkRecord, Decision, Recorder, SpanKind
 from streamtwin.core.ring import Item, Row
+from streamtwin.core.slip import Meter, Slip
 from streamtwin.kernels.stage import SessionState, StageKernels, Work
+from streamtwin.runtime.exchange import BlockExchange
 from streamtwin.runtime.pulse import Pulse
 from streamtwin.runtime.spool import Spools
 from streamtwin.runtime.states import States
@@ -28,6 +30,7 @@ class Station:
         kernels: StageKernels,
         states: States,
         transport: Transport,
+        exchange: BlockExchange,
         clock: Callable[[], float],
         source: FrameSource | None,
         spools: Spools | None,
@@ -36,8 +39,10 @@ class Station:
         pulse: Pulse | None = None,
     ) -> None:
         self.kernels, self.states, self.transport, self.clock = kernels, states, transport, clock
+        self.exchange, self.slip, self.meter = exchange, Slip(), Meter()
         self.source, self.spools, self.emitted = source, spools, emitted
         self.plan, self.stage = kernels.plan, kernels.stage
+        self.slower = self.plan.scenario.deployment.slowdown.get(self.stage.rank, 1.0)
         self.recorder = recorder
         self.pulse = pulse or Pulse()
         self._latents: dict[tuple[int, int], Tensor] = {}
@@ -97,7 +102,7 @@ class Station:
         self.transport.wait_sent()
         self.pulse.busy("decide", item.index)
         self._record("wait_sent", began_s)
-        self.transport.send(item, self._work)
+        self.transport.send(item, self._work, self.slip.passed(self.meter.read()))
 
     def receive(self) -> Item | None:
         """Wait for the next item from the rank before; None when nothing follows."""
@@ -106,19 +111,21 @@ class Station:
         self.pulse.busy("decide")
         if arrival is None:
             return None
-        self._work = arrival.work
+        self._work, self.slip = arrival.work, arrival.slip
         self._record_arrival(arrival)
         return arrival.item
 
-    def take_back(self, item: Item) -> None:
+    def take_back(self, item: Item) -> Slip:
         """Wait for the result of *item*; it is at hand when this rank is the whole ring."""
-        if not self.stage.alone:
-            kept = self._work
-            returned = self.receive()
-            assert returned == item, f"{returned} came back, {item} was due"
-            assert self._work is not None
-            self._keep(item, self._work)
-            self._work = kept
+        if self.stage.alone:
+            return self.slip
+        kept = self._work, self.slip
+        returned = self.receive()
+        assert returned == item, f"{returned} came back, {item} was due"
+        assert self._work is not None
+        self._keep(item, self._work)
+        came, (self._work, self.slip) = self.slip, kept
+        return came
 
     def finish(self, item: Item) -> None:
         """Decode and emit the rows of *item* that are done, if this is the last stage."""
@@ -136,8 +143,19 @@ class Station:
             self._emit(row, len(frames))
         self._drop(item.leaving)
 
+    def move(self, item: Item) -> None:
+        """Exchange blocks with the other ranks, if the slip of *item* says so."""
+        self.exchange.settle()
+        if self.slip.partition:
+            began_s = self.now_s
+            received = self.exchange.move_to(self.slip.partition)
+            self.stage = self.kernels.stage
+            if received is not None:
+                self._record("move", began_s, item=item.index, size_bytes=received)
+
     def end(self) -> None:
         """Tell the next rank that nothing follows, unless the ring closes here."""
+        self.exchange.wait_taken()
         if self.stage.alone:
             return
         self.pulse.waits_for(self.transport.next, "sent")
@@ -169,8 +187,10 @@ class Station:
         self.emitted(row.chunk)
 
     def _done(self, kind: SpanKind, began_s: float, row: Row, item: int, rows: int = 1) -> None:
-        """Note a service once the device has finished it."""
+        """Note a service once the device has finished it, slowed down if the scenario says so."""
         self.kernels.synchronize()
+        if self.slower > 1:
+            time.sleep((self.slower - 1) * (self.now_s - began_s))
         about = {"session": row.session, "chunk": row.chunk}
         self._record(kind, began_s, item=item, rows=rows, **about)
 
@@ -211,6 +231,7 @@ class Station:
         self, kind: SpanKind, began_s: float, ended_s: float | None = None, **about: int
     ) -> None:
         until_s = self.now_s if ended_s is None else ended_s
+        self.meter.note(kind, until_s - began_s)
         self.recorder.span(self.stage.rank, kind, began_s, until_s, **about)
 
 

@@ -17,7 +17,9 @@ from torch.distributed import Store  # type: ignore[attr-defined]
 from streamtwin.core.plan import HEADER_BYTES, Plan
 from streamtwin.core.ring import Item, Row
 from streamtwin.core.scenario import MAX_ROWS
+from streamtwin.core.slip import NOTHING, Slip
 from streamtwin.kernels.stage import Work
+from streamtwin.runtime.slips import SLIP_LENGTH, slip_from, slip_numbers
 
 HEADER_LENGTH = HEADER_BYTES // 8
 END = -(2**62)
@@ -39,6 +41,7 @@ class Arrival:
     asked_s: float
     arrived_s: float
     size_bytes: int
+    slip: Slip = NOTHING
 
     @property
     def began_s(self) -> float:
@@ -94,8 +97,11 @@ def disconnect() -> None:
         dist.destroy_process_group()
 
 
-def pack(item: Item | None, work: Work | None, sent_s: float) -> Tensor:
-    """Header of an item: index, instant, counts, then six numbers a row; None says the end."""
+def pack(item: Item | None, work: Work | None, sent_s: float, slip: Slip = NOTHING) -> Tensor:
+    """Header of an item: index, instant, counts, then six numbers a row; None says the end.
+
+    The slip stands at the end of the header.
+    """
     header = torch.zeros(HEADER_LENGTH, dtype=torch.int64)
     values = [END, round(sent_s * 1e9), 0, 0]
     if item is not None and work is not None:
@@ -106,6 +112,7 @@ def pack(item: Item | None, work: Work | None, sent_s: float) -> Tensor:
             leaves = row.session in leaving
             values += [row.session, row.chunk, row.ordinal, row.step, timestep, leaves]
     header[: len(values)] = torch.tensor(values)
+    header[-SLIP_LENGTH:] = torch.tensor(slip_numbers(slip))
     return header
 
 
@@ -151,10 +158,10 @@ class Transport:
         self._synchronize()
         self._sending.clear()
 
-    def send(self, item: Item | None, work: Work | None) -> None:
+    def send(self, item: Item | None, work: Work | None, slip: Slip = NOTHING) -> None:
         """Post *item* to the next rank and go on; None says that nothing follows."""
         assert not self._sending, "the previous item has not been taken"
-        parts = [pack(item, work, self.clock()).to(self.device)]
+        parts = [pack(item, work, self.clock(), slip).to(self.device)]
         if work is not None:
             assert work.hidden is not None
             parts += [work.hidden.contiguous(), work.latents.contiguous()]
@@ -169,12 +176,14 @@ class Transport:
         asked_s = self.clock()
         header = torch.empty(HEADER_LENGTH, dtype=torch.int64, device=self.device)
         dist.recv(header, self.before)
-        item, timesteps, latents, sent_s = unpack(header.tolist())
+        numbers = header.tolist()
+        item, timesteps, latents, sent_s = unpack(numbers)
         if item is None:
             return None
         work = self._receive_work(len(item.rows), latents, timesteps)
         size_bytes = HEADER_BYTES + _nbytes(work)
-        return Arrival(item, work, sent_s, asked_s, self.clock(), size_bytes)
+        slip = slip_from(numbers[-SLIP_LENGTH:])
+        return Arrival(item, work, sent_s, asked_s, self.clock(), size_bytes, slip)
 
     def _receive_work(self, rows: int, latents: int, timesteps: tuple[int, ...]) -> Work:
         model, size = self.plan.model, self.plan.scenario.size

@@ -12,6 +12,7 @@ import simpy
 
 from streamtwin.core.plan import Plan
 from streamtwin.core.ring import Item
+from streamtwin.core.slip import Slip
 from streamtwin.sim.services import ServiceTimes
 
 
@@ -22,6 +23,7 @@ class Parcel:
     item: Item
     sent_s: float
     taken: simpy.Event
+    slip: Slip
 
 
 class Link:
@@ -32,9 +34,9 @@ class Link:
         self.posted: simpy.Store = simpy.Store(env)
         self.asked: simpy.Store = simpy.Store(env)
 
-    def post(self, item: Item) -> Parcel:
+    def post(self, item: Item, slip: Slip) -> Parcel:
         """Hand *item* to the link; its `taken` event fires once the receiver has it."""
-        parcel = Parcel(item, self.env.now, self.env.event())
+        parcel = Parcel(item, self.env.now, self.env.event(), slip)
         self.posted.put(parcel)
         return parcel
 

@@ -9,12 +9,13 @@ import simpy
 from streamtwin.core.controller import Controller
 from streamtwin.core.errors import RunError
 from streamtwin.core.latency import LatencyModel
-from streamtwin.core.memory import rank_memory
+from streamtwin.core.memory import most_memory
 from streamtwin.core.motion import Motion
 from streamtwin.core.plan import Plan
 from streamtwin.core.records import ChunkRecord, Recorder, Records
 from streamtwin.core.ring import Row
 from streamtwin.core.run_info import partition_decision, run_info
+from streamtwin.sim.exchange import Meeting
 from streamtwin.sim.link import Link
 from streamtwin.sim.loops import follow, lead
 from streamtwin.sim.services import Level, ServiceTimes
@@ -48,8 +49,11 @@ def simulate(
     ]
     links = [Link(env, plan, own) for own in times]
     emitted = simpy.Store(env)
+    meeting = Meeting(env, plan)
     stations = [
-        Station(env, plan, stage, times[rank], recorder, links[rank - 1], links[rank], emitted)
+        Station(
+            env, plan, stage, times[rank], recorder, links[rank - 1], links[rank], emitted, meeting
+        )
         for rank, stage in enumerate(plan.stages)
     ]
     controller = Controller(plan, recorder)
@@ -63,7 +67,7 @@ def simulate(
     if not leading.triggered:
         raise RunError(_stuck(stations, controller, env.now))
     provenance = {**_provenance(latency), "engine": "simpy"}
-    memory = [rank_memory(plan, stage) for stage in plan.stages]
+    memory = [most_memory(plan, station.exchange.had) for station in stations]
     return recorder.records(run_info(plan, "simulated", provenance, memory))
 
 

@@ -11,6 +11,8 @@ from streamtwin.core.ops import Op
 from streamtwin.core.plan import Plan, Stage
 from streamtwin.core.records import Recorder, Service, SpanKind
 from streamtwin.core.ring import Item, Row
+from streamtwin.core.slip import Meter, Slip
+from streamtwin.sim.exchange import BlockExchange, Meeting
 from streamtwin.sim.link import Link, Parcel
 from streamtwin.sim.services import ServiceTimes
 
@@ -30,9 +32,12 @@ class Station:
         inward: Link,
         outward: Link,
         emitted: simpy.Store,
+        meeting: Meeting,
     ) -> None:
         self.env, self.plan, self.stage, self.times = env, plan, stage, times
         self.recorder, self.inward, self.outward, self.emitted = recorder, inward, outward, emitted
+        self.exchange, self.slip, self.meter = BlockExchange(meeting, stage, times), Slip(), Meter()
+        self.slower = plan.scenario.deployment.slowdown.get(stage.rank, 1.0)
         self._sent: Parcel | None = None
 
     @property
@@ -67,13 +72,14 @@ class Station:
         if self._sent is not None:
             yield self._sent.taken
         self._record("wait_sent", began_s)
-        self._sent = self.outward.post(item)
+        self._sent = self.outward.post(item, self.slip.passed(self.meter.read()))
 
     def receive(self) -> Generator[simpy.Event, Any, Item]:
         """Wait for the next item from the rank before."""
         asked_s = self.now_s
         parcel = yield self.inward.ask()
         assert isinstance(parcel, Parcel)
+        self.slip = parcel.slip
         began_s = max(parcel.sent_s, asked_s)
         newest = parcel.item.rows[0]
         about = {"session": newest.session, "chunk": newest.chunk, "item": parcel.item.index}
@@ -84,11 +90,15 @@ class Station:
         self._record("hop", began_s, peer=peer, size_bytes=size_bytes, rows=rows, **about)
         return parcel.item
 
-    def take_back(self, item: Item) -> Steps:
+    def take_back(self, item: Item) -> Generator[simpy.Event, Any, Slip]:
         """Wait for the result of *item*; it is at hand when this rank is the whole ring."""
-        if not self.stage.alone:
-            returned = yield from self.receive()
-            assert returned == item, f"{returned} came back, {item} was due"
+        if self.stage.alone:
+            return self.slip
+        kept = self.slip
+        returned = yield from self.receive()
+        assert returned == item, f"{returned} came back, {item} was due"
+        came, self.slip = self.slip, kept
+        return came
 
     def finish(self, item: Item) -> Steps:
         """Decode and emit the rows of *item* that are done, if this is the last stage."""
@@ -99,9 +109,19 @@ class Station:
             yield from self._serve("decode", self.plan.decode(row.ordinal), row, item.index)
             yield self.emitted.put((row, self.now_s))
 
+    def move(self, item: Item) -> Steps:
+        """Exchange blocks with the other ranks, if the slip of *item* says so."""
+        yield from self.exchange.settle(item)
+        if self.slip.partition:
+            began_s = self.now_s
+            received = yield from self.exchange.move_to(self.slip.partition)
+            self.stage = self.exchange.stage
+            if received is not None:
+                self._record("move", began_s, item=item.index, size_bytes=received)
+
     def _serve(self, kind: Service, op: Op, row: Row, item: int, rows: int = 1) -> Steps:
         began_s = self.now_s
-        yield self.env.timeout(self.times(op))
+        yield self.env.timeout(self.slower * self.times(op))
         about = {"session": row.session, "chunk": row.chunk}
         self._record(kind, began_s, item=item, rows=rows, **about)
 
@@ -109,4 +129,5 @@ class Station:
         self, kind: SpanKind, began_s: float, ended_s: float | None = None, **about: int
     ) -> None:
         until_s = self.now_s if ended_s is None else ended_s
+        self.meter.note(kind, until_s - began_s)
         self.recorder.span(self.stage.rank, kind, began_s, until_s, **about)
