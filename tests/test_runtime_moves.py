@@ -156,8 +156,12 @@ def compare_twins(plan: Plan, found: Done, virtual: Records) -> None:
             for records in (found.recorder, virtual)
         )
         assert did == would
-        for part in ("kv", "cross_kv"):
-            assert found.memory[rank][part] == virtual.info.ranks[rank].memory_bytes[part]
+        held, predicted = found.memory[rank], virtual.info.ranks[rank].memory_bytes
+        # all sessions, and both prompts around a change, need not be there when blocks are most
+        assert held["kv"] <= predicted["kv"]
+        assert held["cross_kv"] <= predicted["cross_kv"]
+        if plan.scenario.workload.sessions == 1:
+            assert (held["kv"], held["cross_kv"]) == (predicted["kv"], predicted["cross_kv"])
 
 
 def test_what_was_given_away_is_let_go(clip: Clip, tmp_path: Path) -> None:
