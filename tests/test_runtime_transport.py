@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from builders import make_plan
 from streamtwin.core.plan import HEADER_BYTES
 from streamtwin.core.ring import Item, Row
-from streamtwin.core.scenario import MAX_RANKS, MAX_ROWS
+from streamtwin.core.scenario import MAX_ROWS
+from streamtwin.core.section import MAX_RANKS
 from streamtwin.core.slip import RankTimes, Slip
 from streamtwin.kernels.stage import Work
 from streamtwin.runtime import transport

@@ -8,8 +8,9 @@ import numpy as np
 from streamtwin.core.bubbles import RankTime, rank_times
 from streamtwin.core.intervals import overlap_s
 from streamtwin.core.moved import blocks_at_end, moves_figures
+from streamtwin.core.promises import Slo
 from streamtwin.core.records import SERVICES, Records
-from streamtwin.core.scenario import Scenario, Slo
+from streamtwin.core.scenario import Scenario
 from streamtwin.core.scenario_file import check_scenario
 from streamtwin.core.session_metrics import latencies_s, percentiles, session_metrics
 from streamtwin.core.steady import (

@@ -2,18 +2,17 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from streamtwin.core.choices import OneOf
 from streamtwin.core.errors import ScenarioError
 from streamtwin.core.policies.partition import PARTITION
 from streamtwin.core.policies.rebalance import REBALANCE
+from streamtwin.core.section import Section
 
 
-class Partition(BaseModel):
+class Partition(Section):
     """Which blocks each rank holds."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     policy: Annotated[str, OneOf(PARTITION)] = "even"
     blocks: Annotated[
@@ -54,7 +53,7 @@ class Partition(BaseModel):
         Field(
             description="blocks of each rank by the item behind which they hold, whatever happens"
         ),
-    ] = {}
+    ] = Field({})
 
     @property
     def trigger(self) -> Literal["never", "once", "continuous"]:

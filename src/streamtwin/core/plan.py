@@ -11,7 +11,8 @@ from streamtwin.core.ops import DitPass, Hop, VaeDecode, VaeEncode
 from streamtwin.core.policies.batching import PREDICTS
 from streamtwin.core.policies.partition import PARTITION, WEIGHS_NOTHING, StageCosts, intervals
 from streamtwin.core.ring import Item, Row
-from streamtwin.core.scenario import MAX_RANKS, Scenario
+from streamtwin.core.scenario import Scenario
+from streamtwin.core.section import MAX_RANKS
 from streamtwin.core.specs import ModelSpec, VaeSpec
 
 HEADER_BYTES = 8 * 128 + 14 * MAX_RANKS

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from streamtwin.core.scenario import MAX_RANKS
+from streamtwin.core.section import MAX_RANKS
 from streamtwin.core.slip import RankTimes, Slip
 
 SLIP_LENGTH = 14 * MAX_RANKS // 8
