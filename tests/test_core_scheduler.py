@@ -165,7 +165,7 @@ def test_what_a_pass_costs_without_blocks_shows_once_counts_have_differed(
             measured.moved(counts, start)
         for index in range(start + 1, start + 9):
             times = tuple(RankTimes(fixed_s + count * pace_s, 0.0, 0.001) for count in counts)
-            measured.add(item_of(index, plan), times, 1000)
+            measured.add(item_of(index, plan), times, 1e-6)
         view = measured.view(0, 0)
         expected = fixed_s if start else 0.0
         assert view.fixed_s == pytest.approx((expected, expected), abs=1e-12)
@@ -190,7 +190,7 @@ def test_without_a_stream_batch_a_service_counts_as_often_as_it_occurs() -> None
     for index in range(1, 40):
         encodes = index % 4 in (0, 1)
         times = (RankTimes(0.01, 0.02 * encodes, 0.001), RankTimes(0.01, 0.0, 0.001))
-        measured.add(item_of(index, plan), times, 1000)
+        measured.add(item_of(index, plan), times, 1e-6)
         if measured.enough:
             assert measured.view(0, 0).vae_s == pytest.approx((0.01, 0.0))
 

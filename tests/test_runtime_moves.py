@@ -13,6 +13,7 @@ from streamtwin.core.memory import rank_memory
 from streamtwin.core.plan import Plan
 from streamtwin.core.policies.rebalance import Hysteresis, RebalanceView, decide
 from streamtwin.core.records import Decision, Recorder, Records
+from streamtwin.core.stages import of_every_rank
 from streamtwin.kernels.stage import StageKernels
 from streamtwin.kernels.weights import stage_dit
 from streamtwin.runtime import worker
@@ -43,6 +44,21 @@ CASES = {
     "there and back": (2, {}, {6: [5, 1], 9: [1, 5], 13: [3, 3]}),
     "two in a row, over two ranks": (3, {"stream_batch": False}, {6: [4, 1, 1], 7: [1, 1, 4]}),
     "one rank's blocks all change": (4, {}, {5: [3, 1, 1, 1], 6: [1, 1, 1, 3]}),
+    "receives posted ahead, decoding first": (
+        4,
+        {"protocol": "overlap", "decode": "before_send"},
+        {5: [1, 1, 1, 3], 9: [3, 1, 1, 1]},
+    ),
+    "a VAE with ranks of its own": (
+        5,
+        {"vae_placement": "dedicated", "conditioning": REFRESH, "window": 4, "sink": 2},
+        {6: [1, 1, 4], 11: [4, 1, 1]},
+    ),
+    "both": (
+        4,
+        {"protocol": "overlap", "vae_placement": "dedicated", "stream_batch": False},
+        {6: [5, 1], 11: [1, 5]},
+    ),
     "chunks of two latents": (3, {"chunk_latents": 2}, {5: [1, 4, 1], 9: [4, 1, 1]}),
     "sessions that share passes": (
         2,
@@ -118,7 +134,9 @@ def test_a_move_changes_no_bit_and_twins_move_alike(
         assert frames.size
         assert np.array_equal(frames, other)
     chose = [d.chose for d in rebalancing(found.recorder)]
-    assert chose == ["/".join(map(str, counts)) for counts in schedule.values()]
+    deployment = moving.scenario.deployment
+    everybody = [of_every_rank(counts, deployment) for counts in schedule.values()]
+    assert chose == ["/".join(map(str, counts)) for counts in everybody]
     assert refreshed(found.recorder) == refreshed(expected.recorder)
     asked = still.scenario.conditioning
     assert bool(refreshed(found.recorder)[0]) == (asked.sink_refresh != "never")

@@ -1,6 +1,7 @@
 """Messages: who speaks first, on which device, and when the host may go on."""
 
 from collections import deque
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,15 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import make_plan
+from streamtwin.core.edges import Edge, edges_of
 from streamtwin.core.plan import HEADER_BYTES
+from streamtwin.core.protocol import Layout
 from streamtwin.core.ring import Item, Row
 from streamtwin.core.scenario import MAX_ROWS
 from streamtwin.core.section import MAX_RANKS
 from streamtwin.core.slip import RankTimes, Slip
 from streamtwin.kernels.stage import Work
 from streamtwin.runtime import transport
+from streamtwin.runtime.header import pack, unpack
 from streamtwin.runtime.slips import SLIP_LENGTH, slip_from, slip_numbers
-from streamtwin.runtime.transport import Transport, connect, pack, unpack
+from streamtwin.runtime.transport import Transport, connect
 
 
 class Calls(list):
@@ -34,22 +38,30 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     calls = Calls()
     for name in ("send", "recv", "init_process_group"):
         monkeypatch.setattr(transport.dist, name, calls.note(name))
-    for name in ("set_device", "synchronize"):
-        monkeypatch.setattr(torch.cuda, name, calls.note(name))
+    monkeypatch.setattr(torch.cuda, "set_device", calls.note("set_device"))
+
+    def current_stream(device: torch.device) -> SimpleNamespace:
+        calls.append(("current_stream", device))
+        return SimpleNamespace(synchronize=calls.note("synced"))
+
+    monkeypatch.setattr(torch.cuda, "current_stream", current_stream)
     return calls
 
 
-def greeting(calls: Calls, rank: int, ranks: int) -> deque:
+def greeting(calls: Calls, rank: int, ranks: int, edges: tuple[Edge, ...] | None) -> deque:
     calls.clear()
-    connect(rank, ranks, "/nowhere")
-    return deque(call for call in calls if call[0] in ("send", "recv"))
+    connect(rank, ranks, "/nowhere", edges=edges)
+    return deque(call[:2] for call in calls if call[0] in ("send", "recv"))
 
 
-@pytest.mark.parametrize("ranks", [2, 3, 4, 5, 8])
+@pytest.mark.parametrize("placement", [None, "edge", "dedicated"])
+@pytest.mark.parametrize("ranks", [3, 4, 5, 8])
 def test_ranks_meet_although_a_message_leaves_only_when_its_receiver_is_there(
-    ranks: int, calls: Calls
+    ranks: int, placement: str | None, calls: Calls
 ) -> None:
-    todo = [greeting(calls, rank, ranks) for rank in range(ranks)]
+    edges = placement and edges_of(Layout(gpus=ranks, vae_placement=placement))
+    todo = [greeting(calls, rank, ranks, edges) for rank in range(ranks)]
+    assert sum(map(len, todo)) == 2 * ranks
     while any(todo):
         met = False
         for rank in range(ranks):
@@ -63,7 +75,21 @@ def test_ranks_meet_although_a_message_leaves_only_when_its_receiver_is_there(
 
 
 def test_one_rank_greets_nobody(calls: Calls) -> None:
-    assert not greeting(calls, 0, 1)
+    assert not greeting(calls, 0, 1, None)
+
+
+def test_each_link_has_a_group_of_its_own_where_links_are_apart(
+    calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two ranks: a receive that is open in one direction must not hold up the other."""
+    monkeypatch.setattr(transport.dist, "new_group", lambda members: [*members])
+    groups = connect(0, 2, "/nowhere", edges=edges_of(Layout(gpus=2)), apart=True)
+    assert set(groups) == {(0, 1), (1, 0)}
+    assert groups[0, 1] is not groups[1, 0]
+    assert [call for call in calls if call[0] != "init_process_group"] == [
+        ("send", 1, [0, 1]),
+        ("recv", 1, [0, 1]),
+    ]
 
 
 def test_a_rank_chooses_its_card_before_it_joins(calls: Calls) -> None:
@@ -80,15 +106,15 @@ def test_the_host_knows_that_a_card_has_sent(calls: Calls) -> None:
     sender = Transport(make_plan(gpus=2), 0, device="cuda:1")
     sender.wait_sent()
     assert calls == []
-    sender._sending = [(Handle(calls), torch.zeros(1)), (Handle(calls), torch.zeros(1))]  # type: ignore[list-item]
+    sender._sending = [[(Handle(calls), torch.zeros(1)), (Handle(calls), torch.zeros(1))]]  # type: ignore[list-item]
     sender.wait_sent()
-    assert calls == [("wait",), ("wait",), ("synchronize", torch.device("cuda:1"))]
+    assert calls == [("wait",), ("wait",), ("current_stream", torch.device("cuda:1")), ("synced",)]
     assert not sender._sending
 
 
 def test_a_cpu_needs_no_waiting_for_a_device(calls: Calls) -> None:
     sender = Transport(make_plan(gpus=2), 0)
-    sender._sending = [(Handle(calls), torch.zeros(1))]  # type: ignore[list-item]
+    sender._sending = [[(Handle(calls), torch.zeros(1))]]  # type: ignore[list-item]
     sender.wait_sent()
     assert calls == [("wait",)]
 
@@ -119,3 +145,17 @@ def test_the_fullest_header_holds_its_rows_and_its_slip() -> None:
     assert item == Item(5, rows, (9,))
     assert timesteps == (700,) * MAX_ROWS
     assert slip_from(numbers[-SLIP_LENGTH:]) == slip
+
+
+def test_a_link_holds_as_many_items_as_it_may(calls: Calls) -> None:
+    """A rank that decodes first may leave W - 1 results to rank 0; only the oldest is waited for."""
+    sender = Transport(make_plan(gpus=4, decode="before_send"), 3)
+    for held in range(3):
+        sender.wait_sent()
+        assert calls == []
+        sender._sending.append([(Handle(calls), torch.zeros(held))])  # type: ignore[list-item]
+    sender.wait_sent()
+    assert calls == [("wait",)]
+    assert [len(one[0][1]) for one in sender._sending] == [1, 2]
+    sender.drain()
+    assert len(calls) == 3

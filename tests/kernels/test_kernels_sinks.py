@@ -40,7 +40,8 @@ def make_plan(cuts=(), policy="kv_similarity", threshold=0.6, prompts=None, **de
     )
     bounds = (0, *cuts, SPEC.blocks)
     stages = tuple(
-        Stage(r, range(a, b), a == 0, b == SPEC.blocks) for r, (a, b) in enumerate(pairwise(bounds))
+        Stage(r, range(a, b), *(a == 0, b == SPEC.blocks) * 2)
+        for r, (a, b) in enumerate(pairwise(bounds))
     )
     return Plan(scenario, SPEC, VAE, stages, 4)
 

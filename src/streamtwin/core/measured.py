@@ -44,12 +44,12 @@ class Measured:
         """Whether a whole window is known of the partition in force."""
         return len(self._latest) == self.window
 
-    def add(self, item: Item, times: tuple[RankTimes, ...], hop_bytes: int) -> None:
-        """Take in the *times* of all ranks on *item*, which was *hop_bytes* long."""
+    def add(self, item: Item, times: tuple[RankTimes, ...], byte_s: float) -> None:
+        """Take in the *times* of the ranks of blocks on *item*, whose hops took *byte_s* a byte."""
         if item.index <= self._since or item.first:
             return
         self._latest.append(times)
-        self._hop_rates.append(max(own.hop_s for own in times) / hop_bytes)
+        self._hop_rates.append(byte_s)
         if len(item.rows) > self._rows:
             self._rows = len(item.rows)
             self._forget_least()

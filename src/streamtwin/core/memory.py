@@ -4,11 +4,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 from itertools import pairwise
 
+from streamtwin.core.edges import Edge
 from streamtwin.core.errors import ScenarioError
-from streamtwin.core.plan import Plan, Stage
+from streamtwin.core.plan import HEADER_BYTES, Plan, Stage
 from streamtwin.core.policies.partition import intervals
 from streamtwin.core.scenario import Scenario
 from streamtwin.core.specs import Resolution, VaeSpec
+from streamtwin.core.stages import of_every_rank
 from streamtwin.core.vae_layout import Half, decoder_half, encoder_half
 
 MIB = 2**20
@@ -22,21 +24,14 @@ def rank_memory(plan: Plan, stage: Stage) -> dict[str, int]:
     blocks = len(stage.blocks)
     queries = scenario.deployment.chunk_latents * tokens
     kv = blocks * steps * model.kv_bytes(scenario.deployment.window, tokens, size)
-    memory = {
+    return {
         "weights": _stage_parameters(plan, stage) * size,
         "kv": kv * scenario.workload.sessions,
         "cross_kv": blocks * model.cross_kv_bytes(size) * _prompts_held(scenario),
-        "activations": rows * queries * (model.ffn_dim + 6 * model.dim) * size,
-        "vae": 0,
-        "communication": 0,
+        "activations": rows * queries * (model.ffn_dim + 6 * model.dim) * size * bool(blocks),
+        "vae": vae_cache_bytes(plan.vae, scenario.size, stage, size) * scenario.workload.sessions,
+        "communication": _communication_bytes(plan, stage),
     }
-    if stage.first or stage.last:
-        caches = vae_cache_bytes(plan.vae, scenario.size, stage, size)
-        memory["vae"] = caches * scenario.workload.sessions
-    if plan.ranks > 1:
-        # one item being received and one being sent
-        memory["communication"] = 2 * rows * plan.row_bytes(1)
-    return memory
 
 
 def _prompts_held(scenario: Scenario) -> int:
@@ -51,16 +46,30 @@ def most_memory(plan: Plan, stages: Iterable[Stage]) -> dict[str, int]:
     return {purpose: max(memory[purpose] for memory in held) for purpose in held[0]}
 
 
+def _communication_bytes(plan: Plan, stage: Stage) -> int:
+    """One item being received (posted ahead: two), and as many being sent as each link may hold."""
+    received, edges = 1 + plan.scenario.deployment.overlaps, plan.outward(stage.rank)
+    into = plan.inward(stage.rank)
+    sent_bytes = sum(_fullest_bytes(plan, edge) * edge.depth for edge in edges)
+    return sent_bytes + (0 if into is None else _fullest_bytes(plan, into) * received)
+
+
+def _fullest_bytes(plan: Plan, edge: Edge) -> int:
+    frames = plan.fullest_frames(edge)
+    return HEADER_BYTES + frames * plan.frame_bytes(edge.activations)
+
+
 def _stage_parameters(plan: Plan, stage: Stage) -> int:
-    """Parameters of the stage: its blocks, the embeddings every stage needs, and its ends."""
-    model = plan.model
+    """Parameters of the stage: its half of the VAE, blocks, what these share, and its ends."""
+    model, vae = plan.model, sum(half.parameters for half in _halves(plan.vae, stage))
+    if stage.vae_only:
+        return vae
     d, cells = model.dim, model.latent_channels * model.patch**2
     patch_embedding, head = cells * d + d, d * cells + cells + 2 * d
     blocks = model.blocks * model.block_parameters
     embeddings = model.parameters - blocks - patch_embedding - head
     ends = patch_embedding * stage.first + head * stage.last
-    vae = sum(half.parameters for half in _halves(plan.vae, stage))
-    return len(stage.blocks) * model.block_parameters + embeddings + ends + vae
+    return vae + len(stage.blocks) * model.block_parameters + embeddings + ends
 
 
 def vae_cache_bytes(vae: VaeSpec, size: Resolution, stage: Stage, itemsize: int) -> int:
@@ -75,14 +84,15 @@ def vae_cache_bytes(vae: VaeSpec, size: Resolution, stage: Stage, itemsize: int)
 
 def _halves(vae: VaeSpec, stage: Stage) -> list[Half]:
     """The halves of the VAE that *stage* holds."""
-    return [encoder_half(vae)] * stage.first + [decoder_half(vae)] * stage.last
+    return [encoder_half(vae)] * stage.encodes + [decoder_half(vae)] * stage.decodes
 
 
 def with_room(plan: Plan, capacity_bytes: float) -> Plan:
     """*plan* with the blocks that *capacity_bytes* a rank have room for, if blocks may move."""
     if plan.scenario.deployment.partition.trigger == "never":
         return plan
-    return replace(plan, room=tuple(_room(plan, stage, capacity_bytes) for stage in plan.stages))
+    room = (_room(plan, stage, capacity_bytes) for stage in plan.stages if stage.blocks)
+    return replace(plan, room=tuple(room))
 
 
 def _room(plan: Plan, stage: Stage, capacity_bytes: float) -> int:
@@ -100,8 +110,11 @@ def _in_turn(plan: Plan, stage: Stage) -> list[Stage]:
 
     What a rank gives it keeps until it has been taken, so during a move it holds both.
     """
-    planned = sorted(plan.scenario.deployment.partition.schedule.items())
-    parts = [stage.blocks, *(intervals(counts)[stage.rank] for _, counts in planned)]
+    deployment = plan.scenario.deployment
+    planned = [
+        of_every_rank(c, deployment) for _, c in sorted(deployment.partition.schedule.items())
+    ]
+    parts = [stage.blocks, *(intervals(counts)[stage.rank] for counts in planned)]
     both = (set(old) | set(new) for old, new in pairwise(parts))
     # only how many matters, so any interval stands for a set
     return [stage, *(replace(stage, blocks=range(len(blocks))) for blocks in both)]

@@ -33,7 +33,7 @@ def moves_made(decisions: Iterable[Decision]) -> list[Decision]:
 def blocks_at_end(records: Records, info: RankInfo) -> list[int]:
     """First block, and the one behind the last, that a rank held when the run ended."""
     made = moves_made(records.decisions)
-    if not made:
+    if not made or info.blocks[0] == info.blocks[1]:
         return list(info.blocks)
     held = intervals(counts_of(made[-1]))[info.rank]
     return [held.start, held.stop]

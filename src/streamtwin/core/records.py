@@ -8,11 +8,11 @@ Source = Literal["simulated", "measured"]
 
 Service = Literal["encode", "dit", "decode"]
 Wait = Literal["wait_input", "wait_hop", "wait_sent", "move"]
-SpanKind = Service | Wait | Literal["hop"]
+SpanKind = Service | Wait | Literal["hop", "transfer"]
 
 SERVICES: tuple[str, ...] = get_args(Service)
 WAITS: tuple[str, ...] = get_args(Wait)
-SPAN_KINDS: tuple[str, ...] = (*SERVICES, *WAITS, "hop")
+SPAN_KINDS: tuple[str, ...] = (*SERVICES, *WAITS, "hop", "transfer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,10 @@ class Span:
     rank has asked for an item that its `peer` has not sent yet. `hop`: the item is under way
     and the rank waits for it. `wait_sent`: the rank's previous item has not been taken. `move`:
     the rank exchanges blocks with others; `size_bytes` of them have come in.
+    `transfer`, where receives are posted ahead: the item is under way to this rank, whatever the
+    rank does meanwhile; its `hop` is then the part for which the rank waits. A measured one ends
+    when the rank finds the item there, which is no earlier than it asks for it: its length is an
+    upper bound. Without it, a hop is the whole of its transfer.
     `item` is the turn of the ring, `chunk` the camera's number of the newest chunk concerned.
     """
 
@@ -101,6 +105,8 @@ class RunInfo:
     """Chunks emitted before the attention window and the pipeline are full."""
     tail_chunks: int
     """Chunks emitted after the input has ended, while the pipeline drains."""
+    lanes: int | None = None
+    """W: lanes of the ring; None: one a rank."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +117,12 @@ class Records:
     spans: tuple[Span, ...]
     chunks: tuple[ChunkRecord, ...]
     decisions: tuple[Decision, ...]
+
+    @property
+    def transfers(self) -> list[Span]:
+        """What each link carried and when: transfers where receives are posted ahead, else hops."""
+        ahead = any(span.kind == "transfer" for span in self.spans)
+        return [span for span in self.spans if span.kind == ("transfer" if ahead else "hop")]
 
 
 @dataclass(slots=True)

@@ -24,6 +24,7 @@ def run_info(
         ranks=ranks,
         warmup_chunks=plan.warmup_chunks,
         tail_chunks=plan.tail_chunks,
+        lanes=plan.lanes,
     )
 
 

@@ -12,7 +12,8 @@ from streamtwin.core.partition import Partition
 from streamtwin.core.policies.batching import BATCHING
 from streamtwin.core.policies.rope import PositionView
 from streamtwin.core.promises import Slo, Viewer
-from streamtwin.core.section import MAX_CHUNKS, MAX_RANKS, Section
+from streamtwin.core.protocol import Layout
+from streamtwin.core.section import MAX_CHUNKS, Section
 from streamtwin.core.specs import Resolution
 from streamtwin.core.weight_sources import Weights
 from streamtwin.core.window import Window
@@ -36,12 +37,10 @@ class Batching(Section):
     ] = 1
 
 
-class Deployment(Section):
+class Deployment(Layout):
     """How the pipeline is laid over ranks."""
 
-    gpus: Annotated[int, Field(ge=1, le=MAX_RANKS, description="ranks, one device each")] = 1
     parallelism: Literal["pipeline"] = "pipeline"
-    protocol: Literal["sdv2"] = "sdv2"
     steps: Annotated[
         int, Field(ge=1, le=len(STEP_TIMESTEPS), description="denoising steps N a chunk")
     ] = 2
@@ -50,7 +49,6 @@ class Deployment(Section):
         bool, Field(description="one pass carries a row per step; off: N passes a chunk")
     ] = True
     partition: Partition = Partition()
-    vae_placement: Literal["edge"] = "edge"
     lanes: Annotated[
         Literal["time", "sessions"],
         Field(

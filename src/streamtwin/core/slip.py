@@ -12,6 +12,7 @@ from streamtwin.core.records import SpanKind
 class RankTimes:
     """Seconds that one rank spent on an item: in its blocks, in the VAE, and receiving.
 
+    A receive that was posted ahead counts as a whole, hidden or not.
     What the last rank decodes, it decodes behind sending: that time comes with the next item.
     """
 
@@ -53,4 +54,5 @@ class Meter:
         """What was counted since the last reading."""
         spent, self._spent_s = self._spent_s, {}
         vae_s = spent.get("encode", 0.0) + spent.get("decode", 0.0)
-        return RankTimes(spent.get("dit", 0.0), vae_s, spent.get("hop", 0.0))
+        hop_s = spent.get("transfer", spent.get("hop", 0.0))
+        return RankTimes(spent.get("dit", 0.0), vae_s, hop_s)

@@ -64,6 +64,8 @@ class BlockExchange:
 
         Returns the bytes received; None where this rank has no part in it.
         """
+        if self.kernels.stage.vae_only:
+            return None
         self.wait_taken()
         self.states.measure()
         moves = moves_between(self.counts, counts)
@@ -141,5 +143,5 @@ def _open_group(plan: Plan, device: torch.device) -> dist.ProcessGroup:
 
 
 def _pairs(plan: Plan) -> Iterable[tuple[int, int]]:
-    """Pairs of ranks, in one order for all of them: each meets one at a time."""
-    return combinations(range(plan.ranks), 2)
+    """Pairs of ranks of blocks, in one order for all of them: each meets one at a time."""
+    return combinations((stage.rank for stage in plan.stages if stage.blocks), 2)

@@ -46,5 +46,4 @@ class States:
 
 def weight_bytes(kernels: StageKernels) -> int:
     """Bytes of the weights that this rank holds."""
-    modules = [m for m in (kernels.dit, kernels.encoder, kernels.decoder) if m is not None]
-    return sum(p.nbytes for module in modules for p in module.parameters())
+    return sum(p.nbytes for module in kernels.modules for p in module.parameters())

@@ -1,7 +1,7 @@
 """What can a real rank do? The verbs of the loops, each doing its work and noting when."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import torch
@@ -10,15 +10,16 @@ from torch import Tensor
 from streamtwin.core.controller import Controller
 from streamtwin.core.motion import Motion
 from streamtwin.core.policies.noise import entry_timestep
-from streamtwin.core.records import ChunkRecord, Decision, Recorder, SpanKind
+from streamtwin.core.records import ChunkRecord, Recorder, SpanKind
 from streamtwin.core.ring import Item, Row
 from streamtwin.core.slip import Meter, Slip
-from streamtwin.kernels.stage import SessionState, StageKernels, Work
+from streamtwin.kernels.stage import StageKernels, Work
 from streamtwin.runtime.exchange import BlockExchange
 from streamtwin.runtime.pulse import Pulse
+from streamtwin.runtime.sink_notes import kept, replaced
 from streamtwin.runtime.spool import Spools
 from streamtwin.runtime.states import States
-from streamtwin.runtime.transport import Arrival, Transport
+from streamtwin.runtime.transport import Arrival, Transport, carried_of
 from streamtwin.runtime.video import FrameSource
 
 
@@ -29,7 +30,7 @@ class Station:
         self,
         kernels: StageKernels,
         states: States,
-        transport: Transport,
+        transports: Sequence[Transport],
         exchange: BlockExchange,
         clock: Callable[[], float],
         source: FrameSource | None,
@@ -38,7 +39,8 @@ class Station:
         recorder: Recorder,
         pulse: Pulse | None = None,
     ) -> None:
-        self.kernels, self.states, self.transport, self.clock = kernels, states, transport, clock
+        self.kernels, self.states, self.clock = kernels, states, clock
+        self.transport, self.transports = transports[0], transports
         self.exchange, self.slip, self.meter = exchange, Slip(), Meter()
         self.source, self.spools, self.emitted = source, spools, emitted
         self.plan, self.stage = kernels.plan, kernels.stage
@@ -53,6 +55,11 @@ class Station:
     def now_s(self) -> float:
         """Seconds since the start of the stream."""
         return self.clock()
+
+    @property
+    def decodes_first(self) -> bool:
+        """Whether a finished chunk is decoded before the item is sent on."""
+        return self.plan.scenario.deployment.decodes_before_send
 
     def wait_input(self, until_s: float) -> None:
         """Wait until the next chunk is released."""
@@ -82,31 +89,43 @@ class Station:
         """Pass *item* through this stage's blocks."""
         self.pulse.busy("dit", item.index)
         began_s = self.now_s
-        work = self._assembled(item) if self.stage.first else self._work
-        assert work is not None
-        states = {row.session: self.states.of(row.session) for row in item.rows}
-        self._work = self.kernels.run(states, item, work)
-        self._done("dit", began_s, item.rows[0], item.index, len(item.rows))
-        self._record_sinks(states.values(), began_s)
+        if self.stage.encodes:
+            self._work = self._assembled(item)
+        if not self.stage.vae_only:
+            self._pass(item, began_s)
         if self.stage.alone:
+            assert self._work is not None
             self._keep(item, self._work)
-        if not self.stage.last:
+        if not self.stage.decodes:
             self._drop(item.leaving)
 
+    def _pass(self, item: Item, began_s: float) -> None:
+        assert self._work is not None
+        states = {row.session: self.states.of(row.session) for row in item.rows}
+        self._work = self.kernels.run(states, item, self._work)
+        self._done("dit", began_s, item.rows[0], item.index, len(item.rows))
+        blocks, rank = self.kernels.dit.interval, self.stage.rank
+        self.recorder.decisions += replaced(states.values(), blocks, rank, began_s)
+
     def send(self, item: Item) -> None:
-        """Post *item* to the next rank once the one before has been taken."""
-        if self.stage.alone:
-            return
-        began_s = self.now_s
-        self.pulse.waits_for(self.transport.next, "sent")
-        self.transport.wait_sent()
-        self.pulse.busy("decide", item.index)
-        self._record("wait_sent", began_s)
-        self.transport.send(item, self._work, self.slip.passed(self.meter.read()))
+        """Post *item* on each link once there is room on it."""
+        assert self._work is not None
+        slip = self.slip.passed(self.meter.read())
+        for transport in self.transports:
+            edge = transport.edge
+            carried = item if edge is None or not edge.results else item.results(self.plan.steps)
+            if edge is not None and carried is not None:
+                began_s = self.now_s
+                self.pulse.waits_for(edge.receiver, "sent")
+                transport.wait_sent()
+                self.pulse.busy("decide", item.index)
+                self._record("wait_sent", began_s, peer=edge.receiver)
+                transport.send(carried, carried_of(self._work, item, edge, self.plan.steps), slip)
 
     def receive(self) -> Item | None:
         """Wait for the next item from the rank before; None when nothing follows."""
-        self.pulse.waits_for(self.transport.before, "receive")
+        assert self.transport.inward is not None
+        self.pulse.waits_for(self.transport.inward.sender, "receive")
         arrival = self.transport.receive()
         self.pulse.busy("decide")
         if arrival is None:
@@ -128,8 +147,8 @@ class Station:
         return came
 
     def finish(self, item: Item) -> None:
-        """Decode and emit the rows of *item* that are done, if this is the last stage."""
-        if not self.stage.last:
+        """Decode and emit the rows of *item* that are done, if this rank decodes."""
+        if not self.stage.decodes:
             return
         assert self._work is not None
         for position in item.finished(self.plan.steps):
@@ -154,15 +173,19 @@ class Station:
                 self._record("move", began_s, item=item.index, size_bytes=received)
 
     def end(self) -> None:
-        """Tell the next rank that nothing follows, unless the ring closes here."""
+        """Tell those who receive that nothing follows; rank 0 hears it when all have heard."""
         self.exchange.wait_taken()
-        if self.stage.alone:
-            return
-        self.pulse.waits_for(self.transport.next, "sent")
-        self.transport.wait_sent()
-        if not self.stage.last:
-            self.transport.send(None, None)
-            self.transport.wait_sent()
+        ends = [(one, one.edge.receiver) for one in self.transports if one.edge is not None]
+        for transport, receiver in ends:
+            self.pulse.waits_for(receiver, "sent")
+            transport.wait_sent()
+            transport.send(None, None)
+        if self.stage.encodes and not self.stage.alone:
+            late = self.receive()
+            assert late is None, f"{late} came back after the last item"
+        for transport, receiver in ends:
+            self.pulse.waits_for(receiver, "sent")
+            transport.drain()
         self.pulse.busy("end")
 
     def _assembled(self, item: Item) -> Work:
@@ -194,38 +217,23 @@ class Station:
         about = {"session": row.session, "chunk": row.chunk}
         self._record(kind, began_s, item=item, rows=rows, **about)
 
-    def _record_sinks(self, states: Iterable[SessionState], now_s: float) -> None:
-        """Note the sinks that the last pass replaced."""
-        rank, blocks = self.stage.rank, self.kernels.dit.interval
-        for sinks in (state.sinks for state in states):
-            for one in sinks.replaced:
-                about = (one.row.session, one.row.chunk)
-                saw = {**one.saw, "block": blocks[one.block]}
-                self.recorder.decisions.append(
-                    Decision(now_s, rank, "sink", sinks.policy, *about, saw, one.slot)
-                )
-            sinks.replaced.clear()
-
     def _drop(self, sessions: Iterable[int]) -> None:
         """Let go of *sessions*; note how often since the last replacement no sink was replaced."""
-        for session in sessions:
-            sinks = self.states.of(session).sinks
-            if sinks.kept:
-                about, saw = (session, -1), {"kept": sinks.kept}
-                self.recorder.decisions.append(
-                    Decision(self.now_s, self.stage.rank, "sink", sinks.policy, *about, saw, "kept")
-                )
+        leaving = [self.states.of(session) for session in sessions]
+        self.recorder.decisions += kept(leaving, self.stage.rank, self.now_s)
         self.states.drop(sessions)
 
     def _record_arrival(self, arrival: Arrival) -> None:
+        assert self.transport.inward is not None
         newest = arrival.item.rows[0]
         about = {"session": newest.session, "chunk": newest.chunk, "item": arrival.item.index}
-        peer, began_s = self.transport.before, arrival.began_s
-        self._record("wait_hop", arrival.asked_s, began_s, peer=peer, **about)
-        size, rows = arrival.size_bytes, len(arrival.item.rows)
-        self._record(
-            "hop", began_s, arrival.arrived_s, peer=peer, size_bytes=size, rows=rows, **about
-        )
+        about |= {"peer": self.transport.inward.sender}
+        exposed_s = max(arrival.began_s, arrival.asked_s)
+        self._record("wait_hop", arrival.asked_s, exposed_s, **about)
+        about |= {"size_bytes": arrival.size_bytes, "rows": len(arrival.item.rows)}
+        self._record("hop", exposed_s, arrival.arrived_s, **about)
+        if arrival.posted_s is not None:
+            self._record("transfer", arrival.began_s, arrival.arrived_s, **about)
 
     def _record(
         self, kind: SpanKind, began_s: float, ended_s: float | None = None, **about: int

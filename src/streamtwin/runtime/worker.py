@@ -15,6 +15,7 @@ from streamtwin.kernels.stage import StageKernels, Work
 from streamtwin.runtime.exchange import BlockExchange
 from streamtwin.runtime.long_recorder import LongRecorder
 from streamtwin.runtime.loops import follow, lead
+from streamtwin.runtime.overlap import AheadTransport
 from streamtwin.runtime.processes import RankContext
 from streamtwin.runtime.spool import Spools
 from streamtwin.runtime.states import States, weight_bytes
@@ -58,21 +59,13 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
     context.holds = states.measure
     for session in first_sessions(job.plan):
         states.of(session)
-    connect(
-        context.rank,
-        context.ranks,
-        context.rendezvous,
-        backend_of(job.device),
-        device,
-        store=context.store,
-    )
-    source = _source(job) if stage.first else None
-    spools = Spools(job.spools) if stage.last else None
+    source = _source(job) if stage.encodes else None
+    spools = Spools(job.spools) if stage.decodes else None
     recorder = LongRecorder()
     station = Station(
         kernels=kernels,
         states=states,
-        transport=Transport(job.plan, context.rank, context.now_s, dtype, device),
+        transports=open_transports(context, job, dtype, device),
         exchange=BlockExchange(job.plan, kernels, states, context.pulse),
         clock=context.now_s,
         source=source,
@@ -82,7 +75,7 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
         pulse=context.pulse,
     )
     context.ready()
-    if stage.first:
+    if stage.encodes:
         lead(station, Controller(job.plan, recorder))
     else:
         follow(station)
@@ -90,6 +83,30 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
         spools.close()
     disconnect()
     return RankResult(recorder.gathered(), states.measure())
+
+
+def open_transports(
+    context: RankContext, job: Job, dtype: torch.dtype, device: str
+) -> list[Transport]:
+    """Join the other ranks; a transport for each link on which this rank sends, at least one."""
+    ahead = job.plan.scenario.deployment.overlaps
+    groups = connect(
+        context.rank,
+        context.ranks,
+        context.rendezvous,
+        backend_of(job.device),
+        device,
+        job.plan.edges,
+        apart=ahead and job.device != "cpu",
+        store=context.store,
+    )
+    kind = AheadTransport if ahead else Transport
+    edges = job.plan.outward(context.rank) or (None,)
+    transports = [
+        kind(job.plan, context.rank, context.now_s, dtype, device, edge, groups) for edge in edges
+    ]
+    transports[0].begin()
+    return transports
 
 
 def first_sessions(plan: Plan) -> list[int]:
@@ -113,7 +130,7 @@ def warm_up(kernels: StageKernels) -> None:
     shape, size, model = plan.scenario.shape, plan.scenario.size, plan.model
     for ordinal in range(2):
         row = Row(-1, ordinal, ordinal, 0)
-        if stage.first:
+        if stage.encodes:
             frames = np.zeros((shape.frames_of(ordinal), size.height, size.width, 3), np.uint8)
             kernels.encode(state, row, frames, lambda _: 0.8)
         rows = tuple(Row(one, ordinal, ordinal, step) for one in states for step in range(steps))
@@ -124,8 +141,8 @@ def warm_up(kernels: StageKernels) -> None:
             tuple(kernels.timestep(row.step) for row in item.rows),
             kernels.zeros(count, latents * size.tokens, model.dim),
         )
-        done = kernels.run(states, item, work)
-        if stage.last:
+        done = work if stage.vae_only else kernels.run(states, item, work)
+        if stage.decodes:
             kernels.decode(state, done.latents[0])
     kernels.synchronize()
 

@@ -7,6 +7,7 @@ from typing import Any
 import simpy
 
 from streamtwin.core.controller import Controller
+from streamtwin.core.edges import Edge
 from streamtwin.core.errors import RunError
 from streamtwin.core.latency import LatencyModel
 from streamtwin.core.memory import most_memory
@@ -47,19 +48,17 @@ def simulate(
         ServiceTimes(latency, plan.scenario.seed, stage.rank, noise=draw, level=level)
         for stage in plan.stages
     ]
-    links = [Link(env, plan, own) for own in times]
+    links = {edge: Link(env, plan, edge, times[edge.sender]) for edge in plan.edges}
     emitted = simpy.Store(env)
     meeting = Meeting(env, plan)
     stations = [
-        Station(
-            env, plan, stage, times[rank], recorder, links[rank - 1], links[rank], emitted, meeting
-        )
-        for rank, stage in enumerate(plan.stages)
+        Station(env, plan, stage, own, recorder, *_ends(plan, links, stage.rank), emitted, meeting)
+        for stage, own in zip(plan.stages, times, strict=True)
     ]
     controller = Controller(plan, recorder)
     leading = env.process(lead(stations[0], controller, motion))
     env.process(viewer(plan, emitted, recorder))
-    for link in links:
+    for link in links.values():
         env.process(link.carry())
     for station in stations[1:]:
         env.process(follow(station))
@@ -69,6 +68,13 @@ def simulate(
     provenance = {**_provenance(latency), "engine": "simpy"}
     memory = [most_memory(plan, station.exchange.had) for station in stations]
     return recorder.records(run_info(plan, "simulated", provenance, memory))
+
+
+def _ends(plan: Plan, links: dict[Edge, Link], rank: int) -> tuple[Link | None, tuple[Link, ...]]:
+    """The links on which *rank* receives, and sends."""
+    into = plan.inward(rank)
+    inward = None if into is None else links[into]
+    return inward, tuple(links[edge] for edge in plan.outward(rank))
 
 
 def viewer(

@@ -19,7 +19,9 @@ Counts = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class RebalanceView:
-    """What rank 0 knows of the ranks. Tuples have a number for each rank, times are seconds.
+    """What rank 0 knows of the ranks that hold blocks.
+
+    Tuples have a number for each of them, in order; times are seconds.
 
     `blocks` are held now. An item takes `dit_s` in the blocks, of which `fixed_s` would remain
     without any, and `vae_s` and `hop_s` besides; these are typical times. `least_dit_s` and

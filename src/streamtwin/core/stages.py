@@ -1,0 +1,72 @@
+"""What does each rank hold and do?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from streamtwin.core.errors import ScenarioError
+from streamtwin.core.policies.partition import intervals
+from streamtwin.core.protocol import Layout
+from streamtwin.core.specs import ModelSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What one rank does: its blocks, and its roles.
+
+    `first` and `last`: it holds the model's first or last block, so it embeds or ends with the
+    denoising step. Rank 0 always encodes and leads. A rank of the VAE's own has no blocks.
+    """
+
+    rank: int
+    blocks: range
+    first: bool
+    last: bool
+    encodes: bool
+    decodes: bool
+
+    @property
+    def alone(self) -> bool:
+        """Whether this rank is the whole ring, so that nothing hops."""
+        return self.first and self.last and self.encodes and self.decodes
+
+    @property
+    def vae_only(self) -> bool:
+        """Whether this rank has the VAE's work to do and no blocks."""
+        return not self.blocks and (self.encodes or self.decodes)
+
+
+def given_blocks(
+    blocks: list[int], model: ModelSpec, ranks: int, key: str = "blocks"
+) -> list[range]:
+    """The partition that the scenario states itself under *key*."""
+    if len(blocks) != ranks or min(blocks) < 1 or sum(blocks) != model.blocks:
+        raise ScenarioError(
+            f"deployment.partition.{key} = {blocks}: give {ranks} counts of at least 1, one a "
+            f"rank, that sum to the {model.blocks} blocks of {model.name}"
+        )
+    return list(intervals(blocks))
+
+
+def block_ranks(layout: Layout) -> int:
+    """Ranks that hold blocks."""
+    return layout.gpus - 2 * layout.dedicated
+
+
+def of_every_rank(counts: Sequence[int], layout: Layout) -> tuple[int, ...]:
+    """Blocks of every rank, given *counts* of those that hold some: none on ranks of the VAE's."""
+    return (0, *counts, 0) if layout.dedicated else tuple(counts)
+
+
+def stages_of(blocks: Sequence[range], layout: Layout) -> tuple[Stage, ...]:
+    """Stages of *blocks* in rank order, between those of the VAE where it has its own."""
+    none, own = range(0), layout.dedicated
+    last = len(blocks) - 1
+    middle = [
+        Stage(i + own, part, i == 0, i == last, i == 0 and not own, i == last and not own)
+        for i, part in enumerate(blocks)
+    ]
+    if not own:
+        return tuple(middle)
+    encoder = Stage(0, none, first=False, last=False, encodes=True, decodes=False)
+    decoder = Stage(last + 2, none, first=False, last=False, encodes=False, decodes=True)
+    return (encoder, *middle, decoder)
