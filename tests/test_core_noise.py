@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import FlatLatency, make_plan
+from streamtwin.core.conditioning import Conditioning
 from streamtwin.core.library import clip_path
 from streamtwin.core.motion import Motion, chunk_motion
 from streamtwin.core.noise_controller import NoiseController
@@ -21,7 +22,6 @@ from streamtwin.core.policies.noise import (
     motion_aware,
     motion_window,
 )
-from streamtwin.core.scenario import Conditioning
 from streamtwin.runtime.run import motion_trace, run_pipeline
 from streamtwin.runtime.video import Clip, read_frames
 from streamtwin.sim.simulate import simulate

@@ -9,6 +9,7 @@ from streamtwin.core.errors import ScenarioError, UserError
 from streamtwin.core.layout import lay_out
 from streamtwin.core.library import find_scenario, find_variants, shipped_names
 from streamtwin.core.memory import check_memory, rank_memory
+from streamtwin.core.policies.partition import PARTITION
 from streamtwin.core.scenario import Scenario
 from streamtwin.core.scenario_file import check_scenario, parse_scenario
 
@@ -35,6 +36,12 @@ def test_overrides_reach_nested_keys_and_win_over_variants() -> None:
     assert {v.deployment.steps for v in variants.values()} == {3}
 
 
+def test_a_planned_partition_is_checked_against_the_model() -> None:
+    text = f"deployment: {{gpus: 2, partition: {{schedule: {{4: [3, 2]}}}}}}\n{CHUNKS}"
+    with pytest.raises(ScenarioError, match=r"partition.schedule.4 = \[3, 2\]: give 2 counts"):
+        lay_out(parse_scenario(text, "x"))
+
+
 def test_a_length_in_chunks_replaces_one_in_seconds() -> None:
     text = "workload: {duration_s: 10}"
     assert parse_scenario(text, "x").chunks == 40
@@ -50,6 +57,18 @@ MISTAKES = {
     "deployment: {decode: later}": ["deployment.decode = 'later'", "'before_send'"],
     "deployment: {protocol: magic}": ["deployment.protocol = 'magic'", "'sdv2'"],
     "deployment: {partition: {policy: best}}": ["partition.policy = 'best'", "even, optimal"],
+    "deployment: {partition: {rebalance: once}}": [
+        "'once' with policy = 'even'",
+        "optimal, greedy",
+    ],
+    "deployment: {partition: {policy: sdv2_once, rebalance: continuous}}": ["which moves once"],
+    "deployment: {partition: {policy: greedy, rebalance: once, schedule: {3: [6]}}}": [
+        "deployment.partition.schedule leaves it nothing to decide"
+    ],
+    "deployment: {partition: {schedule: {-1: [6]}}}": ["schedule.-1", "greater than or equal to 0"],
+    "deployment: {partition: {every_items: 0}}": ["every_items = 0", "greater than or equal to 1"],
+    "deployment: {gpus: 2, slowdown: {2: 3.0}}": ["slowdown = {2: 3.0}", "numbered 0 to 1"],
+    "deployment: {slowdown: {0: 0.5}}": ["slowdown.0 = 0.5", "greater than or equal to 1"],
     "deployment: {sink: 6}": ["sink = 6", "below window = 6"],
     "deployment: {chunk_latents: 4}": ["chunk_latents = 4", "3 rotating frames"],
     "deployment: {window: 2, sink: 0, chunk_latents: 2}": ["chunk_latents = 2", "one latent more"],
@@ -181,7 +200,7 @@ def test_what_does_not_fit_is_refused_with_the_numbers() -> None:
 def test_schema_names_every_default() -> None:
     schema = Scenario.model_json_schema()
     assert schema["$defs"]["Deployment"]["properties"]["steps"]["default"] == 2
-    assert schema["$defs"]["Partition"]["properties"]["policy"]["enum"] == ["even", "optimal"]
+    assert schema["$defs"]["Partition"]["properties"]["policy"]["enum"] == list(PARTITION)
 
 
 @pytest.mark.parametrize("kind", ["models", "vaes", "gpus", "links"])

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from builders import make_plan
-from streamtwin.core.plan import Plan
+from streamtwin.core.plan import HEADER_BYTES, Plan
 from streamtwin.core.ring import Item, Row
 from streamtwin.kernels.stage import Work
 from streamtwin.runtime import overlap
+from streamtwin.runtime.header import pack
 from streamtwin.runtime.order import Buffer, HostOrder, StreamOrder, order_of
 from streamtwin.runtime.overlap import AheadTransport
-from streamtwin.runtime.transport import pack
 
 TURNS = 6
 
@@ -78,7 +78,7 @@ class Card:
     def irecv(self, memory: torch.Tensor, *_: object) -> SimpleNamespace:
         item = Item(self.arriving, (Row(0, self.arriving, self.arriving, 0),))
         latents = torch.zeros(1, 1, 16, *self.plan.scenario.size.latent)
-        memory[:1024] = pack(item, Work(latents, (700,)), 0.0).view(torch.uint8)
+        memory[:HEADER_BYTES] = pack(item, Work(latents, (700,)), 0.0).view(torch.uint8)
         self.arriving += 1
         return self.message(self.into, "receive", memory)
 
@@ -173,10 +173,10 @@ def test_latents_outlive_the_buffer_that_they_came_in(monkeypatch: pytest.Monkey
 
     def irecv(memory: torch.Tensor, *_: object) -> SimpleNamespace:
         number = next(filled)
-        memory[1024:].view(torch.float32).fill_(number)
+        memory[HEADER_BYTES:].view(torch.float32).fill_(number)
         item = Item(number, (Row(0, number, number, 0),))
         latents = torch.zeros(1, 1, 16, *plan.scenario.size.latent)
-        memory[:1024] = pack(item, Work(latents, (700,)), 0.0).view(torch.uint8)
+        memory[:HEADER_BYTES] = pack(item, Work(latents, (700,)), 0.0).view(torch.uint8)
         return SimpleNamespace(wait=lambda: None)
 
     monkeypatch.setattr(overlap.dist, "irecv", irecv)

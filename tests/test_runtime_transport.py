@@ -5,11 +5,21 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from builders import make_plan
 from streamtwin.core.edges import Edge, edges_of
+from streamtwin.core.plan import HEADER_BYTES
 from streamtwin.core.protocol import Layout
+from streamtwin.core.ring import Item, Row
+from streamtwin.core.scenario import MAX_ROWS
+from streamtwin.core.section import MAX_RANKS
+from streamtwin.core.slip import RankTimes, Slip
+from streamtwin.kernels.stage import Work
 from streamtwin.runtime import transport
+from streamtwin.runtime.header import pack, unpack
+from streamtwin.runtime.slips import SLIP_LENGTH, slip_from, slip_numbers
 from streamtwin.runtime.transport import Transport, connect
 
 
@@ -107,6 +117,34 @@ def test_a_cpu_needs_no_waiting_for_a_device(calls: Calls) -> None:
     sender._sending = [[(Handle(calls), torch.zeros(1))]]  # type: ignore[list-item]
     sender.wait_sent()
     assert calls == [("wait",)]
+
+
+times = st.builds(RankTimes, *[st.integers(0, 10**12).map(lambda ns: ns * 1e-9)] * 3)
+
+
+@given(
+    st.one_of(st.just(()), st.lists(st.integers(0, 40), min_size=1, max_size=MAX_RANKS).map(tuple)),
+    st.lists(times, max_size=MAX_RANKS).map(tuple),
+)
+def test_a_slip_comes_back_from_its_numbers(partition: tuple, passed: tuple) -> None:
+    found = slip_from(slip_numbers(Slip(partition, passed)))
+    assert found.partition == partition
+    assert len(found.times) == len(passed)
+    for own, other in zip(found.times, passed, strict=True):
+        for part in ("dit_s", "vae_s", "hop_s"):
+            assert getattr(own, part) == pytest.approx(getattr(other, part), rel=1e-6, abs=1e-9)
+
+
+def test_the_fullest_header_holds_its_rows_and_its_slip() -> None:
+    rows = tuple(Row(9, 10**6, 10**6, step) for step in range(MAX_ROWS))
+    work = Work(torch.zeros(MAX_ROWS, 1, 1, 1, 1), (700,) * MAX_ROWS)
+    slip = Slip((1,) * MAX_RANKS, (RankTimes(1.0, 2.0, 3.0),) * MAX_RANKS)
+    numbers = pack(Item(5, rows, (9,)), work, 1.0, slip).tolist()
+    assert len(numbers) * 8 == HEADER_BYTES
+    item, timesteps, *_ = unpack(numbers)
+    assert item == Item(5, rows, (9,))
+    assert timesteps == (700,) * MAX_ROWS
+    assert slip_from(numbers[-SLIP_LENGTH:]) == slip
 
 
 def test_a_link_holds_as_many_items_as_it_may(calls: Calls) -> None:

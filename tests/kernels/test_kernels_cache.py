@@ -72,7 +72,7 @@ def test_cache_holds_sinks_and_the_latest_frames(window, data):
         frame += size
         sinks = set(range(min(window.sink, frame)))
         assert set(held(cache, 1, frame - 1)) == sinks | set(range(max(0, frame - ring), frame))
-    assert not cache.k[0, 0].any()  # the other row was left alone
+    assert not cache.k[0][0].any()  # the other row was left alone
 
 
 def test_first_row_is_repeated_to_all():
@@ -82,14 +82,14 @@ def test_first_row_is_repeated_to_all():
             put(cache, PassRow(0, frame, 1), block)
     cache.repeat_first_row()
     for row in range(3):
-        assert torch.equal(cache.k[:, row], cache.k[:, 0])
-        assert torch.equal(cache.v[:, row], cache.v[:, 0])
+        for part in (*cache.k, *cache.v):
+            assert torch.equal(part[row], part[0])
         assert cache.held[1][row] == cache.held[1][0]
         assert cache.held[1][row].frames == (0, 1, 2, -1)
         assert held(cache, row, 2, block=1) == [0, 1, 2]
     put(cache, PassRow(1, 3, 1), 1)
     assert held(cache, 1, 3, block=1) == [0, 1, 2, 3]
-    assert not cache.k[1, 2, 3 * S :].any()  # copies, not aliases
+    assert not cache.k[1][2, 3 * S :].any()  # copies, not aliases
 
 
 def test_consecutive_rows_are_a_view_and_others_a_copy():
@@ -97,8 +97,8 @@ def test_consecutive_rows_are_a_view_and_others_a_copy():
     for row in range(4):
         put(cache, PassRow(row, row, 1))
     k, _ = cache.view(0, [1, 2, 3], 4 * S)
-    assert k.untyped_storage().data_ptr() == cache.k.untyped_storage().data_ptr()
-    assert torch.equal(k, cache.k[0, 1:4])
+    assert k.untyped_storage().data_ptr() == cache.k[0].untyped_storage().data_ptr()
+    assert torch.equal(k, cache.k[0][1:4])
     k, v = cache.view(0, [3, 0, 2], 3 * S)
     assert torch.equal(k, cache.k[0][[3, 0, 2], : 3 * S])
     assert torch.equal(v, cache.v[0][[3, 0, 2], : 3 * S])

@@ -150,7 +150,7 @@ def by_hand(cache):
             newest = held.frames.index(max(held.frames))
             means = [
                 [
-                    x[block, row, s * S : s * S + S].double().mean(0).flatten()
+                    x[block][row, s * S : s * S + S].double().mean(0).flatten()
                     for s in (0, 1, newest)
                 ]
                 for x in (cache.k, cache.v)
@@ -210,8 +210,8 @@ def test_a_block_moves_with_all_that_belongs_to_it(whole, ordinal, side):
         right.put(0, left.take(1))
     else:
         left.put(2, right.take(0))
-    assert (len(left.held), len(right.held)) == (left.k.shape[0], right.k.shape[0])
-    assert left.k.shape[0] == after[0]
+    assert (len(left.held), len(right.held)) == (len(left.k), len(right.k))
+    assert len(left.k) == after[0]
     tail = new.to_the_end(ordinal)
     assert torch.equal(torch.cat([*head, tail]), whole.output)
 

@@ -45,6 +45,11 @@ def make_plan(steps, latents, stream_batch, chunks):
     return Plan(scenario, MODEL, VAE, (Stage(0, range(2), True, True, True, True),), 4)
 
 
+def kept(cache):
+    """Keys and values of all blocks, each [blocks, kv_rows, tokens, heads, head_dim]."""
+    return torch.stack(cache.k), torch.stack(cache.v)
+
+
 class Lanes:
     """Plays a stream of *chunks* chunks through a ring of *lanes* lanes."""
 
@@ -89,11 +94,11 @@ class Lanes:
         self.inputs |= {(row.ordinal, row.step): x[i] for i, row in enumerate(item.rows)}
         done = self.kernels.run({0: self.state}, item, work)
         if item.first:
-            self.first = self.state.cache.k.clone(), self.state.cache.v.clone()
+            self.first = kept(self.state.cache)
         for row, latents in zip(item.rows, done.latents, strict=True):
             self.results[row.ordinal, row.step] = latents
             kv_row = 0 if item.first and row.step + 1 < self.plan.steps else row.step
-            held = torch.stack([self.state.cache.k[:, kv_row], self.state.cache.v[:, kv_row]])
+            held = torch.stack([part[:, kv_row] for part in kept(self.state.cache)])
             self.written[row.ordinal, row.step] = held
 
     def take_back(self, item: Item):
@@ -146,7 +151,7 @@ def test_the_first_chunk_leaves_its_last_step_in_every_row():
     state = kernels.new_session(0)
     work = Work(played.inputs[0, 2][None], (kernels.timestep(2),))
     kernels.run({0: state}, Item(0, (Row(0, 0, 0, 2),)), work)
-    assert bool(state.cache.k.any())
+    assert bool(kept(state.cache)[0].any())
     for row in range(3):
-        assert torch.equal(played.first[0][:, row], state.cache.k[:, 0])
-        assert torch.equal(played.first[1][:, row], state.cache.v[:, 0])
+        for then, now in zip(played.first, kept(state.cache), strict=True):
+            assert torch.equal(then[:, row], now[:, 0])

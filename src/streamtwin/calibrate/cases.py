@@ -13,7 +13,8 @@ from streamtwin.core.layout import lay_out
 from streamtwin.core.ops import DitPass, Hop, Op, VaeDecode, VaeEncode
 from streamtwin.core.plan import HEADER_BYTES, Plan, Stage
 from streamtwin.core.ring import Item, Row
-from streamtwin.core.scenario import STEP_TIMESTEPS, Deployment, Scenario, Workload
+from streamtwin.core.scenario import STEP_TIMESTEPS, Deployment, Scenario
+from streamtwin.core.workload import Workload
 
 MAX_ROWS = len(STEP_TIMESTEPS)
 """Rows of the largest stream batch: one per denoising step."""

@@ -118,7 +118,7 @@ class KernelRunner:
         self.whole.encode(state, Row(0, 0, 0, 0), frames, _noise_rate)
         self.whole.decode(state, self._random(latents, channels, *size.latent))
         with torch.inference_mode():
-            for kept in (state.cache.k, state.cache.v):
+            for kept in (*state.cache.k, *state.cache.v):
                 kept.normal_()
 
     def _stage(self, blocks: int, first: bool, last: bool) -> StageKernels:

@@ -1,7 +1,12 @@
 """Can this be run here at all? Asked before anything is measured or written."""
 
+from typing import TYPE_CHECKING
+
 from streamtwin.core.errors import UserError
 from streamtwin.core.scenario import Scenario
+
+if TYPE_CHECKING:
+    from streamtwin.core.plan import Plan
 
 
 def check_hang_timeout(seconds: float) -> None:
@@ -26,13 +31,15 @@ def check_can_run(scenario: Scenario, device: str, ranks_here: int | None = None
     """
     from streamtwin.core.layout import lay_out  # noqa: PLC0415
     from streamtwin.core.memory import check_memory  # noqa: PLC0415
-    from streamtwin.core.scenario import Batching, Partition  # noqa: PLC0415
+    from streamtwin.core.partition import Partition  # noqa: PLC0415
+    from streamtwin.core.scenario import Batching  # noqa: PLC0415
     from streamtwin.runtime.devices import check_device, free_bytes  # noqa: PLC0415
 
     check_device(device, ranks_here or scenario.deployment.gpus)
     # what fits is asked before anything is predicted, so of no policy that weighs predictions
     deployment = scenario.deployment
-    partition = Partition(blocks=deployment.partition.blocks)
+    asked = deployment.partition
+    partition = Partition(blocks=asked.blocks, schedule=asked.schedule)
     batching = Batching(batch=deployment.batching.batch)
     plain = deployment.model_copy(update={"partition": partition, "batching": batching})
     plan = lay_out(
@@ -44,3 +51,17 @@ def check_can_run(scenario: Scenario, device: str, ranks_here: int | None = None
         from streamtwin.runtime.given_files import check_files  # noqa: PLC0415 - loads torch
 
         check_files(plan)
+
+
+def fitted(plan: "Plan", device: str, ranks_here: int | None = None) -> "Plan":
+    """*plan* as it fits *device*: it begins so, and no move takes a rank beyond its memory.
+
+    Raises:
+        ScenarioError: the partition that its policy has decided does not fit.
+    """
+    from streamtwin.core.memory import check_memory, with_room  # noqa: PLC0415
+    from streamtwin.runtime.devices import free_bytes  # noqa: PLC0415
+
+    capacity_bytes = free_bytes(device, ranks_here or plan.ranks)
+    check_memory(plan, capacity_bytes, device)
+    return with_room(plan, capacity_bytes)

@@ -78,7 +78,7 @@ class Asked:
 
 def run_with(asked: Asked, pipeline: "Pipeline", seat: "Seat | None" = None) -> None:
     """Run what was *asked* with *pipeline*, and write and show what came of it."""
-    from streamtwin.cli.checks import check_can_run  # noqa: PLC0415
+    from streamtwin.cli.checks import check_can_run, fitted  # noqa: PLC0415
     from streamtwin.cli.predict import read_clip  # noqa: PLC0415
     from streamtwin.cli.save import save_records, save_run  # noqa: PLC0415
     from streamtwin.cli.seated import check_world  # noqa: PLC0415
@@ -92,7 +92,8 @@ def run_with(asked: Asked, pipeline: "Pipeline", seat: "Seat | None" = None) -> 
     clip = read_clip(scenario, asked.video)
     check_can_run(scenario, device, None if seat is None else seat.local_ranks)
     remark_on(clip, scenario)
-    plan = plan_to_run(scenario, device)
+    ranks_here = None if seat is None else seat.local_ranks
+    plan = fitted(plan_to_run(scenario, device), device, ranks_here)
     folder = result_folder(asked.out, scenario.name, "run")
     done = run_once(plan, clip, folder / "out.mp4", asked, pipeline)
     save_records(folder, done.records)

@@ -89,7 +89,7 @@ def validate(
     profile = profile_of(first, fresh=fresh, ranks=ranks, budget_s=budget_s, device=device)
     here = read_environment(device_name(device))
     check_host(profile, here)
-    trials = [_trial(label, one, profile, clips[label]) for label, one in variants.items()]
+    trials = [_trial(label, one, profile, clips[label], device) for label, one in variants.items()]
     where = {"host": f"{here.host}, {here.device}", "date": here.date}
     pipeline = partial(
         run_pipeline, device=device, environment=where, hang_timeout_s=hang_timeout_s
@@ -103,11 +103,12 @@ def validate(
         raise typer.Exit(1)
 
 
-def _trial(label: str, scenario: Scenario, profile: "Profile", clip: "Clip") -> Trial:
+def _trial(label: str, scenario: Scenario, profile: "Profile", clip: "Clip", device: str) -> Trial:
+    from streamtwin.cli.checks import fitted  # noqa: PLC0415
     from streamtwin.cli.predict import plan_of, predict  # noqa: PLC0415
     from streamtwin.runtime.run import motion_trace  # noqa: PLC0415
 
-    plan = plan_of(scenario, profile)
+    plan = fitted(plan_of(scenario, profile), device)
     records, metrics = predict(plan, profile, motion_trace(clip, plan))
     return Trial(label, plan, clip, records, metrics, [])
 

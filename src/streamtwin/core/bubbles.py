@@ -11,9 +11,10 @@ piece has one cause:
 - `upstream`: it waits for the rank before it, which has itself been waiting;
 - `downstream`: its lane has not returned while the last rank has been waiting too (rank 0), or
   its last item has not been taken;
+- `rebalancing`: it exchanges blocks with other ranks, or waits for a neighbour that does;
 - `host`: it waits for nobody: what the process does between services.
 
-`rebalancing` and `policy_wait` complete the vocabulary; no executor causes them yet.
+`policy_wait` completes the vocabulary; no executor causes it yet.
 """
 
 from bisect import bisect_left, bisect_right
@@ -141,10 +142,13 @@ def _cause(piece: Interval, rank: int, waiting: dict[int, _Timeline], steady: In
     if wait is None:
         return "host"
     if wait.kind == "wait_hop" and wait.peer in waiting:
+        other = waiting[wait.peer].at(middle)
+        if other is not None and other.kind == "move":
+            return "rebalancing"
         if not _has_waited(waiting[wait.peer], (wait.began_s, middle)):
             return "imbalance"
         return "upstream" if rank > 0 else "downstream"
-    named = {"wait_input": "input", "hop": "communication"}
+    named = {"wait_input": "input", "hop": "communication", "move": "rebalancing"}
     return named.get(wait.kind, "downstream")
 
 

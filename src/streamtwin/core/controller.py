@@ -15,6 +15,7 @@ from streamtwin.core.policies.dispatch import DISPATCH, WaitingChunk
 from streamtwin.core.policies.rope import ROPE
 from streamtwin.core.records import ChunkRecord, Decision, Recorder
 from streamtwin.core.ring import START, Item, Ring, Row
+from streamtwin.core.scheduler import Scheduler
 from streamtwin.core.sessions import SessionBook, next_release_s, open_sessions
 from streamtwin.core.turns import Action, Finished, Rules, TakeBack, Turn, Wait
 from streamtwin.core.turns import lane_turn as next_lane_turn
@@ -30,12 +31,14 @@ class Controller:
     ring: Ring = field(init=False)
     books: list[SessionBook] = field(init=False)
     rules: Rules = field(init=False)
+    scheduler: Scheduler = field(init=False)
     _now_s: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
         deployment = self.plan.scenario.deployment
         self.ring = Ring(self.plan.lanes, deployment.steps, self.plan.max_rows)
         self.books = open_sessions(self.plan.scenario, self.recorder.decisions.append)
+        self.scheduler = Scheduler(self.plan, self.recorder.decisions.append)
         self.rules = Rules(
             deployment.batching.batch, deployment.stream_batch, deployment.lanes == "sessions"
         )

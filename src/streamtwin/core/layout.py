@@ -40,6 +40,8 @@ def lay_out(
             f"vae = {vae.name!r} has {vae.latent_channels} latent channels, "
             f"model = {model.name!r} wants {model.latent_channels}"
         )
+    for item, counts in scenario.deployment.partition.schedule.items():
+        given_blocks(counts, model, ranks, f"schedule.{item}")
     whole = stages_of([range(model.blocks)] * ranks, scenario.deployment)
     draft = Plan(scenario, model, vae, whole, itemsize)
     plan = replace(draft, stages=stages_of(_blocks(draft, ranks, latency), scenario.deployment))

@@ -1,10 +1,16 @@
 """How many bytes does each rank need, for what, and do they fit?"""
 
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import pairwise
+
 from streamtwin.core.edges import Edge
 from streamtwin.core.errors import ScenarioError
 from streamtwin.core.plan import HEADER_BYTES, Plan, Stage
+from streamtwin.core.policies.partition import intervals
 from streamtwin.core.scenario import Scenario
 from streamtwin.core.specs import Resolution, VaeSpec
+from streamtwin.core.stages import of_every_rank
 from streamtwin.core.vae_layout import Half, decoder_half, encoder_half
 
 MIB = 2**20
@@ -32,6 +38,12 @@ def _prompts_held(scenario: Scenario) -> int:
     """Prompts of all sessions that are held at once: two where one gives way to another."""
     sessions = range(scenario.workload.sessions)
     return sum(1 + (len(scenario.prompts_after(one, 0)) > 1) for one in sessions)
+
+
+def most_memory(plan: Plan, stages: Iterable[Stage]) -> dict[str, int]:
+    """Bytes by purpose that a rank has held at most, when it was each of *stages* in turn."""
+    held = [rank_memory(plan, stage) for stage in stages]
+    return {purpose: max(memory[purpose] for memory in held) for purpose in held[0]}
 
 
 def _communication_bytes(plan: Plan, stage: Stage) -> int:
@@ -75,6 +87,39 @@ def _halves(vae: VaeSpec, stage: Stage) -> list[Half]:
     return [encoder_half(vae)] * stage.encodes + [decoder_half(vae)] * stage.decodes
 
 
+def with_room(plan: Plan, capacity_bytes: float) -> Plan:
+    """*plan* with the blocks that *capacity_bytes* a rank have room for, if blocks may move."""
+    if plan.scenario.deployment.partition.trigger == "never":
+        return plan
+    room = (_room(plan, stage, capacity_bytes) for stage in plan.stages if stage.blocks)
+    return replace(plan, room=tuple(room))
+
+
+def _room(plan: Plan, stage: Stage, capacity_bytes: float) -> int:
+    """Most blocks that *stage* could hold; it holds those that it has in any case."""
+    held = len(stage.blocks)
+    now, more = (
+        sum(rank_memory(plan, replace(stage, blocks=range(count))).values())
+        for count in (held, held + 1)
+    )
+    return held + max(0, int((capacity_bytes - now) // (more - now)))
+
+
+def _in_turn(plan: Plan, stage: Stage) -> list[Stage]:
+    """*stage* as it begins and as the scenario's schedule has it later, moves in between.
+
+    What a rank gives it keeps until it has been taken, so during a move it holds both.
+    """
+    deployment = plan.scenario.deployment
+    planned = [
+        of_every_rank(c, deployment) for _, c in sorted(deployment.partition.schedule.items())
+    ]
+    parts = [stage.blocks, *(intervals(counts)[stage.rank] for counts in planned)]
+    both = (set(old) | set(new) for old, new in pairwise(parts))
+    # only how many matters, so any interval stands for a set
+    return [stage, *(replace(stage, blocks=range(len(blocks))) for blocks in both)]
+
+
 def check_memory(plan: Plan, capacity_bytes: float, device: str) -> None:
     """Refuse a plan that does not fit into *capacity_bytes* a rank.
 
@@ -82,7 +127,7 @@ def check_memory(plan: Plan, capacity_bytes: float, device: str) -> None:
         ScenarioError: names the fullest rank, what it needs, by purpose, and what it has.
     """
     for stage in plan.stages:
-        memory = rank_memory(plan, stage)
+        memory = most_memory(plan, _in_turn(plan, stage))
         need = sum(memory.values())
         if need > capacity_bytes:
             parts = ", ".join(f"{name} {value / MIB:,.0f}" for name, value in memory.items())

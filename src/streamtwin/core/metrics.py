@@ -7,8 +7,10 @@ import numpy as np
 
 from streamtwin.core.bubbles import RankTime, rank_times
 from streamtwin.core.intervals import overlap_s
+from streamtwin.core.moved import blocks_at_end, moves_figures
+from streamtwin.core.promises import Slo
 from streamtwin.core.records import SERVICES, Records
-from streamtwin.core.scenario import Scenario, Slo
+from streamtwin.core.scenario import Scenario
 from streamtwin.core.scenario_file import check_scenario
 from streamtwin.core.session_metrics import latencies_s, percentiles, session_metrics
 from streamtwin.core.steady import (
@@ -53,6 +55,7 @@ def compute_metrics(records: Records) -> dict[str, Any]:
         "sessions": sessions,
         "chunks": _outcomes(records),
         "ranks": [_rank(records, time, steady) for time in rank_times(records, steady.interval)],
+        "moves": moves_figures(records),
         "links": _links(records, steady),
         "steady_window_s": list(steady.interval),
         "steady_reached": steady.reached,
@@ -123,7 +126,7 @@ def _rank(records: Records, time: RankTime, steady: Steady) -> dict[str, Any]:
     window_s = steady.interval[1] - steady.interval[0]
     return {
         "rank": time.rank,
-        "blocks": list(info.blocks),
+        "blocks": blocks_at_end(records, info),
         "busy_fraction": overlap_s(services, steady.interval) / window_s,
         "span_s": time.span_s,
         "busy_s": time.busy_s,

@@ -3,9 +3,9 @@
 from collections import deque
 from dataclasses import dataclass, field
 
+from streamtwin.core.conditioning import Conditioning
 from streamtwin.core.motion import Motion
 from streamtwin.core.policies.noise import NOISE, MotionView
-from streamtwin.core.scenario import Conditioning
 
 
 @dataclass(slots=True)

@@ -7,13 +7,15 @@ from streamtwin.core.forecast import NOTHING, Forecast
 from streamtwin.core.ops import DitPass, Hop, VaeDecode, VaeEncode
 from streamtwin.core.ring import Item
 from streamtwin.core.scenario import Scenario
+from streamtwin.core.section import MAX_RANKS
 from streamtwin.core.specs import ModelSpec, VaeSpec
 from streamtwin.core.stages import Stage
 
 __all__ = ["HEADER_BYTES", "Plan", "Stage"]
 
-HEADER_BYTES = 1024
-"""Fixed size of the message that announces an item: 128 integers of 8 bytes."""
+HEADER_BYTES = 8 * 128 + 14 * MAX_RANKS
+"""Fixed size of the message that announces an item: 128 integers of 8 bytes for the item and its
+rows, then for each rank 2 bytes of blocks to be and 12 of measured times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,8 @@ class Plan:
     """Bytes per element of weights and activations."""
     forecast: Forecast = NOTHING
     """Predicted times, where a policy of the scenario asks for them."""
+    room: tuple[int, ...] = ()
+    """Most blocks that the memory of each rank of blocks holds; empty: not known, so no limit."""
 
     @property
     def ranks(self) -> int:

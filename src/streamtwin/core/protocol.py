@@ -2,17 +2,16 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from streamtwin.core.errors import ScenarioError
+from streamtwin.core.section import MAX_RANKS, Section
 
 
-class Layout(BaseModel):
+class Layout(Section):
     """Ranks, their roles, and the protocol between them: a part of a scenario's deployment."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    gpus: Annotated[int, Field(ge=1, le=64, description="ranks, one device each")] = 1
+    gpus: Annotated[int, Field(ge=1, le=MAX_RANKS, description="ranks, one device each")] = 1
     protocol: Annotated[
         Literal["sdv2", "overlap"],
         Field(description="receives when asked for, or posted ahead so that transfers hide"),

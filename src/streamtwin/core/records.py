@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 Source = Literal["simulated", "measured"]
 
 Service = Literal["encode", "dit", "decode"]
-Wait = Literal["wait_input", "wait_hop", "wait_sent"]
+Wait = Literal["wait_input", "wait_hop", "wait_sent", "move"]
 SpanKind = Service | Wait | Literal["hop", "transfer"]
 
 SERVICES: tuple[str, ...] = get_args(Service)
@@ -21,7 +21,8 @@ class Span:
 
     Services keep the rank's device busy. `wait_input`: rank 0 has no chunk yet. `wait_hop`: the
     rank has asked for an item that its `peer` has not sent yet. `hop`: the item is under way
-    and the rank waits for it. `wait_sent`: the rank's previous item has not been taken.
+    and the rank waits for it. `wait_sent`: the rank's previous item has not been taken. `move`:
+    the rank exchanges blocks with others; `size_bytes` of them have come in.
     `transfer`, where receives are posted ahead: the item is under way to this rank, whatever the
     rank does meanwhile; its `hop` is then the part for which the rank waits. A measured one ends
     when the rank finds the item there, which is no earlier than it asks for it: its length is an

@@ -2,23 +2,22 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from streamtwin.core.choices import OneOf
 from streamtwin.core.chunks import ChunkShape
+from streamtwin.core.conditioning import Conditioning
 from streamtwin.core.errors import ScenarioError
-from streamtwin.core.noise_controller import NoiseController
-from streamtwin.core.policies.admission import ADMISSION
+from streamtwin.core.partition import Partition
 from streamtwin.core.policies.batching import BATCHING
-from streamtwin.core.policies.dispatch import DISPATCH
-from streamtwin.core.policies.noise import NOISE
-from streamtwin.core.policies.partition import PARTITION
-from streamtwin.core.policies.rope import ROPE, PositionView
-from streamtwin.core.policies.sink import SINK
+from streamtwin.core.policies.rope import PositionView
+from streamtwin.core.promises import Slo, Viewer
 from streamtwin.core.protocol import Layout
+from streamtwin.core.section import MAX_CHUNKS, Section
 from streamtwin.core.specs import Resolution
 from streamtwin.core.weight_sources import Weights
 from streamtwin.core.window import Window
+from streamtwin.core.workload import Visit, Workload
 
 MAX_ROWS = 20
 """Most rows of one pass: steps times batch. What the header of an item has room for."""
@@ -26,33 +25,10 @@ MAX_ROWS = 20
 STEP_TIMESTEPS = (700, 500, 400, 200)
 """Denoising timesteps of the reference configuration; N steps use the first N."""
 
-MAX_CHUNKS = 1_000_000
-"""Longest input that is taken: days of video, more than any record of it is good for."""
-
-MAX_SESSIONS = 1000
-"""Most sessions of one scenario."""
-
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-FrameRate = Annotated[float, Field(ge=0.1, le=100_000)]
-Rate = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^\w[\w .,+=-]*$", max_length=80)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Partition(_Section):
-    """Which blocks each rank holds."""
-
-    policy: Annotated[str, OneOf(PARTITION)] = "even"
-    blocks: Annotated[
-        list[int] | None,
-        Field(description="blocks of each rank in order, instead of what the policy decides"),
-    ] = None
-
-
-class Batching(_Section):
+class Batching(Section):
     """How many waiting chunks a lane takes in at a turn."""
 
     policy: Annotated[str, OneOf(BATCHING)] = "fixed"
@@ -80,99 +56,15 @@ class Deployment(Layout):
         ),
     ] = "time"
     batching: Batching = Batching()
+    slowdown: Annotated[
+        dict[Annotated[int, Field(ge=0)], Annotated[float, Field(ge=1, le=1000)]],
+        Field(description="factor by which a rank's services take longer: a throttled card"),
+    ] = Field({})
     window: Annotated[int, Field(ge=2, description="latent frames of K and V kept")] = 6
     sink: Annotated[int, Field(ge=0, description="of these, frames kept as anchors")] = 3
 
 
-class Visit(_Section):
-    """How one session differs from the others."""
-
-    join_s: Annotated[
-        float, Field(ge=0, le=1e6, description="when its input begins, in seconds of the run")
-    ] = 0.0
-    chunks: Annotated[
-        int | None,
-        Field(ge=1, le=MAX_CHUNKS, description="length of its input; null: the workload's"),
-    ] = None
-    prompts: Annotated[
-        dict[Annotated[int, Field(ge=0)], str],
-        Field(description="prompt by the chunk from which on it holds"),
-    ] = {}
-    noise_key: Annotated[
-        int | None,
-        Field(ge=0, description="its random numbers; null: those of its number"),
-    ] = None
-
-
-class Workload(_Section):
-    """Who sends what."""
-
-    sessions: Annotated[
-        int, Field(ge=1, le=MAX_SESSIONS, description="streams, concurrent if they overlap")
-    ] = 1
-    visits: Annotated[
-        list[Visit], Field(description="sessions that differ, in order; the others are alike")
-    ] = []
-    source_fps: Annotated[
-        FrameRate | None, Field(description="frame rate of a live input; null: input always waits")
-    ] = None
-    duration_s: Annotated[
-        Positive | None, Field(description="length of the input in video time; null: use chunks")
-    ] = None
-    chunks: Annotated[
-        int | None,
-        Field(ge=3, le=MAX_CHUNKS, description="length of the input in chunks; null: duration_s"),
-    ] = None
-    max_waiting: Annotated[
-        int, Field(ge=1, le=MAX_CHUNKS, description="bound of the input queue")
-    ] = 8
-    admission: Annotated[str, OneOf(ADMISSION)] = "accept_all"
-    dispatch: Annotated[str, OneOf(DISPATCH)] = "fifo"
-
-
-class Slo(_Section):
-    """What the viewer was promised."""
-
-    fps: FrameRate = 16.0
-    ttff_s: Positive = 1.0
-    latency_s: Positive = 1.0
-    miss_rate: Rate = 0.01
-
-
-class Viewer(_Section):
-    """How the viewer plays."""
-
-    start_buffer_chunks: Annotated[int, Field(ge=1, description="chunks held before playing")] = 1
-
-
-class Conditioning(_Section):
-    """What shapes the picture and the attention state rather than the time."""
-
-    noise: Annotated[str, OneOf(NOISE)] = "motion_aware"
-    noise_rate: Annotated[
-        float,
-        # the entry timestep 1000 s - 100 stays within 0..1000, also where motion takes 0.1 off
-        Field(ge=0.2, le=1.0, description="rate s at which noise is mixed in"),
-    ] = 0.8
-    noise_controller: NoiseController = NoiseController()
-    sink_refresh: Annotated[str, OneOf(SINK)] = "never"
-    sink_threshold: Annotated[
-        float, Field(ge=-1, le=1, description="likeness (cosine) below which a sink is replaced")
-    ] = 0.2
-    rope_refresh: Annotated[str, OneOf(ROPE)] = "never"
-    rope_threshold: Annotated[
-        int, Field(ge=2, description="temporal position, in latent frames, that restarts them")
-    ] = 50
-    prompt: Annotated[str, Field(max_length=10_000, description="text that steers the video")] = ""
-
-    @model_validator(mode="after")
-    def _first_rate(self) -> "Conditioning":
-        if self.noise == "motion_window":
-            self.noise_controller.check_first(self.noise_rate)
-        return self
-
-
-class Scenario(_Section):
+class Scenario(Section):
     """A deployment, its load and what is promised of it."""
 
     name: Name = "unnamed"
@@ -201,7 +93,7 @@ class Scenario(_Section):
     variants: Annotated[
         dict[Name, list[str]],
         Field(description="named lists of key=value overrides that validate runs one by one"),
-    ] = {}
+    ] = Field({})
 
     @model_validator(mode="after")
     def _consistent(self) -> "Scenario":
@@ -213,6 +105,11 @@ class Scenario(_Section):
             raise ScenarioError(
                 f"deployment.batching.batch = {deployment.batching.batch} with "
                 f"{deployment.steps} steps makes passes of {rows} rows: at most {MAX_ROWS}"
+            )
+        if any(rank >= deployment.gpus for rank in deployment.slowdown):
+            raise ScenarioError(
+                f"deployment.slowdown = {deployment.slowdown}: with deployment.gpus = "
+                f"{deployment.gpus} ranks are numbered 0 to {deployment.gpus - 1}"
             )
         if len(workload.visits) > workload.sessions:
             raise ScenarioError(

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from streamtwin.core.errors import ScenarioError
+from streamtwin.core.policies.partition import intervals
 from streamtwin.core.protocol import Layout
 from streamtwin.core.specs import ModelSpec
 
@@ -34,20 +35,26 @@ class Stage:
         return not self.blocks and (self.encodes or self.decodes)
 
 
-def given_blocks(blocks: list[int], model: ModelSpec, ranks: int) -> list[range]:
-    """The partition that the scenario states itself."""
+def given_blocks(
+    blocks: list[int], model: ModelSpec, ranks: int, key: str = "blocks"
+) -> list[range]:
+    """The partition that the scenario states itself under *key*."""
     if len(blocks) != ranks or min(blocks) < 1 or sum(blocks) != model.blocks:
         raise ScenarioError(
-            f"deployment.partition.blocks = {blocks}: give {ranks} counts of at least 1, one a "
+            f"deployment.partition.{key} = {blocks}: give {ranks} counts of at least 1, one a "
             f"rank, that sum to the {model.blocks} blocks of {model.name}"
         )
-    starts = [sum(blocks[:rank]) for rank in range(ranks)]
-    return [range(start, start + count) for start, count in zip(starts, blocks, strict=True)]
+    return list(intervals(blocks))
 
 
 def block_ranks(layout: Layout) -> int:
     """Ranks that hold blocks."""
     return layout.gpus - 2 * layout.dedicated
+
+
+def of_every_rank(counts: Sequence[int], layout: Layout) -> tuple[int, ...]:
+    """Blocks of every rank, given *counts* of those that hold some: none on ranks of the VAE's."""
+    return (0, *counts, 0) if layout.dedicated else tuple(counts)
 
 
 def stages_of(blocks: Sequence[range], layout: Layout) -> tuple[Stage, ...]:

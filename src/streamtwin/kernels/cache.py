@@ -42,24 +42,35 @@ class TextCache:
     """Keys and values of one prompt for the blocks that one stage holds.
 
     Attributes:
-        k: text keys, [blocks, text_len, heads, head_dim].
+        k: text keys of each block, [text_len, heads, head_dim].
         v: text values, same shape.
     """
 
-    k: Tensor
-    v: Tensor
+    k: list[Tensor]
+    v: list[Tensor]
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of both tensors."""
-        return self.k.nbytes + self.v.nbytes
+        """Bytes of all tensors."""
+        return sum(part.nbytes for part in (*self.k, *self.v))
+
+    def take(self, block: int) -> tuple[Tensor, Tensor]:
+        """Remove *block*, counted from 0, and return its keys and values."""
+        return self.k.pop(block), self.v.pop(block)
+
+    def put(self, block: int, k: Tensor, v: Tensor) -> None:
+        """Insert keys and values so that they become those of block number *block*."""
+        self.k.insert(block, k)
+        self.v.insert(block, v)
 
 
 class StageCache:
     """Keys and values of one session for the blocks that one stage holds.
 
+    Each block has tensors of its own, so that one can leave or come without a copy of the others.
+
     Attributes:
-        k: rotated keys, [blocks, kv_rows, window.frames * S, heads, head_dim].
+        k: rotated keys of each block, [kv_rows, window.frames * S, heads, head_dim].
         v: values, same shape.
         held: what the slots hold, a book for each block and KV row.
         watch: how alike sinks and newest frame are; empty unless somebody compares.
@@ -80,24 +91,22 @@ class StageCache:
     ) -> None:
         self.window = window
         self.tokens = tokens
+        self.kv_rows = kv_rows
+        """Denoising steps this session keeps apart."""
         length = window.frames * tokens
         # Zeros rather than empty: a slot that was never written must not hold NaN bit patterns,
         # which a whole-cache copy or transfer would carry along.
-        self.k = torch.zeros(blocks, kv_rows, length, heads, head_dim, device=device, dtype=dtype)
-        self.v = torch.zeros_like(self.k)
+        shape = (kv_rows, length, heads, head_dim)
+        self.k = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(blocks)]
+        self.v = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(blocks)]
         self.held = [[Slots.empty(window)] * kv_rows for _ in range(blocks)]
         self.watch = SinkWatch()
         self.likeness: dict[int, Mapping[int, float]] = {}
 
     @property
-    def kv_rows(self) -> int:
-        """Denoising steps this session keeps apart."""
-        return self.k.shape[1]
-
-    @property
     def size_bytes(self) -> int:
-        """Bytes of both tensors."""
-        return self.k.nbytes + self.v.nbytes
+        """Bytes of all tensors."""
+        return sum(part.nbytes for part in (*self.k, *self.v))
 
     def plan(self, rows: Sequence[PassRow]) -> PassPlan:
         """Work out which tokens *rows* turn, write and attend, and move their books on.
@@ -133,13 +142,13 @@ class StageCache:
         row's positions restart.
         """
         for t in plan.turns[block]:
-            keys = self.k[block, t.kv_row, t.target : t.target + self.tokens]
+            keys = self.k[block][t.kv_row, t.target : t.target + self.tokens]
             keys.copy_(turn(keys, t.shift))
         for w in plan.writes[block]:
             slots = slice(w.target, w.target + w.tokens)
             source = slice(w.source, w.source + w.tokens)
-            self.k[block, w.kv_row, slots] = k[w.batch, source]
-            self.v[block, w.kv_row, slots] = v[w.batch, source]
+            self.k[block][w.kv_row, slots] = k[w.batch, source]
+            self.v[block][w.kv_row, slots] = v[w.batch, source]
 
     def view(self, block: int, kv_rows: Sequence[int], tokens: int) -> tuple[Tensor, Tensor]:
         """Keys and values [len(kv_rows), tokens, heads, head_dim] of the filled slots.
@@ -149,15 +158,15 @@ class StageCache:
         first, count = kv_rows[0], len(kv_rows)
         if tuple(kv_rows) == tuple(range(first, first + count)):
             rows = slice(first, first + count)
-            return self.k[block, rows, :tokens], self.v[block, rows, :tokens]
-        k = torch.stack([self.k[block, row, :tokens] for row in kv_rows])
-        v = torch.stack([self.v[block, row, :tokens] for row in kv_rows])
+            return self.k[block][rows, :tokens], self.v[block][rows, :tokens]
+        k = torch.stack([self.k[block][row, :tokens] for row in kv_rows])
+        v = torch.stack([self.v[block][row, :tokens] for row in kv_rows])
         return k, v
 
     def repeat_first_row(self) -> None:
         """Copy KV row 0 to all rows, as is done once the first chunk has been denoised."""
-        self.k[:, 1:] = self.k[:, :1]
-        self.v[:, 1:] = self.v[:, :1]
+        for part in (*self.k, *self.v):
+            part[1:] = part[:1]
         for books in self.held:
             books[1:] = books[:1] * (len(books) - 1)
 
@@ -173,15 +182,13 @@ class StageCache:
 
         Waits for a comparison of sinks under way.
         """
-        k, self.k = _cut(self.k, block)
-        v, self.v = _cut(self.v, block)
-        held, similarities = tuple(self.held.pop(block)), self.watch.take(block)
-        return BlockState(k, v, held, similarities)
+        k, v = self.k.pop(block), self.v.pop(block)
+        return BlockState(k, v, tuple(self.held.pop(block)), self.watch.take(block))
 
     def put(self, block: int, state: BlockState) -> None:
         """Insert *state* so that it becomes the block number *block*, counted from 0."""
-        self.k = _insert(self.k, block, state.k)
-        self.v = _insert(self.v, block, state.v)
+        self.k.insert(block, state.k)
+        self.v.insert(block, state.v)
         self.watch.put(block, state.similarities)
         self.held.insert(block, list(state.held))
 
@@ -196,12 +203,3 @@ class StageCache:
             for row, (held, sink) in zip(rows, asked, strict=True)
         ]
         return placed_in_block(rows, placements, self.tokens)
-
-
-def _cut(x: Tensor, block: int) -> tuple[Tensor, Tensor]:
-    """*x* at *block*, and *x* without it."""
-    return x[block].clone(), torch.cat([x[:block], x[block + 1 :]])
-
-
-def _insert(x: Tensor, block: int, part: Tensor) -> Tensor:
-    return torch.cat([x[:block], part[None].to(x), x[block:]])

@@ -92,10 +92,30 @@ class DiTStage(nn.Module):
             raise ValueError(f"context has shape {tuple(context.shape)}, expected {expected}")
         text = self.text_embedding(context.to(self._weight).view(1, *expected))
         pairs = [block.cross_attn.keys_values(text) for block in self._blocks()]
-        shape = (0, self.spec.text_len, self.spec.heads, self.spec.head_dim)
-        if not pairs:  # a stage without blocks
-            return TextCache(text.new_empty(shape), text.new_empty(shape))
-        return TextCache(torch.cat([k for k, _ in pairs]), torch.cat([v for _, v in pairs]))
+        return TextCache([k[0] for k, _ in pairs], [v[0] for _, v in pairs])
+
+    @property
+    def held(self) -> list[int]:
+        """Global numbers of the blocks that are here, in order."""
+        return [int(index) for index in self.blocks]
+
+    def release(self, index: int) -> Block:
+        """Let go of the block with the global number *index*."""
+        block = self.blocks.pop(str(index))
+        assert isinstance(block, Block)
+        return block
+
+    def adopt(self, index: int, weights: dict[str, Tensor]) -> int:
+        """Take in block *index*, whose parameters become the tensors *weights*.
+
+        Returns its place among the blocks that are here, counted from 0.
+        """
+        with torch.device("meta"):
+            block = Block(self.spec)
+        block.load_state_dict(weights, assign=True)
+        known = dict(self.blocks.items()) | {str(index): block.eval().requires_grad_(False)}
+        self.blocks = nn.ModuleDict({name: known[name] for name in sorted(known, key=int)})
+        return self.held.index(index)
 
     def embed(self, latents: Tensor) -> Tensor:
         """Latents [B, T', C, h, w] -> tokens [B, T'*S, d].

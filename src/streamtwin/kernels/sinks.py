@@ -50,17 +50,22 @@ class SinkWatch:
     _known: dict[int, list[tuple[float, ...]]] = field(default_factory=dict)
 
     def compare(
-        self, k: Tensor, v: Tensor, held: Sequence[Sequence[Slots]], kv_row: int, sink: int
+        self,
+        k: Sequence[Tensor],
+        v: Sequence[Tensor],
+        held: Sequence[Sequence[Slots]],
+        kv_row: int,
+        sink: int,
     ) -> None:
         """Compare the sinks of *kv_row* with its newest frame in every block; do not wait.
 
-        *k* and *v* are [blocks, kv_rows, window.frames * S, heads, head_dim]. Blocks are compared
-        one by one, so that the bits do not depend on how many share a stage.
+        *k* and *v* have a tensor a block, [kv_rows, window.frames * S, heads, head_dim]. Blocks
+        are compared one by one, so that the bits do not depend on how many share a stage.
         """
-        tokens = k.shape[2] // len(held[0][kv_row].frames)
+        tokens = k[0].shape[1] // len(held[0][kv_row].frames)
         found = torch.stack(
             [
-                similarities(k[b, kv_row], v[b, kv_row], sink, tokens, books[kv_row].newest)
+                similarities(k[b][kv_row], v[b][kv_row], sink, tokens, books[kv_row].newest)
                 for b, books in enumerate(held)
             ]
         )

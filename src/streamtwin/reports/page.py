@@ -25,7 +25,7 @@ from streamtwin.reports.figures import (
 from streamtwin.reports.origin import origins
 from streamtwin.reports.percentiles import percentile
 from streamtwin.reports.svg_inline import inline_svg
-from streamtwin.reports.tables import comparison_cells
+from streamtwin.reports.tables import comparison_cells, move_words
 from streamtwin.reports.words import (
     CAUSES,
     METRICS,
@@ -198,6 +198,7 @@ def _summary(metrics: Mapping[str, Any]) -> tuple[tuple[str, str, str], ...]:
         ("jitter p95", "-" if math.isnan(jitter_s) else quantity(jitter_s, "s"), "ms"),
         _line("deadline miss rate", metrics["deadline_miss_rate"], "1"),
         *(_line(f"busy rank {r['rank']}", r["busy_fraction"], "1") for r in metrics["ranks"]),
+        *((f"blocks moved behind item {m['item']}", move_words(m), "") for m in metrics["moves"]),
     )
 
 

@@ -107,11 +107,19 @@ def _whole(metrics: _Metrics) -> Table:
     table.add_row("viewer's stalls", f"{viewer['stalls']} in {_ms(viewer['stall_s'])} ms")
     for outcome, count in chunks.items():
         table.add_row(f"chunks {outcome.replace('_', ' ')}", str(count))
+    for move in metrics.get("moves", []):
+        table.add_row(f"blocks moved behind item {move['item']}", move_words(move))
     for subject, provenance in metrics["provenance"].items():
         table.add_row(escape(subject), escape(provenance))
     if not metrics["steady_reached"]:
         table.caption, table.caption_justify = TOO_SHORT, "left"
     return table
+
+
+def move_words(move: Mapping[str, Any]) -> str:
+    """Word one change of the partition: when, to what, how much went over the links."""
+    blocks = "/".join(str(count) for count in move["blocks"])
+    return f"{blocks} at {move['time_s']:.2f} s, {move['size_bytes'] / 2**20:,.1f} MiB"
 
 
 def _times(metrics: _Metrics) -> Table:

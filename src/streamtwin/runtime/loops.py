@@ -18,7 +18,7 @@ def lead(station: Station, controller: Controller) -> None:
                 station.wait_input(until_s)
                 at_s = until_s  # clocks may fall short of the instant by a rounding error
             case TakeBack():
-                station.take_back(controller.ring.returned())
+                take_back(station, controller)
             case Turn():
                 give(station, controller, action)
     controller.close()
@@ -33,10 +33,21 @@ def give(station: Station, controller: Controller, turn: Turn) -> None:
     item = controller.compose(turn, new)
     station.forward(item)
     while controller.ring.due():
-        station.take_back(controller.ring.returned())
+        take_back(station, controller)
+    station.slip = controller.scheduler.behind(item, station.now_s)
     station.send(item)
     controller.sent(item, turn)
     station.finish(item)
+    while controller.scheduler.far(item) and len(controller.ring.outstanding) > 1:
+        take_back(station, controller)
+    station.move(item)
+
+
+def take_back(station: Station, controller: Controller) -> None:
+    """Take the oldest result back, with what the ranks have measured."""
+    item = controller.ring.returned()
+    came = station.take_back(item)
+    controller.scheduler.observe(item, came.times)
 
 
 def follow(station: Station) -> None:
@@ -44,6 +55,7 @@ def follow(station: Station) -> None:
     while (item := station.receive()) is not None:
         station.forward(item)
         hand_on(station, item)
+        station.move(item)
     station.end()
 
 

@@ -16,9 +16,12 @@ from torch import Tensor
 from streamtwin.core.edges import Edge
 from streamtwin.core.plan import HEADER_BYTES, Plan
 from streamtwin.core.ring import Item
+from streamtwin.core.slip import NOTHING, Slip
 from streamtwin.kernels.stage import Work
+from streamtwin.runtime.header import pack, unpack
 from streamtwin.runtime.order import Buffer, Order, order_of
-from streamtwin.runtime.transport import Arrival, Groups, Transport, pack, unpack
+from streamtwin.runtime.slips import SLIP_LENGTH, slip_from
+from streamtwin.runtime.transport import Arrival, Groups, Transport
 
 
 class AheadTransport(Transport):
@@ -58,14 +61,14 @@ class AheadTransport(Transport):
         for buffer in self._outgoing:
             self.order.wait(buffer)
 
-    def send(self, item: Item | None, work: Work | None) -> None:
+    def send(self, item: Item | None, work: Work | None, slip: Slip = NOTHING) -> None:
         """Copy *item* into a buffer and post it; None says that nothing follows."""
         buffer, edge = self._outgoing.pop(0), self.edge
         self._outgoing.append(buffer)
         assert edge is not None
         self.order.fill(buffer)
         header, hidden, latents = self._parts(buffer, edge)
-        header.copy_(pack(item, work, self.clock()))
+        header.copy_(pack(item, work, self.clock(), slip))
         if work is not None:
             if edge.activations:
                 assert work.hidden is not None
@@ -80,7 +83,8 @@ class AheadTransport(Transport):
         asked_s, posted_s, buffer = self.clock(), self._posted_s, self._incoming[0]
         self.order.wait(buffer)
         header, hidden, latents = self._parts(buffer, self.inward)
-        item, timesteps, frames, sent_s = unpack(header.tolist())
+        numbers = header.tolist()
+        item, timesteps, frames, sent_s = unpack(numbers)
         if item is None:
             return None
         work = self._work(hidden, latents, (len(item.rows), frames), timesteps)
@@ -88,7 +92,8 @@ class AheadTransport(Transport):
         self._incoming.reverse()
         self._post()
         size_bytes = buffer.memory.nbytes
-        return Arrival(item, work, sent_s, asked_s, arrived_s, size_bytes, posted_s)
+        slip = slip_from(numbers[-SLIP_LENGTH:])
+        return Arrival(item, work, sent_s, asked_s, arrived_s, size_bytes, posted_s, slip)
 
     def _post(self) -> None:
         """Post a receive into the buffer whose item is done with."""

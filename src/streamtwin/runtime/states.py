@@ -37,7 +37,13 @@ class States:
         states = list(self.held.values())
         vaes = [half for one in states for half in (one.encoder, one.decoder) if half is not None]
         return {
+            "weights": weight_bytes(self.kernels),
             "kv": sum(state.cache.size_bytes for state in states),
             "cross_kv": sum(text.size_bytes for one in states for text in one.texts.values()),
             "vae": sum(half.size_bytes for half in vaes),
         }
+
+
+def weight_bytes(kernels: StageKernels) -> int:
+    """Bytes of the weights that this rank holds."""
+    return sum(p.nbytes for module in kernels.modules for p in module.parameters())

@@ -8,16 +8,18 @@ import torch
 from torch import Tensor
 
 from streamtwin.core.controller import Controller
-from streamtwin.core.edges import Edge
 from streamtwin.core.motion import Motion
 from streamtwin.core.policies.noise import entry_timestep
-from streamtwin.core.records import ChunkRecord, Decision, Recorder, SpanKind
+from streamtwin.core.records import ChunkRecord, Recorder, SpanKind
 from streamtwin.core.ring import Item, Row
-from streamtwin.kernels.stage import SessionState, StageKernels, Work
+from streamtwin.core.slip import Meter, Slip
+from streamtwin.kernels.stage import StageKernels, Work
+from streamtwin.runtime.exchange import BlockExchange
 from streamtwin.runtime.pulse import Pulse
+from streamtwin.runtime.sink_notes import kept, replaced
 from streamtwin.runtime.spool import Spools
 from streamtwin.runtime.states import States
-from streamtwin.runtime.transport import Arrival, Transport
+from streamtwin.runtime.transport import Arrival, Transport, carried_of
 from streamtwin.runtime.video import FrameSource
 
 
@@ -29,6 +31,7 @@ class Station:
         kernels: StageKernels,
         states: States,
         transports: Sequence[Transport],
+        exchange: BlockExchange,
         clock: Callable[[], float],
         source: FrameSource | None,
         spools: Spools | None,
@@ -38,8 +41,10 @@ class Station:
     ) -> None:
         self.kernels, self.states, self.clock = kernels, states, clock
         self.transport, self.transports = transports[0], transports
+        self.exchange, self.slip, self.meter = exchange, Slip(), Meter()
         self.source, self.spools, self.emitted = source, spools, emitted
         self.plan, self.stage = kernels.plan, kernels.stage
+        self.slower = self.plan.scenario.deployment.slowdown.get(self.stage.rank, 1.0)
         self.recorder = recorder
         self.pulse = pulse or Pulse()
         self._latents: dict[tuple[int, int], Tensor] = {}
@@ -99,10 +104,13 @@ class Station:
         states = {row.session: self.states.of(row.session) for row in item.rows}
         self._work = self.kernels.run(states, item, self._work)
         self._done("dit", began_s, item.rows[0], item.index, len(item.rows))
-        self._record_sinks(states.values(), began_s)
+        blocks, rank = self.kernels.dit.interval, self.stage.rank
+        self.recorder.decisions += replaced(states.values(), blocks, rank, began_s)
 
     def send(self, item: Item) -> None:
         """Post *item* on each link once there is room on it."""
+        assert self._work is not None
+        slip = self.slip.passed(self.meter.read())
         for transport in self.transports:
             edge = transport.edge
             carried = item if edge is None or not edge.results else item.results(self.plan.steps)
@@ -112,16 +120,7 @@ class Station:
                 transport.wait_sent()
                 self.pulse.busy("decide", item.index)
                 self._record("wait_sent", began_s, peer=edge.receiver)
-                transport.send(carried, self._carried(item, edge))
-
-    def _carried(self, item: Item, edge: Edge) -> Work:
-        """The tensors of *item* that *edge* carries."""
-        work = self._work
-        assert work is not None
-        if not edge.results:
-            return work
-        done = list(item.finished(self.plan.steps))
-        return Work(work.latents[done], tuple(work.timesteps[i] for i in done))
+                transport.send(carried, carried_of(self._work, item, edge, self.plan.steps), slip)
 
     def receive(self) -> Item | None:
         """Wait for the next item from the rank before; None when nothing follows."""
@@ -131,19 +130,21 @@ class Station:
         self.pulse.busy("decide")
         if arrival is None:
             return None
-        self._work = arrival.work
+        self._work, self.slip = arrival.work, arrival.slip
         self._record_arrival(arrival)
         return arrival.item
 
-    def take_back(self, item: Item) -> None:
+    def take_back(self, item: Item) -> Slip:
         """Wait for the result of *item*; it is at hand when this rank is the whole ring."""
-        if not self.stage.alone:
-            kept = self._work
-            returned = self.receive()
-            assert returned == item, f"{returned} came back, {item} was due"
-            assert self._work is not None
-            self._keep(item, self._work)
-            self._work = kept
+        if self.stage.alone:
+            return self.slip
+        kept = self._work, self.slip
+        returned = self.receive()
+        assert returned == item, f"{returned} came back, {item} was due"
+        assert self._work is not None
+        self._keep(item, self._work)
+        came, (self._work, self.slip) = self.slip, kept
+        return came
 
     def finish(self, item: Item) -> None:
         """Decode and emit the rows of *item* that are done, if this rank decodes."""
@@ -161,8 +162,19 @@ class Station:
             self._emit(row, len(frames))
         self._drop(item.leaving)
 
+    def move(self, item: Item) -> None:
+        """Exchange blocks with the other ranks, if the slip of *item* says so."""
+        self.exchange.settle()
+        if self.slip.partition:
+            began_s = self.now_s
+            received = self.exchange.move_to(self.slip.partition)
+            self.stage = self.kernels.stage
+            if received is not None:
+                self._record("move", began_s, item=item.index, size_bytes=received)
+
     def end(self) -> None:
         """Tell those who receive that nothing follows; rank 0 hears it when all have heard."""
+        self.exchange.wait_taken()
         ends = [(one, one.edge.receiver) for one in self.transports if one.edge is not None]
         for transport, receiver in ends:
             self.pulse.waits_for(receiver, "sent")
@@ -198,32 +210,17 @@ class Station:
         self.emitted(row.chunk)
 
     def _done(self, kind: SpanKind, began_s: float, row: Row, item: int, rows: int = 1) -> None:
-        """Note a service once the device has finished it."""
+        """Note a service once the device has finished it, slowed down if the scenario says so."""
         self.kernels.synchronize()
+        if self.slower > 1:
+            time.sleep((self.slower - 1) * (self.now_s - began_s))
         about = {"session": row.session, "chunk": row.chunk}
         self._record(kind, began_s, item=item, rows=rows, **about)
 
-    def _record_sinks(self, states: Iterable[SessionState], now_s: float) -> None:
-        """Note the sinks that the last pass replaced."""
-        rank, blocks = self.stage.rank, self.kernels.dit.interval
-        for sinks in (state.sinks for state in states):
-            for one in sinks.replaced:
-                about = (one.row.session, one.row.chunk)
-                saw = {**one.saw, "block": blocks[one.block]}
-                self.recorder.decisions.append(
-                    Decision(now_s, rank, "sink", sinks.policy, *about, saw, one.slot)
-                )
-            sinks.replaced.clear()
-
     def _drop(self, sessions: Iterable[int]) -> None:
         """Let go of *sessions*; note how often since the last replacement no sink was replaced."""
-        for session in sessions:
-            sinks = self.states.of(session).sinks
-            if sinks.kept:
-                about, saw = (session, -1), {"kept": sinks.kept}
-                self.recorder.decisions.append(
-                    Decision(self.now_s, self.stage.rank, "sink", sinks.policy, *about, saw, "kept")
-                )
+        leaving = [self.states.of(session) for session in sessions]
+        self.recorder.decisions += kept(leaving, self.stage.rank, self.now_s)
         self.states.drop(sessions)
 
     def _record_arrival(self, arrival: Arrival) -> None:
@@ -242,6 +239,7 @@ class Station:
         self, kind: SpanKind, began_s: float, ended_s: float | None = None, **about: int
     ) -> None:
         until_s = self.now_s if ended_s is None else ended_s
+        self.meter.note(kind, until_s - began_s)
         self.recorder.span(self.stage.rank, kind, began_s, until_s, **about)
 
 

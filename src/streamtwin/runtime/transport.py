@@ -16,15 +16,11 @@ from torch.distributed import Store  # type: ignore[attr-defined]
 
 from streamtwin.core.edges import Edge
 from streamtwin.core.plan import HEADER_BYTES, Plan
-from streamtwin.core.ring import Item, Row
-from streamtwin.core.scenario import MAX_ROWS
+from streamtwin.core.ring import Item
+from streamtwin.core.slip import NOTHING, Slip
 from streamtwin.kernels.stage import Work
-
-HEADER_LENGTH = HEADER_BYTES // 8
-END = -(2**62)
-"""Item index that says that nothing follows."""
-
-ROW_FIELDS = 6
+from streamtwin.runtime.header import HEADER_LENGTH, pack, unpack
+from streamtwin.runtime.slips import SLIP_LENGTH, slip_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +38,7 @@ class Arrival:
     arrived_s: float
     size_bytes: int
     posted_s: float | None = None
+    slip: Slip = NOTHING
 
     @property
     def began_s(self) -> float:
@@ -114,32 +111,6 @@ def disconnect() -> None:
         dist.destroy_process_group()
 
 
-def pack(item: Item | None, work: Work | None, sent_s: float) -> Tensor:
-    """Header of an item: index, instant, counts, then six numbers a row; None says the end."""
-    header = torch.zeros(HEADER_LENGTH, dtype=torch.int64)
-    values = [END, round(sent_s * 1e9), 0, 0]
-    if item is not None and work is not None:
-        assert len(item.rows) <= MAX_ROWS, f"{len(item.rows)} rows do not fit a header"
-        leaving = set(item.leaving)
-        values = [item.index, round(sent_s * 1e9), len(item.rows), work.latents.shape[1]]
-        for row, timestep in zip(item.rows, work.timesteps, strict=True):
-            leaves = row.session in leaving
-            values += [row.session, row.chunk, row.ordinal, row.step, timestep, leaves]
-    header[: len(values)] = torch.tensor(values)
-    return header
-
-
-def unpack(header: Sequence[int]) -> tuple[Item | None, tuple[int, ...], int, float]:
-    """Item (None at the end), timesteps, T', and the sender's instant in seconds."""
-    index, sent_ns, count, latents = header[:4]
-    if index == END:
-        return None, (), 0, sent_ns * 1e-9
-    fields = [header[4 + ROW_FIELDS * i : 4 + ROW_FIELDS * (i + 1)] for i in range(count)]
-    rows = tuple(Row(*row[:4]) for row in fields)
-    leaving = tuple(sorted({row[0] for row in fields if row[5]}))
-    return Item(index, rows, leaving), tuple(row[4] for row in fields), latents, sent_ns * 1e-9
-
-
 class Transport:
     """One rank's ends of links: it receives from the rank before, and sends on *edge*.
 
@@ -186,12 +157,12 @@ class Transport:
             handle.wait()
         self._synchronize()
 
-    def send(self, item: Item | None, work: Work | None) -> None:
+    def send(self, item: Item | None, work: Work | None, slip: Slip = NOTHING) -> None:
         """Post *item* to the next rank and go on; None says that nothing follows."""
         edge = self.edge
         assert edge is not None
         assert len(self._sending) < edge.depth, "there is no room for another item"
-        parts = [pack(item, work, self.clock()).to(self.device)]
+        parts = [pack(item, work, self.clock(), slip).to(self.device)]
         if work is not None:
             if edge.activations:
                 assert work.hidden is not None
@@ -212,12 +183,14 @@ class Transport:
         asked_s = self.clock()
         header = torch.empty(HEADER_LENGTH, dtype=torch.int64, device=self.device)
         dist.recv(header, edge.sender, self._group(edge))
-        item, timesteps, latents, sent_s = unpack(header.tolist())
+        numbers = header.tolist()
+        item, timesteps, latents, sent_s = unpack(numbers)
         if item is None:
             return None
         work = self._receive_work(edge, len(item.rows), latents, timesteps)
         size_bytes = HEADER_BYTES + _nbytes(work)
-        return Arrival(item, work, sent_s, asked_s, self.clock(), size_bytes)
+        slip = slip_from(numbers[-SLIP_LENGTH:])
+        return Arrival(item, work, sent_s, asked_s, self.clock(), size_bytes, slip=slip)
 
     def _receive_work(
         self, edge: Edge, rows: int, latents: int, timesteps: tuple[int, ...]
@@ -249,3 +222,11 @@ class Transport:
 
 def _nbytes(work: Work) -> int:
     return work.latents.nbytes + (0 if work.hidden is None else work.hidden.nbytes)
+
+
+def carried_of(work: Work, item: Item, edge: Edge, steps: int) -> Work:
+    """What *edge* carries of *item*, whose tensors are *work*: all of it, or its results."""
+    if not edge.results:
+        return work
+    done = list(item.finished(steps))
+    return Work(work.latents[done], tuple(work.timesteps[i] for i in done))

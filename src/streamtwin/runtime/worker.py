@@ -12,12 +12,13 @@ from streamtwin.core.records import Recorder
 from streamtwin.core.ring import Item, Row
 from streamtwin.kernels.prompts import PromptSource
 from streamtwin.kernels.stage import StageKernels, Work
+from streamtwin.runtime.exchange import BlockExchange
 from streamtwin.runtime.long_recorder import LongRecorder
 from streamtwin.runtime.loops import follow, lead
 from streamtwin.runtime.overlap import AheadTransport
 from streamtwin.runtime.processes import RankContext
 from streamtwin.runtime.spool import Spools
-from streamtwin.runtime.states import States
+from streamtwin.runtime.states import States, weight_bytes
 from streamtwin.runtime.station import Station
 from streamtwin.runtime.transport import Transport, connect, disconnect
 from streamtwin.runtime.video import Clip, FrameSource
@@ -55,7 +56,7 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
     context.holds = lambda: {"weights": weight_bytes(kernels)}
     warm_up(kernels)
     states = States(kernels)
-    context.holds = lambda: {"weights": weight_bytes(kernels), **states.measure()}
+    context.holds = states.measure
     for session in first_sessions(job.plan):
         states.of(session)
     source = _source(job) if stage.encodes else None
@@ -65,6 +66,7 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
         kernels=kernels,
         states=states,
         transports=open_transports(context, job, dtype, device),
+        exchange=BlockExchange(job.plan, kernels, states, context.pulse),
         clock=context.now_s,
         source=source,
         spools=spools,
@@ -80,8 +82,7 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
     if spools is not None:
         spools.close()
     disconnect()
-    memory = {"weights": weight_bytes(kernels), **states.measure()}
-    return RankResult(recorder.gathered(), memory)
+    return RankResult(recorder.gathered(), states.measure())
 
 
 def open_transports(
@@ -144,11 +145,6 @@ def warm_up(kernels: StageKernels) -> None:
         if stage.decodes:
             kernels.decode(state, done.latents[0])
     kernels.synchronize()
-
-
-def weight_bytes(kernels: StageKernels) -> int:
-    """Bytes of the weights that this rank holds."""
-    return sum(p.nbytes for module in kernels.modules for p in module.parameters())
 
 
 def _source(job: Job) -> FrameSource:

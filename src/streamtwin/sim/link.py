@@ -13,6 +13,7 @@ import simpy
 from streamtwin.core.edges import Edge
 from streamtwin.core.plan import Plan
 from streamtwin.core.ring import Item
+from streamtwin.core.slip import Slip
 from streamtwin.sim.services import ServiceTimes
 
 
@@ -22,6 +23,7 @@ class Parcel:
 
     item: Item
     taken: simpy.Event
+    slip: Slip
     began_s: float = 0.0
     arrived_s: float = 0.0
 
@@ -34,9 +36,9 @@ class Link:
         self.posted: simpy.Store = simpy.Store(env)
         self.asked: simpy.Store = simpy.Store(env)
 
-    def post(self, item: Item) -> Parcel:
+    def post(self, item: Item, slip: Slip) -> Parcel:
         """Hand *item* to the link; its `taken` event fires once the receiver has it."""
-        parcel = Parcel(item, self.env.event())
+        parcel = Parcel(item, self.env.event(), slip)
         self.posted.put(parcel)
         return parcel
 

@@ -27,7 +27,7 @@ def lead(station: Station, controller: Controller, motion: Sequence[Motion]) -> 
                 yield from station.wait_input(until_s)
                 at_s = until_s  # clocks may fall short of the instant by a rounding error
             case TakeBack():
-                yield from station.take_back(controller.ring.returned())
+                yield from take_back(station, controller)
             case Turn():
                 yield from give(station, controller, action, motion)
     controller.close()
@@ -41,10 +41,21 @@ def give(station: Station, controller: Controller, turn: Turn, motion: Sequence[
     item = controller.compose(turn, new)
     yield from station.forward(item)
     while controller.ring.due():
-        yield from station.take_back(controller.ring.returned())
+        yield from take_back(station, controller)
+    station.slip = controller.scheduler.behind(item, station.now_s)
     yield from station.send(item)
     controller.sent(item, turn)
     yield from station.finish(item)
+    while controller.scheduler.far(item) and len(controller.ring.outstanding) > 1:
+        yield from take_back(station, controller)
+    yield from station.move(item)
+
+
+def take_back(station: Station, controller: Controller) -> Process:
+    """Take the oldest result back, with what the ranks have measured."""
+    item = controller.ring.returned()
+    came = yield from station.take_back(item)
+    controller.scheduler.observe(item, came.times)
 
 
 def follow(station: Station) -> Process:
@@ -53,6 +64,7 @@ def follow(station: Station) -> Process:
         item = yield from station.receive()
         yield from station.forward(item)
         yield from hand_on(station, item)
+        yield from station.move(item)
 
 
 def hand_on(station: Station, item: Item) -> Process:

@@ -10,12 +10,13 @@ from streamtwin.core.controller import Controller
 from streamtwin.core.edges import Edge
 from streamtwin.core.errors import RunError
 from streamtwin.core.latency import LatencyModel
-from streamtwin.core.memory import rank_memory
+from streamtwin.core.memory import most_memory
 from streamtwin.core.motion import Motion
 from streamtwin.core.plan import Plan
 from streamtwin.core.records import ChunkRecord, Recorder, Records
 from streamtwin.core.ring import Row
 from streamtwin.core.run_info import partition_decision, run_info
+from streamtwin.sim.exchange import Meeting
 from streamtwin.sim.link import Link
 from streamtwin.sim.loops import follow, lead
 from streamtwin.sim.services import Level, ServiceTimes
@@ -49,8 +50,9 @@ def simulate(
     ]
     links = {edge: Link(env, plan, edge, times[edge.sender]) for edge in plan.edges}
     emitted = simpy.Store(env)
+    meeting = Meeting(env, plan)
     stations = [
-        Station(env, plan, stage, own, recorder, *_ends(plan, links, stage.rank), emitted)
+        Station(env, plan, stage, own, recorder, *_ends(plan, links, stage.rank), emitted, meeting)
         for stage, own in zip(plan.stages, times, strict=True)
     ]
     controller = Controller(plan, recorder)
@@ -64,7 +66,7 @@ def simulate(
     if not leading.triggered:
         raise RunError(_stuck(stations, controller, env.now))
     provenance = {**_provenance(latency), "engine": "simpy"}
-    memory = [rank_memory(plan, stage) for stage in plan.stages]
+    memory = [most_memory(plan, station.exchange.had) for station in stations]
     return recorder.records(run_info(plan, "simulated", provenance, memory))
 
 

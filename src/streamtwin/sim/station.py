@@ -12,6 +12,8 @@ from streamtwin.core.ops import Op
 from streamtwin.core.plan import Plan, Stage
 from streamtwin.core.records import Recorder, Service, SpanKind
 from streamtwin.core.ring import Item, Row
+from streamtwin.core.slip import Meter, Slip
+from streamtwin.sim.exchange import BlockExchange, Meeting
 from streamtwin.sim.link import Link, Parcel
 from streamtwin.sim.services import ServiceTimes
 
@@ -31,9 +33,12 @@ class Station:
         inward: Link | None,
         outward: Sequence[Link],
         emitted: simpy.Store,
+        meeting: Meeting,
     ) -> None:
         self.env, self.plan, self.stage, self.times = env, plan, stage, times
         self.recorder, self.inward, self.outward, self.emitted = recorder, inward, outward, emitted
+        self.exchange, self.slip, self.meter = BlockExchange(meeting, stage, times), Slip(), Meter()
+        self.slower = plan.scenario.deployment.slowdown.get(stage.rank, 1.0)
         self._sent: dict[int, deque[Parcel]] = {link.edge.receiver: deque() for link in outward}
         self._ahead = plan.scenario.deployment.overlaps
         self._posted = inward.ask() if inward is not None and self._ahead else None
@@ -71,11 +76,12 @@ class Station:
 
     def send(self, item: Item) -> Steps:
         """Post *item* on each link once there is room on it."""
+        slip = self.slip.passed(self.meter.read())
         for link in self.outward:
             carried = item.results(self.plan.steps) if link.edge.results else item
             if carried is not None:
                 yield from self._wait_sent(link)
-                self._sent[link.edge.receiver].append(link.post(carried))
+                self._sent[link.edge.receiver].append(link.post(carried, slip))
 
     def _wait_sent(self, link: Link) -> Steps:
         began_s, posted = self.now_s, self._sent[link.edge.receiver]
@@ -91,6 +97,7 @@ class Station:
         assert isinstance(parcel, Parcel)
         if self._ahead:
             self._posted = self.inward.ask()
+        self.slip = parcel.slip
         self._record_arrival(parcel, self.inward, asked_s)
         return parcel.item
 
@@ -106,11 +113,15 @@ class Station:
         if self._ahead:
             self._record("transfer", parcel.began_s, parcel.arrived_s, **about)
 
-    def take_back(self, item: Item) -> Steps:
+    def take_back(self, item: Item) -> Generator[simpy.Event, Any, Slip]:
         """Wait for the result of *item*; it is at hand when this rank is the whole ring."""
-        if not self.stage.alone:
-            returned = yield from self.receive()
-            assert returned == item, f"{returned} came back, {item} was due"
+        if self.stage.alone:
+            return self.slip
+        kept = self.slip
+        returned = yield from self.receive()
+        assert returned == item, f"{returned} came back, {item} was due"
+        came, self.slip = self.slip, kept
+        return came
 
     def finish(self, item: Item) -> Steps:
         """Decode and emit the rows of *item* that are done, if this rank decodes."""
@@ -121,9 +132,19 @@ class Station:
             yield from self._serve("decode", self.plan.decode(row.ordinal), row, item.index)
             yield self.emitted.put((row, self.now_s))
 
+    def move(self, item: Item) -> Steps:
+        """Exchange blocks with the other ranks, if the slip of *item* says so."""
+        yield from self.exchange.settle(item)
+        if self.slip.partition:
+            began_s = self.now_s
+            received = yield from self.exchange.move_to(self.slip.partition)
+            self.stage = self.exchange.stage
+            if received is not None:
+                self._record("move", began_s, item=item.index, size_bytes=received)
+
     def _serve(self, kind: Service, op: Op, row: Row, item: int, rows: int = 1) -> Steps:
         began_s = self.now_s
-        yield self.env.timeout(self.times(op))
+        yield self.env.timeout(self.slower * self.times(op))
         about = {"session": row.session, "chunk": row.chunk}
         self._record(kind, began_s, item=item, rows=rows, **about)
 
@@ -131,4 +152,5 @@ class Station:
         self, kind: SpanKind, began_s: float, ended_s: float | None = None, **about: int
     ) -> None:
         until_s = self.now_s if ended_s is None else ended_s
+        self.meter.note(kind, until_s - began_s)
         self.recorder.span(self.stage.rank, kind, began_s, until_s, **about)
