@@ -30,17 +30,24 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     return calls
 
 
-def greeting(calls: Calls, rank: int, ranks: int) -> deque:
+def greeting(calls: Calls, rank: int, ranks: int, stride: int = 1) -> deque:
     calls.clear()
-    connect(rank, ranks, "/nowhere")
+    connect(rank, ranks, "/nowhere", stride=stride)
     return deque(call for call in calls if call[0] in ("send", "recv"))
 
 
-@pytest.mark.parametrize("ranks", [2, 3, 4, 5, 8])
+@pytest.mark.parametrize(
+    ("ranks", "stride"), [(2, 1), (3, 1), (4, 1), (5, 1), (8, 1), (4, 2), (9, 3), (8, 4)]
+)
 def test_ranks_meet_although_a_message_leaves_only_when_its_receiver_is_there(
-    ranks: int, calls: Calls
+    ranks: int, stride: int, calls: Calls
 ) -> None:
-    todo = [greeting(calls, rank, ranks) for rank in range(ranks)]
+    todo = [greeting(calls, rank, ranks, stride) for rank in range(ranks)]
+    for rank, said in enumerate(todo):
+        assert set(said) == {
+            ("send", (rank + stride) % ranks),
+            ("recv", (rank - stride) % ranks),
+        }
     while any(todo):
         met = False
         for rank in range(ranks):
@@ -55,6 +62,7 @@ def test_ranks_meet_although_a_message_leaves_only_when_its_receiver_is_there(
 
 def test_one_rank_greets_nobody(calls: Calls) -> None:
     assert not greeting(calls, 0, 1)
+    assert not greeting(calls, 1, 4, stride=4)  # the members of the only stage
 
 
 def test_a_rank_chooses_its_card_before_it_joins(calls: Calls) -> None:

@@ -37,7 +37,7 @@ def plan_of(ranks: int = 1, **weights: Any) -> Plan:
     data = {"resolution": size, "workload": {"chunks": 6}, "weights": weights}
     bounds = [SPEC.blocks * rank // ranks for rank in range(ranks + 1)]
     stages = tuple(
-        Stage(rank, range(bounds[rank], bounds[rank + 1]), rank == 0, rank == ranks - 1)
+        Stage(rank, range(bounds[rank], bounds[rank + 1]), *(rank == 0, rank == ranks - 1) * 2)
         for rank in range(ranks)
     )
     return Plan(check_scenario(data, "test"), SPEC, VAE, stages, 4)

@@ -14,7 +14,7 @@ from streamtwin.kernels.taehv import TaehvDecoder
 from streamtwin.kernels.vae import VaeDecoder, VaeEncoder, build_decoder
 
 SPEC = VaeSpec("small", base_channels=4, decoder="taehv", taehv_channels=(12, 10, 6, 8))
-LAST = Stage(1, range(1), False, True)
+LAST = Stage(1, range(1), False, True, False, True)
 SIZES = [(32, 48), (48, 16)]
 
 
@@ -185,7 +185,7 @@ def test_keys_are_the_checkpoint_names():
 def test_carried_bytes_at_480p_follow_from_the_layout(name):
     """Reference analysis of Wan, bf16: encoder 1.12 GB, decoder 1.89 GB. TAEHV: nine planes."""
     size, spec = Resolution(480, 832), catalog.vae(name)
-    first = vae_cache_bytes(spec, size, Stage(0, range(1), True, False), 2)
+    first = vae_cache_bytes(spec, size, Stage(0, range(1), True, False, True, False), 2)
     last = vae_cache_bytes(spec, size, LAST, 2)
     cells = 60 * 104
     carried = {"wan2.1": 1.89e9, "taehv": 2 * 3 * cells * (256 + 4 * 128 + 16 * 64)}

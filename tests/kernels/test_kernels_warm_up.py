@@ -42,7 +42,7 @@ def make_plan(steps, latents, stream_batch, chunks):
         },
         "test",
     )
-    return Plan(scenario, MODEL, VAE, (Stage(0, range(2), True, True),), 4)
+    return Plan(scenario, MODEL, VAE, (Stage(0, range(2), True, True, True, True),), 4)
 
 
 class Lanes:

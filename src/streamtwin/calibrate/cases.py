@@ -149,7 +149,7 @@ class _Design:
         """
         ends = position in ("whole", "first"), position in ("whole", "last")
         return self.plan.dit_pass(
-            Stage(0, range(blocks), *ends), item_from(self.plan, rows, youngest)
+            Stage(0, range(blocks), *ends, *ends), item_from(self.plan, rows, youngest)
         )
 
 

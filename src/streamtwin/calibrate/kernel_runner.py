@@ -40,7 +40,7 @@ class KernelRunner:
         self.plan = plan
         self.dtype = torch.float32 if device == "cpu" else torch.bfloat16
         self.whole = StageKernels(
-            plan, Stage(0, range(plan.model.blocks), True, True), device, self.dtype
+            plan, Stage(0, range(plan.model.blocks), True, True, True, True), device, self.dtype
         )
         self.stages: dict[tuple[int, bool, bool], StageKernels] = {}
         self.generator = torch.Generator().manual_seed(plan.scenario.seed)
@@ -125,9 +125,9 @@ class KernelRunner:
         """Kernels of a stage of *blocks* blocks, on the weights of the whole model."""
         key = (blocks, first, last)
         if key not in self.stages:
-            stage = Stage(0, range(blocks), first, last)
+            stage = Stage(0, range(blocks), first, last, first, last)
             # Built without blocks and then given those of the whole model.
-            empty = Stage(0, range(0), first, last)
+            empty = Stage(0, range(0), first, last, encodes=False, decodes=False)
             kernels = StageKernels(self.plan, empty, str(self.whole.device), self.dtype)
             kernels.stage, kernels.encoder, kernels.decoder = stage, None, None
             shared = self.whole.dit.blocks
@@ -158,7 +158,7 @@ def item_of(op: DitPass, plan: Plan) -> Item:
         AssertionError: no item of the plan is such a pass.
     """
     late = 2 * plan.scenario.attention_window.frames
-    stage = Stage(0, range(op.blocks), op.embeds, op.unembeds)
+    stage = Stage(0, range(op.blocks), op.embeds, op.unembeds, op.embeds, op.unembeds)
     items = (item_from(plan, op.rows, youngest) for youngest in (late, *range(late)))
     found = next((item for item in items if plan.dit_pass(stage, item) == op), None)
     assert found is not None, op

@@ -34,7 +34,7 @@ class Controller:
 
     def __post_init__(self) -> None:
         deployment = self.plan.scenario.deployment
-        self.ring = Ring(self.plan.ranks, deployment.steps, self.plan.max_rows)
+        self.ring = Ring(self.plan.lanes, deployment.steps, self.plan.max_rows)
         self.books = open_sessions(self.plan.scenario, self.recorder.decisions.append)
         self.rules = Rules(
             deployment.batching.batch, deployment.stream_batch, deployment.lanes == "sessions"

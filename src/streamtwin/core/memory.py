@@ -10,8 +10,13 @@ MIB = 2**20
 
 
 def rank_memory(plan: Plan, stage: Stage) -> dict[str, int]:
-    """Bytes that *stage* holds, by purpose; weights include those of its half of the VAE."""
-    scenario, model = plan.scenario, plan.model
+    """Bytes that *stage* holds, by purpose; weights include those of its half of the VAE.
+
+    Of a stage whose members share passes: what the leader holds, or a member (`Plan.stage_of`).
+    Each has all of the weights and an equal share of keys, values and activations.
+    """
+    scenario, model, members = plan.scenario, plan.model, plan.members
+    leads = stage.rank % members == 0
     tokens, steps, size = scenario.size.tokens, scenario.deployment.steps, plan.itemsize
     rows = plan.max_rows
     blocks = len(stage.blocks)
@@ -19,19 +24,32 @@ def rank_memory(plan: Plan, stage: Stage) -> dict[str, int]:
     kv = blocks * steps * model.kv_bytes(scenario.deployment.window, tokens, size)
     memory = {
         "weights": _stage_parameters(plan, stage) * size,
-        "kv": kv * scenario.workload.sessions,
+        "kv": kv // members * scenario.workload.sessions,
         "cross_kv": blocks * model.cross_kv_bytes(size) * _prompts_held(scenario),
-        "activations": rows * queries * (model.ffn_dim + 6 * model.dim) * size,
+        "activations": rows * queries // members * (model.ffn_dim + 6 * model.dim) * size,
         "vae": 0,
-        "communication": 0,
+        "communication": _exchange_bytes(plan, rows * queries, leads=leads),
     }
-    if stage.first or stage.last:
+    if stage.encodes or stage.decodes:
         caches = vae_cache_bytes(plan.vae, scenario.size, stage, size)
         memory["vae"] = caches * scenario.workload.sessions
-    if plan.ranks > 1:
+    if leads and plan.lanes > 1:
         # one item being received and one being sent
-        memory["communication"] = 2 * rows * plan.row_bytes(1)
+        memory["communication"] += 2 * rows * plan.row_bytes(1)
     return memory
+
+
+def _exchange_bytes(plan: Plan, tokens: int, *, leads: bool) -> int:
+    """Bytes of what members send and receive in a pass of *tokens* tokens of all rows.
+
+    Ulysses: queries, keys and values. Ring: the queries that travel, and a part of the result a
+    member. The leader also holds the shares that it collects, and what they are joined to.
+    """
+    if plan.members == 1:
+        return 0
+    parts = 3 if plan.scenario.deployment.parallelism == "ulysses" else 1 + plan.members
+    whole = tokens * plan.model.dim * plan.itemsize
+    return 2 * parts * whole // plan.members + 2 * whole * leads
 
 
 def _prompts_held(scenario: Scenario) -> int:
@@ -64,7 +82,7 @@ def vae_cache_bytes(vae: VaeSpec, size: Resolution, stage: Stage, itemsize: int)
 
 def _halves(vae: VaeSpec, stage: Stage) -> list[Half]:
     """The halves of the VAE that *stage* holds."""
-    return [encoder_half(vae)] * stage.first + [decoder_half(vae)] * stage.last
+    return [encoder_half(vae)] * stage.encodes + [decoder_half(vae)] * stage.decodes
 
 
 def check_memory(plan: Plan, capacity_bytes: float, device: str) -> None:
@@ -73,7 +91,7 @@ def check_memory(plan: Plan, capacity_bytes: float, device: str) -> None:
     Raises:
         ScenarioError: names the fullest rank, what it needs, by purpose, and what it has.
     """
-    for stage in plan.stages:
+    for stage in plan.stages:  # of its members, the leader needs most
         memory = rank_memory(plan, stage)
         need = sum(memory.values())
         if need > capacity_bytes:

@@ -12,6 +12,7 @@ from streamtwin.core.policies.batching import PREDICTS
 from streamtwin.core.policies.partition import PARTITION, WEIGHS_NOTHING, StageCosts
 from streamtwin.core.ring import Item, Row
 from streamtwin.core.scenario import Scenario
+from streamtwin.core.sequence import check_predictable, check_split
 from streamtwin.core.specs import ModelSpec, VaeSpec
 
 HEADER_BYTES = 1024
@@ -20,17 +21,30 @@ HEADER_BYTES = 1024
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What one rank does: its blocks, and whether it is the first or the last of the ring."""
+    """What one rank does: its blocks, and whether it is the first or the last of the ring.
+
+    `first` and `last`: it embeds, or ends with the denoising step. `encodes` and `decodes`: it
+    has that half of the VAE. Where a stage has several members, `rank` is the one that leads.
+    """
 
     rank: int
     blocks: range
     first: bool
     last: bool
+    encodes: bool
+    decodes: bool
 
     @property
     def alone(self) -> bool:
         """Whether this rank is the whole ring, so that nothing hops."""
         return self.first and self.last
+
+    def of_member(self, member: int) -> "Stage":
+        """What that *member* does; of the model's ends all embed, the rest is the leader's."""
+        if member == 0:
+            return self
+        rank = self.rank + member
+        return replace(self, rank=rank, last=False, encodes=False, decodes=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +62,23 @@ class Plan:
 
     @property
     def ranks(self) -> int:
-        """W: ranks, and lanes of the ring."""
+        """Processes: W stages of G members."""
+        return self.lanes * self.members
+
+    @property
+    def lanes(self) -> int:
+        """W: stages, and lanes of the ring."""
         return len(self.stages)
+
+    @property
+    def members(self) -> int:
+        """G: ranks of each stage."""
+        return self.scenario.deployment.members
+
+    def stage_of(self, rank: int) -> Stage:
+        """What *rank* does of the stage that it leads or belongs to."""
+        lane, member = divmod(rank, self.members)
+        return self.stages[lane].of_member(member)
 
     @property
     def steps(self) -> int:
@@ -68,13 +97,13 @@ class Plan:
         """Chunks emitted before window and lanes are full, from where on the period is steady."""
         scenario = self.scenario
         window = -(-(scenario.deployment.window - 1) // scenario.deployment.chunk_latents)
-        return window + self.ranks
+        return window + self.lanes
 
     @property
     def tail_chunks(self) -> int:
         """Chunks emitted while the lanes run empty after the end of the input."""
         deployment = self.scenario.deployment
-        return self.ranks * (deployment.steps if deployment.stream_batch else 1)
+        return self.lanes * (deployment.steps if deployment.stream_batch else 1)
 
     def attended_tokens(self, item: Item) -> float:
         """K: tokens that the item's rows attend, on average over its rows."""
@@ -133,60 +162,73 @@ def lay_out(
     *latency* is asked only by policies that weigh predicted times.
 
     Raises:
-        ScenarioError: more ranks than blocks, or a policy needs a latency model and has none.
+        ScenarioError: more stages than blocks, a stage's members cannot share its passes equally,
+            or a policy needs a latency model and has none.
         UserError: model or VAE are unknown.
     """
     model, vae = catalog.model(scenario.model), catalog.vae(scenario.vae)
-    ranks = scenario.deployment.gpus
-    if ranks > model.blocks:
+    members = scenario.deployment.members
+    lanes = scenario.deployment.gpus // members
+    if lanes > model.blocks:
         raise ScenarioError(
-            f"deployment.gpus = {ranks}: {model.name} has {model.blocks} blocks and every rank "
-            f"holds at least one, so choose at most {model.blocks}"
+            f"deployment.gpus = {lanes * members}: {model.name} has {model.blocks} blocks and every "
+            f"{'rank' if members == 1 else 'stage'} holds at least one, so choose at most "
+            f"{model.blocks * members}"
         )
+    parallelism = scenario.deployment.parallelism
+    check_split(
+        parallelism, lanes * members, members, tokens=scenario.size.tokens, heads=model.heads
+    )
     if model.latent_channels != vae.latent_channels:
         raise ScenarioError(
             f"vae = {vae.name!r} has {vae.latent_channels} latent channels, "
             f"model = {model.name!r} wants {model.latent_channels}"
         )
-    draft = Plan(scenario, model, vae, _stages([range(model.blocks)] * ranks), itemsize)
-    plan = replace(draft, stages=_stages(_partition(draft, latency)))
+    whole = _stages([range(model.blocks)] * lanes, members)
+    draft = Plan(scenario, model, vae, whole, itemsize)
+    plan = replace(draft, stages=_stages(_partition(draft, latency), members))
     batching = scenario.deployment.batching.policy
     if batching not in PREDICTS:
         return plan
+    check_predictable(scenario.name, parallelism, members)
     if latency is None:
         raise ScenarioError(f"deployment.batching.policy = {batching!r} needs a latency profile")
     return replace(plan, forecast=forecast(plan, latency()))
 
 
 def _partition(draft: Plan, latency: Callable[[], LatencyModel] | None) -> list[range]:
-    """Blocks of each rank, as the scenario states them or its policy decides."""
-    partition, ranks = draft.scenario.deployment.partition, draft.ranks
+    """Blocks of each stage, as the scenario states them or its policy decides."""
+    deployment, lanes = draft.scenario.deployment, draft.lanes
+    partition, name = deployment.partition, deployment.partition.policy
     if partition.blocks is not None:
-        return _given(partition.blocks, draft.model, ranks)
-    name = partition.policy
+        return _given(partition.blocks, draft.model, lanes)
     if name in WEIGHS_NOTHING:
-        costs = StageCosts((1.0,) * draft.model.blocks, (0.0,) * ranks)
-    elif latency is None:
-        raise ScenarioError(f"deployment.partition.policy = {name!r} needs a latency profile")
+        costs = StageCosts((1.0,) * draft.model.blocks, (0.0,) * lanes)
     else:
+        check_predictable(draft.scenario.name, deployment.parallelism, draft.members)
+        if latency is None:
+            raise ScenarioError(f"deployment.partition.policy = {name!r} needs a latency profile")
         costs = stage_costs(draft, latency())
     return list(PARTITION[name](costs))
 
 
-def _given(blocks: list[int], model: ModelSpec, ranks: int) -> list[range]:
+def _given(blocks: list[int], model: ModelSpec, lanes: int) -> list[range]:
     """The partition that the scenario states itself."""
-    if len(blocks) != ranks or min(blocks) < 1 or sum(blocks) != model.blocks:
+    if len(blocks) != lanes or min(blocks) < 1 or sum(blocks) != model.blocks:
         raise ScenarioError(
-            f"deployment.partition.blocks = {blocks}: give {ranks} counts of at least 1, one a "
-            f"rank, that sum to the {model.blocks} blocks of {model.name}"
+            f"deployment.partition.blocks = {blocks}: give {lanes} counts of at least 1, one a "
+            f"stage, that sum to the {model.blocks} blocks of {model.name}"
         )
-    starts = [sum(blocks[:rank]) for rank in range(ranks)]
+    starts = [sum(blocks[:lane]) for lane in range(lanes)]
     return [range(start, start + count) for start, count in zip(starts, blocks, strict=True)]
 
 
-def _stages(blocks: list[range]) -> tuple[Stage, ...]:
+def _stages(blocks: list[range], members: int) -> tuple[Stage, ...]:
     last = len(blocks) - 1
-    return tuple(Stage(rank, part, rank == 0, rank == last) for rank, part in enumerate(blocks))
+    return tuple(
+        Stage(i * members, part, i == 0, i == last, i == 0, i == last)
+        for i, part in enumerate(blocks)
+    )
 
 
 def stage_costs(plan: Plan, latency: LatencyModel) -> StageCosts:
@@ -195,11 +237,11 @@ def stage_costs(plan: Plan, latency: LatencyModel) -> StageCosts:
     blocks = plan.model.blocks
 
     def pass_s(stage: Stage, count: int) -> float:
-        part = Stage(stage.rank, range(count), stage.first, stage.last)
+        part = replace(stage, blocks=range(count))
         return latency.predict(plan.dit_pass(part, item)).mean_s
 
     block_s = (pass_s(plan.stages[0], blocks) - pass_s(plan.stages[0], 1)) / (blocks - 1)
-    hop_s = latency.predict(plan.hop(item)).mean_s if plan.ranks > 1 else 0.0
+    hop_s = latency.predict(plan.hop(item)).mean_s if plan.lanes > 1 else 0.0
     fixed = [max(0.0, pass_s(stage, 1) - block_s) + hop_s for stage in plan.stages]
     fixed[0] += latency.predict(plan.encode(1)).mean_s
     fixed[-1] += latency.predict(plan.decode(1)).mean_s
@@ -226,7 +268,7 @@ def _turn(plan: Plan, latency: LatencyModel, rows: int) -> tuple[float, float]:
     item = _steady_item(plan, rows)
     encode_s = latency.predict(plan.encode(1)).mean_s
     decode_s = latency.predict(plan.decode(1)).mean_s
-    hop_s = latency.predict(plan.hop(item)).mean_s if plan.ranks > 1 else 0.0
+    hop_s = latency.predict(plan.hop(item)).mean_s if plan.lanes > 1 else 0.0
     passes_s = [latency.predict(plan.dit_pass(s, item)).mean_s + hop_s for s in plan.stages]
     # each row takes one of its chunk's steps, so a turn brings rows / steps chunks in and out
     chunks = rows / plan.steps

@@ -20,8 +20,8 @@ class Span:
     """An interval of one rank, in seconds since the start of the stream.
 
     Services keep the rank's device busy. `wait_input`: rank 0 has no chunk yet. `wait_hop`: the
-    rank has asked for an item that its `peer` has not sent yet. `hop`: the item is under way
-    and the rank waits for it. `wait_sent`: the rank's previous item has not been taken.
+    rank has asked for an item that its `peer` has not sent yet, or waits for the
+    `peer` that leads its stage to begin a pass. `hop`: the item is under way and the rank waits for it. `wait_sent`: the rank's previous item has not been taken.
     `item` is the turn of the ring, `chunk` the camera's number of the newest chunk concerned.
     """
 
@@ -81,7 +81,10 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class RankInfo:
-    """What one rank held: its blocks as a half-open interval, and bytes by purpose."""
+    """What one rank held: its blocks as a half-open interval, and bytes by purpose.
+
+    Members of one stage hold the same blocks.
+    """
 
     rank: int
     blocks: tuple[int, int]
@@ -100,6 +103,8 @@ class RunInfo:
     """Chunks emitted before the attention window and the pipeline are full."""
     tail_chunks: int
     """Chunks emitted after the input has ended, while the pipeline drains."""
+    lanes: int | None = None
+    """W: lanes of the ring; None: one a rank."""
 
 
 @dataclass(frozen=True, slots=True)

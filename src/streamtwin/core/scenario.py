@@ -15,6 +15,7 @@ from streamtwin.core.policies.noise import NOISE
 from streamtwin.core.policies.partition import PARTITION
 from streamtwin.core.policies.rope import ROPE, PositionView
 from streamtwin.core.policies.sink import SINK
+from streamtwin.core.sequence import Parallelism, stage_members
 from streamtwin.core.specs import Resolution
 from streamtwin.core.weight_sources import Weights
 from streamtwin.core.window import Window
@@ -64,7 +65,13 @@ class Deployment(_Section):
     """How the pipeline is laid over ranks."""
 
     gpus: Annotated[int, Field(ge=1, le=64, description="ranks, one device each")] = 1
-    parallelism: Literal["pipeline"] = "pipeline"
+    parallelism: Annotated[
+        Parallelism, Field(description="ranks in a row; or in groups that share every pass")
+    ] = "pipeline"
+    sequence_ranks: Annotated[
+        int | None,
+        Field(ge=1, description="ranks of each stage with ulysses or ring; null: all of them"),
+    ] = None
     protocol: Literal["sdv2"] = "sdv2"
     steps: Annotated[
         int, Field(ge=1, le=len(STEP_TIMESTEPS), description="denoising steps N a chunk")
@@ -84,6 +91,11 @@ class Deployment(_Section):
     batching: Batching = Batching()
     window: Annotated[int, Field(ge=2, description="latent frames of K and V kept")] = 6
     sink: Annotated[int, Field(ge=0, description="of these, frames kept as anchors")] = 3
+
+    @property
+    def members(self) -> int:
+        """G: ranks of each stage."""
+        return stage_members(self.parallelism, self.gpus, self.sequence_ranks)
 
 
 class Visit(_Section):
@@ -221,6 +233,7 @@ class Scenario(_Section):
                 f"workload.visits has {len(workload.visits)} entries for "
                 f"workload.sessions = {workload.sessions}: give at most one a session"
             )
+        deployment.members  # noqa: B018 - refuses ranks that cannot be grouped
         if deployment.chunk_latents > window.ring:
             raise ScenarioError(
                 f"deployment.chunk_latents = {deployment.chunk_latents} does not fit the "

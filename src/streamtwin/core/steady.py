@@ -80,7 +80,7 @@ def session_window(records: Records, done: Sequence[ChunkRecord]) -> Steady:
     assert len(done) >= ENOUGH
     info = records.info
     first, last = info.warmup_chunks, len(done) - 1 - info.tail_chunks
-    lanes = len(info.ranks)
+    lanes = info.lanes or len(info.ranks)
     reached = last - first >= lanes
     if reached:
         last -= (last - first) % lanes

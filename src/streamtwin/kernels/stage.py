@@ -5,6 +5,7 @@ one implementation, so that what is calibrated is what runs.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,6 +25,8 @@ from streamtwin.kernels.cache import StageCache, TextCache
 from streamtwin.kernels.prompts import PromptSource, SeededPrompts
 from streamtwin.kernels.refresh import SinkRefresh
 from streamtwin.kernels.rows import PassRow
+from streamtwin.kernels.sequence import SequenceGroup
+from streamtwin.kernels.shared_pass import enter, leave
 from streamtwin.kernels.vae_layers import VaeState
 from streamtwin.kernels.weights import stage_decoder, stage_dit, stage_encoder
 
@@ -61,6 +64,7 @@ class StageKernels:
     """The weights of one stage and what is computed with them.
 
     *prompts* gives the embedding of a prompt; without it embeddings are drawn from the seed.
+    With a *sequence*, its members share the passes.
     """
 
     def __init__(
@@ -70,13 +74,14 @@ class StageKernels:
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
         prompts: PromptSource | None = None,
+        sequence: SequenceGroup | None = None,
     ) -> None:
-        self.plan, self.stage = plan, stage
+        self.plan, self.stage, self.sequence = plan, stage, sequence
         self.device, self.dtype = torch.device(device), dtype
         self.prompts = prompts or SeededPrompts(plan.model, plan.scenario.seed)
-        self.dit = stage_dit(plan, stage, device, dtype)
-        self.encoder = stage_encoder(plan, device, dtype) if stage.first else None
-        self.decoder = stage_decoder(plan, device, dtype) if stage.last else None
+        self.dit = stage_dit(plan, stage, device, dtype, sequence)
+        self.encoder = stage_encoder(plan, device, dtype) if stage.encodes else None
+        self.decoder = stage_decoder(plan, device, dtype) if stage.decodes else None
 
     @torch.inference_mode()
     def new_session(self, session: int) -> SessionState:
@@ -113,8 +118,7 @@ class StageKernels:
 
         *states* has the state of every session that has a row in the item.
         """
-        hidden = self.dit.embed(work.latents) if self.stage.first else work.hidden
-        assert hidden is not None
+        hidden = enter(self.dit, work.latents, work.hidden)
         frames = work.latents.shape[1]
         timesteps = torch.tensor(work.timesteps, dtype=torch.float32, device=self.device)
         timesteps = timesteps[:, None].expand(-1, frames)
@@ -127,6 +131,7 @@ class StageKernels:
             state.sinks.observe(state.cache, [row])
         if item.first and item.rows[0].step == self._steps - 1:
             caches[0].repeat_first_row()
+        hidden = leave(self.dit, hidden)
         if not self.stage.last:
             return Work(work.latents, work.timesteps, hidden)
         velocity = self.dit.unembed(hidden, timesteps)
@@ -148,7 +153,8 @@ class StageKernels:
     def synchronize(self) -> None:
         """Wait until the device has done what was asked of it, so that a clock can be read."""
         if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+            with nullcontext() if self.sequence is None else self.sequence.waiting():
+                torch.cuda.synchronize(self.device)
 
     def timestep(self, step: int) -> int:
         """Timestep of a row at *step* of the reference's list (the entry's may differ)."""

@@ -8,26 +8,31 @@ from streamtwin.core.errors import UserError
 from streamtwin.core.plan import Plan, Stage
 from streamtwin.kernels.checkpoint import Checkpoint, open_dit, open_vae
 from streamtwin.kernels.dit import DiTStage, build_dit
+from streamtwin.kernels.sequence import SequenceGroup
 from streamtwin.kernels.taehv import TaehvDecoder
 from streamtwin.kernels.vae import VaeDecoder, VaeEncoder, build_decoder, build_encoder
 
 
-def stage_dit(plan: Plan, stage: Stage, device: torch.device | str, dtype: torch.dtype) -> DiTStage:
-    """The blocks of *stage*, and the ends of the model that are its.
+def stage_dit(
+    plan: Plan,
+    stage: Stage,
+    device: torch.device | str,
+    dtype: torch.dtype,
+    sequence: SequenceGroup | None = None,
+) -> DiTStage:
+    """The blocks of *stage*, and the ends of the model that are its; *sequence* shares its passes.
 
     Raises:
         UserError: the scenario's checkpoint cannot be read or does not fit the model.
     """
     checkpoint = dit_checkpoint(plan)
     ends = {"embeds": stage.first, "heads_out": stage.last}
-    size = plan.scenario.size
+    what = (plan.model, plan.scenario.size, stage.blocks)
     if checkpoint is None:
-        seed = plan.scenario.seed
-        return build_dit(
-            plan.model, size, stage.blocks, **ends, seed=seed, device=device, dtype=dtype
-        )
+        where = {"device": device, "dtype": dtype}
+        return build_dit(*what, **ends, seed=plan.scenario.seed, **where, sequence=sequence)
     with torch.device("meta"):
-        dit = DiTStage(plan.model, size, stage.blocks, **ends)
+        dit = DiTStage(*what, **ends, sequence=sequence)
     checkpoint.fill(dit, device, dtype)
     return dit
 

@@ -13,6 +13,7 @@ from streamtwin.core.policies.noise import entry_timestep
 from streamtwin.core.records import ChunkRecord, Decision, Recorder, SpanKind
 from streamtwin.core.ring import Item, Row
 from streamtwin.kernels.stage import SessionState, StageKernels, Work
+from streamtwin.runtime.members import Leader
 from streamtwin.runtime.pulse import Pulse
 from streamtwin.runtime.spool import Spools
 from streamtwin.runtime.states import States
@@ -34,10 +35,11 @@ class Station:
         emitted: Callable[[int], None],
         recorder: Recorder,
         pulse: Pulse | None = None,
+        members: Leader | None = None,
     ) -> None:
         self.kernels, self.states, self.transport, self.clock = kernels, states, transport, clock
         self.source, self.spools, self.emitted = source, spools, emitted
-        self.plan, self.stage = kernels.plan, kernels.stage
+        self.plan, self.stage, self.members = kernels.plan, kernels.stage, members
         self.recorder = recorder
         self.pulse = pulse or Pulse()
         self._latents: dict[tuple[int, int], Tensor] = {}
@@ -79,6 +81,8 @@ class Station:
         began_s = self.now_s
         work = self._assembled(item) if self.stage.first else self._work
         assert work is not None
+        if self.members is not None:
+            self.members.call(item, work)
         states = {row.session: self.states.of(row.session) for row in item.rows}
         self._work = self.kernels.run(states, item, work)
         self._done("dit", began_s, item.rows[0], item.index, len(item.rows))
@@ -137,7 +141,9 @@ class Station:
         self._drop(item.leaving)
 
     def end(self) -> None:
-        """Tell the next rank that nothing follows, unless the ring closes here."""
+        """Tell the next rank that nothing follows, unless the ring closes here; and the members."""
+        if self.members is not None:
+            self.members.dismiss()
         if self.stage.alone:
             return
         self.pulse.waits_for(self.transport.next, "sent")

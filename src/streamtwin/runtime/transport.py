@@ -57,33 +57,36 @@ def connect(
     backend: str = "gloo",
     device: str = "cpu",
     store: Store | None = None,
+    stride: int = 1,
 ) -> None:
     """Join the process group through *store*, or else *rendezvous*, a file that all can reach.
 
     Each rank then exchanges one small message with its neighbours, so that connections exist
-    before anything is timed. The message lies on *device*: NCCL moves nothing else.
+    before anything is timed. The message lies on *device*: NCCL moves nothing else. Neighbours
+    are *stride* ranks apart, as the leaders of stages with several members are.
     """
     if torch.device(device).type == "cuda":
         torch.cuda.set_device(device)  # NCCL takes the current card, which is card 0 in all ranks
     method = None if store is not None else f"file://{rendezvous}"
     dist.init_process_group(backend, init_method=method, rank=rank, world_size=ranks, store=store)
-    if ranks > 1:
-        _greet(rank, ranks, device)
+    if ranks > stride:
+        _greet(rank, ranks, device, stride)
 
 
-def _greet(rank: int, ranks: int, device: str) -> None:
+def _greet(rank: int, ranks: int, device: str, stride: int) -> None:
     """Send a token to the next rank and take one from the rank before.
 
-    Even ranks send first, odd ranks receive first. With NCCL a message leaves when its receiver
-    is there, and two ranks share one queue for both directions: if both sent first, neither
-    would ever receive.
+    Every second rank sends first, the others receive first. With NCCL a message leaves when its
+    receiver is there, and two ranks share one queue for both directions: if both sent first,
+    neither would ever receive.
     """
     token = torch.zeros(1, device=device)
-    if rank % 2 == 0:
-        dist.send(token, (rank + 1) % ranks)
-    dist.recv(torch.zeros_like(token), (rank - 1) % ranks)
-    if rank % 2 == 1:
-        dist.send(token, (rank + 1) % ranks)
+    sends_first = rank // stride % 2 == 0
+    if sends_first:
+        dist.send(token, (rank + stride) % ranks)
+    dist.recv(torch.zeros_like(token), (rank - stride) % ranks)
+    if not sends_first:
+        dist.send(token, (rank + stride) % ranks)
     if token.is_cuda:
         torch.cuda.synchronize(token.device)
 
@@ -121,7 +124,10 @@ def unpack(header: Sequence[int]) -> tuple[Item | None, tuple[int, ...], int, fl
 
 
 class Transport:
-    """One rank's two ends of the ring: it receives from the rank before, sends to the next."""
+    """One rank's two ends of the ring: it receives from the rank before, sends to the next.
+
+    Where stages have several members, these ranks are their leaders.
+    """
 
     def __init__(
         self,
@@ -133,8 +139,8 @@ class Transport:
     ) -> None:
         self.plan, self.rank, self.clock = plan, rank, clock
         self.dtype, self.device = dtype, torch.device(device)
-        self.next = (rank + 1) % plan.ranks
-        self.before = (rank - 1) % plan.ranks
+        self.next = (rank + plan.members) % plan.ranks
+        self.before = (rank - plan.members) % plan.ranks
         self._sending: list[tuple[dist.Work, Tensor]] = []
 
     def wait_sent(self) -> None:

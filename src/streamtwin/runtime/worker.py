@@ -11,9 +11,11 @@ from streamtwin.core.plan import Plan
 from streamtwin.core.records import Recorder
 from streamtwin.core.ring import Item, Row
 from streamtwin.kernels.prompts import PromptSource
+from streamtwin.kernels.sequence import SequenceGroup
 from streamtwin.kernels.stage import StageKernels, Work
 from streamtwin.runtime.long_recorder import LongRecorder
 from streamtwin.runtime.loops import follow, lead
+from streamtwin.runtime.members import Leader, Member, form_groups
 from streamtwin.runtime.processes import RankContext
 from streamtwin.runtime.spool import Spools
 from streamtwin.runtime.states import States
@@ -47,16 +49,10 @@ class RankResult:
 
 def run_rank(context: RankContext, job: Job) -> RankResult:
     """Run rank `context.rank` of *job* to the end of its input."""
-    stage = job.plan.stages[context.rank]
+    stage = job.plan.stage_of(context.rank)
     device = context.device(job.device)
     dtype = torch.float32 if job.device == "cpu" else torch.bfloat16
-    kernels = StageKernels(job.plan, stage, device, dtype, job.prompts)
-    context.holds = lambda: {"weights": weight_bytes(kernels)}
-    warm_up(kernels)
-    states = States(kernels)
-    context.holds = lambda: {"weights": weight_bytes(kernels), **states.measure()}
-    for session in first_sessions(job.plan):
-        states.of(session)
+    # before the warm-up, which the members of a stage do together
     connect(
         context.rank,
         context.ranks,
@@ -64,9 +60,20 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
         backend_of(job.device),
         device,
         store=context.store,
+        stride=job.plan.members,
     )
-    source = _source(job) if stage.first else None
-    spools = Spools(job.spools) if stage.last else None
+    sequence = form_groups(job.plan, context.rank, device, context.pulse)
+    kernels = StageKernels(job.plan, stage, device, dtype, job.prompts, sequence)
+    context.holds = lambda: {"weights": weight_bytes(kernels)}
+    warm_up(kernels)
+    states = States(kernels)
+    context.holds = lambda: {"weights": weight_bytes(kernels), **states.measure()}
+    for session in first_sessions(job.plan):
+        states.of(session)
+    if sequence is not None and not sequence.leads:
+        return follow_leader(context, states, sequence)
+    source = _source(job) if stage.encodes else None
+    spools = Spools(job.spools) if stage.decodes else None
     recorder = LongRecorder()
     station = Station(
         kernels=kernels,
@@ -78,6 +85,7 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
         emitted=context.progress,
         recorder=recorder,
         pulse=context.pulse,
+        members=None if sequence is None else Leader(sequence, context.now_s, device),
     )
     context.ready()
     if stage.first:
@@ -97,6 +105,17 @@ def first_sessions(plan: Plan) -> list[int]:
     return [session for session in every if plan.scenario.visit(session).join_s == 0]
 
 
+def follow_leader(context: RankContext, states: States, sequence: SequenceGroup) -> RankResult:
+    """Run a rank that does not lead its stage to the end."""
+    recorder = LongRecorder()
+    member = Member(states, sequence, context.now_s, recorder, context.pulse)
+    context.ready()
+    member.follow()
+    disconnect()
+    memory = {"weights": weight_bytes(states.kernels), **states.measure()}
+    return RankResult(recorder.gathered(), memory)
+
+
 def backend_of(device: str) -> str:
     """Transport of a device kind: NCCL between cards, Gloo between CPU processes."""
     return "nccl" if device.startswith("cuda") else "gloo"
@@ -112,7 +131,7 @@ def warm_up(kernels: StageKernels) -> None:
     shape, size, model = plan.scenario.shape, plan.scenario.size, plan.model
     for ordinal in range(2):
         row = Row(-1, ordinal, ordinal, 0)
-        if stage.first:
+        if stage.encodes:
             frames = np.zeros((shape.frames_of(ordinal), size.height, size.width, 3), np.uint8)
             kernels.encode(state, row, frames, lambda _: 0.8)
         rows = tuple(Row(one, ordinal, ordinal, step) for one in states for step in range(steps))
@@ -124,7 +143,7 @@ def warm_up(kernels: StageKernels) -> None:
             kernels.zeros(count, latents * size.tokens, model.dim),
         )
         done = kernels.run(states, item, work)
-        if stage.last:
+        if stage.decodes:
             kernels.decode(state, done.latents[0])
     kernels.synchronize()
 

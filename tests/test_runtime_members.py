@@ -1,0 +1,155 @@
+"""Members of a stage never wait for each other in a circle, and none fails unnoticed."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from builders import make_plan
+from streamtwin.core.errors import RunError
+from streamtwin.core.library import clip_path
+from streamtwin.core.ring import Item, Row
+from streamtwin.kernels import sequence as sequences
+from streamtwin.kernels.sequence import SequenceGroup
+from streamtwin.kernels.stage import StageKernels, Work
+from streamtwin.runtime import members as crews
+from streamtwin.runtime import worker
+from streamtwin.runtime.members import Crew, Member
+from streamtwin.runtime.processes import RankContext, run_ranks
+from streamtwin.runtime.video import read_frames
+
+
+class Wire:
+    """Stands for the process group: notes what is called in which order, moves the header only."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[object, ...]] = []
+        self.header: torch.Tensor | None = None
+
+    def broadcast(self, x: torch.Tensor, src: int, group: object) -> None:
+        self.calls.append(("broadcast", x.dtype, tuple(x.shape), src))
+        if x.dtype == torch.int64:
+            if self.header is None:
+                self.header = x.clone()
+            x.copy_(self.header)
+
+    def scatter(self, own: torch.Tensor, shares: object, src: int, group: object) -> None:
+        self.calls.append(("scatter", tuple(own.shape), src))
+
+    def gather(self, own: torch.Tensor, shares: object, dst: int, group: object) -> None:
+        self.calls.append(("gather", tuple(own.shape), dst))
+
+    def all_to_all_single(self, out: torch.Tensor, x: torch.Tensor, group: object) -> None:
+        self.calls.append(("all_to_all", tuple(x.shape)))
+        out.zero_()
+
+    def batch_isend_irecv(self, ops: list[tuple[object, ...]]) -> list[object]:
+        self.calls.append(("batch", *(shape for _, shape, _ in ops)))
+        return []
+
+
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
+    wire = Wire()
+    for name in ("broadcast", "scatter", "gather", "all_to_all_single", "batch_isend_irecv"):
+        monkeypatch.setattr(sequences.dist, name, getattr(wire, name))
+    monkeypatch.setattr(
+        sequences.dist, "P2POp", lambda op, x, peer, group: (op.__name__, tuple(x.shape), peer)
+    )
+    return wire
+
+
+@pytest.mark.parametrize("method", ["ulysses", "ring"])
+@pytest.mark.parametrize("lane", [0, 1, 2])
+def test_leader_and_member_speak_in_the_same_order(method: str, lane: int, wire: Wire) -> None:
+    """Collectives of one group pair up by their order: one that differs waits for ever."""
+    plan = make_plan(resolution=[32, 48], parallelism=method, gpus=6, sequence_ranks=2)
+    stage = plan.stages[lane]
+    item = Item(3, (Row(0, 3, 3, 0), Row(0, 2, 2, 1)))
+    said = []
+    for rank in range(2):
+        ranks = (stage.rank, stage.rank + 1)
+        sequence = SequenceGroup(method, rank, 2, 3, ranks, None)  # type: ignore[arg-type]
+        kernels = StageKernels(plan, stage, sequence=sequence)
+        state = kernels.new_session(0)
+        if rank == 0:
+            work = Work(kernels.zeros(2, 1, 16, 4, 6), (700, 500), kernels.zeros(2, 6, 256))
+            crew = Crew(sequence, time.monotonic, "cpu")
+            crew.call(item, work)
+            kernels.run(state, item, work)
+        else:
+            member = Member(kernels, state, sequence, time.monotonic)
+            called = member.wait_call()
+            assert called is not None
+            assert (called[0], called[1].timesteps) == (item, (700, 500))
+            member.forward(*called)
+        said.append(wire.calls)
+        wire.calls = []
+    assert len(said[0]) > len(stage.blocks)
+    assert said[0] == said[1]
+    wire.header = None
+    crew.dismiss()
+    assert member.wait_call() is None
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 8])
+def test_what_travels_round_the_ring_is_posted_at_once_by_all(
+    size: int, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A card's message leaves only when its receiver is there: both must stand in one batch."""
+    batches = []
+    monkeypatch.setattr(sequences.dist, "batch_isend_irecv", lambda ops: batches.append(ops) or [])
+    ranks = tuple(range(4, 4 + size))
+    for rank in range(size):
+        SequenceGroup("ring", rank, size, 1, ranks, None)._pass_on(torch.zeros(3))
+    assert len(batches) == size
+    sent = {(ranks[m], ops[0][2]) for m, ops in enumerate(batches) if ops[0][0] == "isend"}
+    taken = {(ops[1][2], ranks[m]) for m, ops in enumerate(batches) if ops[1][0] == "irecv"}
+    assert len(sent) == size
+    assert sent == taken
+
+
+def die(context: RankContext, job: worker.Job, rank: int, how: str) -> None:
+    """Run a rank that breaks at its seventh pass, or call to one."""
+    turns = iter(range(1000))
+
+    def breaks(act: Callable[..., None]) -> Callable[..., None]:
+        def acted(self: object, *arguments: object) -> None:
+            if context.rank == rank and next(turns) == 6:
+                if how == "killed":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                raise ValueError("broken on purpose")
+            act(self, *arguments)
+
+        return acted
+
+    crews.Crew.call = breaks(crews.Crew.call)  # type: ignore[method-assign]
+    crews.Member.forward = breaks(crews.Member.forward)  # type: ignore[method-assign]
+    worker.run_rank(context, job)
+
+
+@pytest.mark.parametrize(
+    ("rank", "how", "cause"),
+    [(1, "killed", "SIGKILL"), (2, "killed", "SIGKILL"), (3, "raises", "broken on purpose")],
+)
+def test_a_member_that_fails_is_named_and_ends_the_run(
+    rank: int, how: str, cause: str, tmp_path: Path
+) -> None:
+    plan = make_plan(resolution=[32, 48], chunks=10, parallelism="ring", gpus=4, sequence_ranks=2)
+    clip = read_frames(clip_path(), 32, 48)
+    np.save(tmp_path / "in.npy", clip.frames)
+    job = worker.Job(plan, "cpu", tmp_path / "in.npy", clip.fps, tmp_path / "out.rgb")
+    failed_s: list[float] = []
+
+    def emitted(_: int, __: object) -> None:
+        failed_s[:] = [time.monotonic()]
+
+    with pytest.raises(RunError, match=rf"rank {rank} of 4 failed: [^\n]*{cause}"):
+        run_ranks(die, 4, (job, rank, how), on_progress=emitted)
+    assert failed_s, "it broke before anything was emitted"
+    assert time.monotonic() - failed_s[0] < 30
