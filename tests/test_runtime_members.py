@@ -13,15 +13,20 @@ import torch
 from builders import make_plan
 from streamtwin.core.errors import RunError
 from streamtwin.core.library import clip_path
+from streamtwin.core.records import Recorder
 from streamtwin.core.ring import Item, Row
 from streamtwin.kernels import sequence as sequences
 from streamtwin.kernels.sequence import SequenceGroup
 from streamtwin.kernels.stage import StageKernels, Work
-from streamtwin.runtime import members as crews
 from streamtwin.runtime import worker
-from streamtwin.runtime.members import Crew, Member
+from streamtwin.runtime.members import Leader, Member
 from streamtwin.runtime.processes import RankContext, run_ranks
+from streamtwin.runtime.pulse import Pulse
+from streamtwin.runtime.states import States
 from streamtwin.runtime.video import read_frames
+
+
+TIMESTEPS = (700, 500, 500)
 
 
 class Wire:
@@ -44,6 +49,11 @@ class Wire:
     def gather(self, own: torch.Tensor, shares: object, dst: int, group: object) -> None:
         self.calls.append(("gather", tuple(own.shape), dst))
 
+    def all_gather(self, parts: list[torch.Tensor], x: torch.Tensor, group: object) -> None:
+        self.calls.append(("all_gather", tuple(x.shape), len(parts)))
+        for part in parts:
+            part.copy_(x)
+
     def all_to_all_single(self, out: torch.Tensor, x: torch.Tensor, group: object) -> None:
         self.calls.append(("all_to_all", tuple(x.shape)))
         out.zero_()
@@ -56,7 +66,8 @@ class Wire:
 @pytest.fixture
 def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
     wire = Wire()
-    for name in ("broadcast", "scatter", "gather", "all_to_all_single", "batch_isend_irecv"):
+    names = ("broadcast", "scatter", "gather", "all_gather", "all_to_all_single")
+    for name in (*names, "batch_isend_irecv"):
         monkeypatch.setattr(sequences.dist, name, getattr(wire, name))
     monkeypatch.setattr(
         sequences.dist, "P2POp", lambda op, x, peer, group: (op.__name__, tuple(x.shape), peer)
@@ -68,32 +79,37 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
 @pytest.mark.parametrize("lane", [0, 1, 2])
 def test_leader_and_member_speak_in_the_same_order(method: str, lane: int, wire: Wire) -> None:
     """Collectives of one group pair up by their order: one that differs waits for ever."""
-    plan = make_plan(resolution=[32, 48], parallelism=method, gpus=6, sequence_ranks=2)
+    refresh = {"sink_refresh": "kv_similarity"}
+    share = {"parallelism": method, "gpus": 6, "sequence_ranks": 2, "conditioning": refresh}
+    plan = make_plan(resolution=[32, 48], sessions=2, batching={"batch": 2}, **share)
     stage = plan.stages[lane]
-    item = Item(3, (Row(0, 3, 3, 0), Row(0, 2, 2, 1)))
+    # late enough that sinks are compared; session 1 leaves behind this pass
+    item = Item(3, (Row(0, 9, 9, 0), Row(0, 8, 8, 1), Row(1, 8, 8, 1)), leaving=(1,))
     said = []
     for rank in range(2):
         ranks = (stage.rank, stage.rank + 1)
         sequence = SequenceGroup(method, rank, 2, 3, ranks, None)  # type: ignore[arg-type]
-        kernels = StageKernels(plan, stage, sequence=sequence)
-        state = kernels.new_session(0)
+        kernels = StageKernels(plan, plan.stage_of(stage.rank + rank), sequence=sequence)
+        states = States(kernels)
         if rank == 0:
-            work = Work(kernels.zeros(2, 1, 16, 4, 6), (700, 500), kernels.zeros(2, 6, 256))
-            crew = Crew(sequence, time.monotonic, "cpu")
-            crew.call(item, work)
-            kernels.run(state, item, work)
+            work = Work(kernels.zeros(3, 1, 16, 4, 6), TIMESTEPS, kernels.zeros(3, 6, 256))
+            leader = Leader(sequence, time.monotonic, "cpu")
+            leader.call(item, work)
+            kernels.run({session: states.of(session) for session in (0, 1)}, item, work)
         else:
-            member = Member(kernels, state, sequence, time.monotonic)
+            member = Member(states, sequence, time.monotonic, Recorder())
             called = member.wait_call()
             assert called is not None
-            assert (called[0], called[1].timesteps) == (item, (700, 500))
+            assert (called[0], called[1].timesteps) == (item, TIMESTEPS)
             member.forward(*called)
+            assert list(states.held) == [0]
         said.append(wire.calls)
         wire.calls = []
     assert len(said[0]) > len(stage.blocks)
+    assert sum(call[0] == "all_gather" for call in said[0]) == 3
     assert said[0] == said[1]
     wire.header = None
-    crew.dismiss()
+    leader.dismiss()
     assert member.wait_call() is None
 
 
@@ -128,8 +144,8 @@ def die(context: RankContext, job: worker.Job, rank: int, how: str) -> None:
 
         return acted
 
-    crews.Crew.call = breaks(crews.Crew.call)  # type: ignore[method-assign]
-    crews.Member.forward = breaks(crews.Member.forward)  # type: ignore[method-assign]
+    Leader.call = breaks(Leader.call)  # type: ignore[method-assign]
+    Member.forward = breaks(Member.forward)  # type: ignore[method-assign]
     worker.run_rank(context, job)
 
 
@@ -143,7 +159,7 @@ def test_a_member_that_fails_is_named_and_ends_the_run(
     plan = make_plan(resolution=[32, 48], chunks=10, parallelism="ring", gpus=4, sequence_ranks=2)
     clip = read_frames(clip_path(), 32, 48)
     np.save(tmp_path / "in.npy", clip.frames)
-    job = worker.Job(plan, "cpu", tmp_path / "in.npy", clip.fps, tmp_path / "out.rgb")
+    job = worker.Job(plan, "cpu", tmp_path / "in.npy", clip.fps, tmp_path)
     failed_s: list[float] = []
 
     def emitted(_: int, __: object) -> None:
@@ -153,3 +169,47 @@ def test_a_member_that_fails_is_named_and_ends_the_run(
         run_ranks(die, 4, (job, rank, how), on_progress=emitted)
     assert failed_s, "it broke before anything was emitted"
     assert time.monotonic() - failed_s[0] < 30
+
+
+def hang(context: RankContext, job: worker.Job, rank: int, where: str) -> None:
+    """Run a rank that sleeps for ever: within a pass, or before the next one."""
+    owner, verb, turn = (SequenceGroup, "attend", 25) if where == "within" else PASS_OF[rank]
+    act, turns = getattr(owner, verb), iter(range(10_000))
+
+    def acts(*given: object) -> object:
+        done = act(*given)
+        if context.rank == rank and next(turns) == turn:
+            time.sleep(3600)
+        return done
+
+    setattr(owner, verb, acts)
+    worker.run_rank(context, job)
+
+
+PASS_OF = {0: (worker.Station, "forward", 5), 1: (Member, "forward", 5)}
+
+
+@pytest.mark.parametrize(
+    ("rank", "where"), [(1, "within"), (2, "within"), (1, "between"), (0, "between")]
+)
+def test_the_member_that_hangs_is_named_and_those_who_wait_for_it_are_not(
+    rank: int, where: str, tmp_path: Path
+) -> None:
+    """A leader enters a pass before its members do, and still it is not the one to blame."""
+    plan = make_plan(resolution=[32, 48], chunks=10, parallelism="ring", gpus=4, sequence_ranks=2)
+    clip = read_frames(clip_path(), 32, 48)
+    np.save(tmp_path / "in.npy", clip.frames)
+    job = worker.Job(plan, "cpu", tmp_path / "in.npy", clip.fps, tmp_path)
+    with pytest.raises(RunError, match=rf"^rank {rank} is stuck: busy in dit of item \d"):
+        run_ranks(hang, 4, (job, rank, where), hang_timeout_s=2.0)
+
+
+def test_a_rank_that_waits_for_its_stage_says_so_and_then_what_it_did_before() -> None:
+    pulse = Pulse()
+    pulse.busy("dit", 7)
+    with pulse.meeting(2):
+        assert not pulse.read().works
+        assert pulse.read().words == "waits for others of the stage that rank 2 leads"
+    assert pulse.read().works
+    assert pulse.read().words == "busy in dit of item 7"
+    assert pulse.read().beats == 3

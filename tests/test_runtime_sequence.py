@@ -27,7 +27,7 @@ RICH: dict[str, Any] = SMALL | {
     "visits": [{"prompts": {0: "rain", 4: "snow"}}, {"chunks": 7, "prompts": {3: "fog"}}],
     "conditioning": {
         "sink_refresh": "kv_similarity",
-        "sink_threshold": 0.9,
+        "sink_threshold": 0.7,
         "rope_refresh": "reset",
         "rope_threshold": 6,
     },
@@ -168,7 +168,7 @@ def test_members_follow_sessions_prompts_sinks_and_positions(
 
 
 def test_the_rich_workload_asks_what_its_test_is_about(alone: list[Kept]) -> None:
-    """Sinks are replaced in every block and row of both sessions, at different chunks."""
+    """Blocks replace sinks of both sessions and all rows at different chunks, so some are close."""
     replaced = alone[2].sinks
     assert {one[0] for one in replaced} == {0, 1}
     assert {one[2:4] for one in replaced} == {(row, block) for row in (0, 1) for block in range(6)}

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from kernel_cases import RESOLUTION, SPEC, context, latents, make_stage, normal
+from kernel_cases import RESOLUTION, SPEC, context, latents, make_stage, new_session, normal, one_session
 
 from streamtwin.core.window import Window
 from streamtwin.kernels.cache import PassRow
@@ -41,27 +41,30 @@ class Done(NamedTuple):
     velocities: list[np.ndarray]
     k: np.ndarray
     v: np.ndarray
+    likeness: list[tuple[float, ...]]
+    """Of the sinks with the newest frame, in each block."""
 
 
 def passes(sequence: SequenceGroup | None, T: int, dtype: torch.dtype) -> Done:
     """Ten passes of two rows, the first ones filling the window, over its wrap."""
     stage = make_stage(dtype=dtype, sequence=sequence)
-    cache = stage.new_cache(2, WINDOW)
-    stage.set_prompt(cache, context.to(dtype))
-    velocities = []
+    session, velocities = new_session(stage, context, 2, WINDOW), []
     for turn in range(1, 11):
         rows = [PassRow(0, T * turn, T), PassRow(1, T * (turn - 1), T)]
         steps = torch.tensor([[700.0] * T, [500.0] * T])
         x = stage.embed(latents(2, T, turn))
         if sequence is None:
-            x = stage(x, steps, rows, cache)
+            x = one_session(stage, x, steps, rows, session)
         else:
             own = x.new_empty(2, T * sequence.tokens, SPEC.dim)
             sequence.scatter(x if sequence.leads else None, own)
-            x = sequence.gather(stage(own, steps, rows, cache))
+            x = sequence.gather(one_session(stage, own, steps, rows, session))
         if sequence is None or sequence.leads:
             velocities.append(stage.unembed(x, steps).numpy())
-    return Done(velocities, cache.k.numpy(), cache.v.numpy())
+        session.cache.watch.compare(session.cache.k, session.cache.v, session.cache.held, 0, 2)
+    found = session.cache.watch.read(0)
+    assert found is not None
+    return Done(velocities, session.cache.k.numpy(), session.cache.v.numpy(), found)
 
 
 def shared_passes(run: RankContext, method: str, T: int) -> list[Done]:
@@ -90,6 +93,8 @@ def test_members_compute_what_one_process_computes(method, members, T):
             assert error(velocity, expected) < bound
         assert not any(member.velocities for member in others)
         for member, one in enumerate([lead, *others]):
+            assert one.likeness == lead.likeness  # the same bits, or members would decide apart
+            assert np.allclose(one.likeness, alone.likeness, atol=1e-6)
             for held, expected in ((one.k, alone.k), (one.v, alone.v)):
                 assert error(held, share(expected, method, member, members)) < bound
 
