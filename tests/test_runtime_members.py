@@ -25,7 +25,6 @@ from streamtwin.runtime.pulse import Pulse
 from streamtwin.runtime.states import States
 from streamtwin.runtime.video import read_frames
 
-
 TIMESTEPS = (700, 500, 500)
 
 

@@ -7,7 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kernel_cases import error, normal
 
-from streamtwin.kernels.merged_attention import _with_weight, merge, partial_attention, plain_attention
+from streamtwin.kernels.merged_attention import (
+    _with_weight,
+    merge,
+    partial_attention,
+    plain_attention,
+)
 
 # the logarithm of a weight is some tens here, and its last bit is that share of the weight
 BOUNDS = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 2e-2}

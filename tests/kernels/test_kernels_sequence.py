@@ -6,7 +6,16 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from kernel_cases import RESOLUTION, SPEC, context, latents, make_stage, new_session, normal, one_session
+from kernel_cases import (
+    RESOLUTION,
+    SPEC,
+    context,
+    latents,
+    make_stage,
+    new_session,
+    normal,
+    one_session,
+)
 
 from streamtwin.core.window import Window
 from streamtwin.kernels.cache import PassRow

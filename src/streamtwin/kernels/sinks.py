@@ -24,7 +24,7 @@ def frame_means(k: Tensor, v: Tensor, sink: int, tokens: int, newest: int) -> Te
     """
     starts = [slot * tokens for slot in (*range(sink), newest)]
     frames = torch.stack([x[s : s + tokens] for x in (k, v) for s in starts])
-    return frames.mean(1, dtype=torch.float32).unflatten(0, (2, sink + 1))
+    return torch.unflatten(frames.mean(1, dtype=torch.float32), 0, (2, sink + 1))
 
 
 def similarities(means: Tensor) -> Tensor:

@@ -27,12 +27,20 @@ def stage_dit(
     """
     checkpoint = dit_checkpoint(plan)
     ends = {"embeds": stage.first, "heads_out": stage.last}
-    what = (plan.model, plan.scenario.size, stage.blocks)
+    size = plan.scenario.size
     if checkpoint is None:
-        where = {"device": device, "dtype": dtype}
-        return build_dit(*what, **ends, seed=plan.scenario.seed, **where, sequence=sequence)
+        return build_dit(
+            plan.model,
+            size,
+            stage.blocks,
+            **ends,
+            seed=plan.scenario.seed,
+            device=device,
+            dtype=dtype,
+            sequence=sequence,
+        )
     with torch.device("meta"):
-        dit = DiTStage(*what, **ends, sequence=sequence)
+        dit = DiTStage(plan.model, size, stage.blocks, **ends, sequence=sequence)
     checkpoint.fill(dit, device, dtype)
     return dit
 
