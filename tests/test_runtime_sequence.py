@@ -51,6 +51,8 @@ class Kept(NamedTuple):
     """Session, chunk, KV row, block and slot of every sink that was replaced."""
     held: list[int]
     """Sessions whose state was not dropped."""
+    unrecorded: int
+    """Decisions that nobody has taken note of or thrown away."""
 
 
 def kept(context: RankContext, job: worker.Job) -> Kept:
@@ -81,6 +83,7 @@ def kept(context: RankContext, job: worker.Job) -> Kept:
             if d.family == "sink" and d.chose != "kept"
         },
         sorted(held[0].held),
+        sum(len(state.sinks.replaced) for state in begun.values()),
     )
 
 
@@ -106,7 +109,7 @@ def error(value: np.ndarray, reference: np.ndarray) -> float:
 
 def compare(ranks: list[Kept], members: int, method: str, window: int, expected: Kept) -> None:
     """Hold what all ranks of a run saw to what one process saw."""
-    assert all(rank.held == [] for rank in ranks)
+    assert all((rank.held, rank.unrecorded) == ([], 0) for rank in ranks)
     stages = [ranks[start : start + members] for start in range(0, len(ranks), members)]
     decoded = stages[-1][0].latents
     assert not any(rank.latents for rank in ranks if rank is not stages[-1][0])
