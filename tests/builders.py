@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from streamtwin.core.latency import Prediction, Provenance
+from streamtwin.core.layout import lay_out
 from streamtwin.core.ops import DitPass, Hop, Op, VaeDecode, VaeEncode
-from streamtwin.core.plan import Plan, lay_out
+from streamtwin.core.plan import Plan
 from streamtwin.core.scenario_file import check_scenario
 
 BY_HAND = Provenance("assumed", "test", "2026-01-01")
@@ -42,7 +43,7 @@ class FlatLatency:
 def make_plan(**changes: Any) -> Plan:
     """A plan of the tiny model; keys are deployment's, workload's, or the scenario's own."""
     deployment = {"gpus", "steps", "stream_batch", "chunk_latents", "window", "sink", "partition"}
-    deployment |= {"batching", "lanes", "protocol", "vae_placement"}
+    deployment |= {"batching", "lanes", "protocol", "vae_placement", "decode", "wrap_activations"}
     deployment |= {"parallelism", "sequence_ranks"}
     workload = {"source_fps", "chunks", "max_waiting", "admission", "dispatch"}
     workload |= {"sessions", "visits"}

@@ -10,9 +10,10 @@ from builders import BY_HAND, FlatLatency
 from streamtwin.cli.checks import check_can_run
 from streamtwin.core.errors import ScenarioError
 from streamtwin.core.latency import Prediction
+from streamtwin.core.layout import lay_out
 from streamtwin.core.metrics import compute_metrics
 from streamtwin.core.ops import DitPass, Op
-from streamtwin.core.plan import Plan, lay_out
+from streamtwin.core.plan import Plan
 from streamtwin.core.policies.batching import (
     BATCHING,
     KNEE,

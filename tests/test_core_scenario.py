@@ -6,9 +6,9 @@ import pytest
 
 from streamtwin.core import catalog
 from streamtwin.core.errors import ScenarioError, UserError
+from streamtwin.core.layout import lay_out
 from streamtwin.core.library import find_scenario, find_variants, shipped_names
 from streamtwin.core.memory import check_memory, rank_memory
-from streamtwin.core.plan import lay_out
 from streamtwin.core.scenario import Scenario
 from streamtwin.core.scenario_file import check_scenario, parse_scenario
 
@@ -45,6 +45,9 @@ MISTAKES = {
     "deployment: {gpu: 2}": ["deployment.gpu", "did you mean 'gpus'"],
     "deployment: {gpus: 0}": ["deployment.gpus = 0", "greater than or equal to 1"],
     "deployment: {gpus: two}": ["deployment.gpus = 'two'", "integer"],
+    "deployment: {vae_placement: dedicated, gpus: 2}": ["gpus = 2", "at least 3"],
+    "deployment: {vae_placement: dedicated, gpus: 4, decode: before_send}": ["'before_send'"],
+    "deployment: {decode: later}": ["deployment.decode = 'later'", "'before_send'"],
     "deployment: {protocol: magic}": ["deployment.protocol = 'magic'", "'sdv2'"],
     "deployment: {partition: {policy: best}}": ["partition.policy = 'best'", "even, optimal"],
     "deployment: {sink: 6}": ["sink = 6", "below window = 6"],

@@ -43,15 +43,14 @@ def test_a_stage_of_a_pipeline_is_one_rank(gpus, members):
 def test_what_is_refused_names_only_numbers_that_are_taken(
     parallelism, members, lanes, tokens, heads
 ):
-    gpus = members * lanes
     try:
-        check_split(parallelism, gpus, members, tokens=tokens, heads=heads)
+        check_split(parallelism, lanes, members, tokens, heads)
     except ScenarioError as error:
         legal = [int(number) for number in str(error).rpartition("one of ")[2].split(", ")]
         assert members not in legal
         for number in legal:
-            check_split(parallelism, gpus, number, tokens=tokens, heads=heads)
-            assert gpus % number == 0
+            assert members * lanes % number == 0
+            check_split(parallelism, members * lanes // number, number, tokens, heads)
     else:
         assert tokens % members == 0
         assert parallelism == "ring" or heads % members == 0
@@ -66,6 +65,10 @@ def test_what_is_refused_names_only_numbers_that_are_taken(
         ({"gpus": 6, "parallelism": "ring", "sequence_ranks": 4}, ["= 4", "one of 1, 2, 3, 6"]),
         ({"gpus": 2, "sequence_ranks": 2}, ["= 2", "ulysses or ring"]),
         ({"gpus": 2, "parallelism": "mesh"}, ["= 'mesh'", "'pipeline', 'ulysses' or 'ring'"]),
+        (
+            {"gpus": 6, "parallelism": "ring", "sequence_ranks": 3, "vae_placement": "dedicated"},
+            ["gpus = 6 less the 2 ranks of the VAE", "one of 1, 2, 4"],
+        ),
         ({"gpus": 14, "parallelism": "ring", "sequence_ranks": 2}, ["gpus = 14", "at most 12"]),
         (
             {"gpus": 4, "parallelism": "ring", "sequence_ranks": 2, "partition": {"blocks": [6]}},
@@ -107,6 +110,24 @@ def test_rank_r_is_member_r_mod_g_of_stage_r_div_g(gpus, members, leaders, block
     info = run_info(plan, "measured", {}, [{}] * gpus)
     assert [one.rank for one in info.ranks] == list(range(gpus))
     assert info.lanes == len(blocks)
+
+
+def test_ranks_of_the_vae_stand_before_and_behind_the_stages_of_members():
+    plan = make_plan(gpus=8, parallelism="ring", sequence_ranks=3, vae_placement="dedicated")
+    assert (plan.ranks, plan.lanes, plan.members) == (8, 3, 3)
+    assert [stage.rank for stage in plan.stages] == [0, 1, 4, 7]
+    roles = [
+        (stage.encodes, len(stage.blocks), stage.last) for stage in map(plan.stage_of, range(8))
+    ]
+    assert roles == [
+        *((True, 0, False), (False, 3, False), (False, 3, False), (False, 3, False)),
+        *((False, 3, True), (False, 3, False), (False, 3, False), (False, 0, False)),
+    ]
+    assert [plan.stage_of(rank).rank for rank in range(8)] == list(range(8))
+    assert [(edge.sender, edge.receiver) for edge in plan.edges] == [(0, 1), (1, 4), (4, 0), (4, 7)]
+    assert [bool(plan.inward(rank)) for rank in range(8)] == [
+        *(True, True, False, False, True, False, False, True)
+    ]
 
 
 def test_members_change_neither_warm_up_nor_what_is_left_in_the_lanes():

@@ -68,7 +68,7 @@ def test_a_stream_past_many_restarts(clip: Clip, monkeypatch: pytest.MonkeyPatch
     station = Station(
         kernels=kernels,
         states=states,
-        transport=Transport(plan, 0),
+        transports=[Transport(plan, 0)],
         clock=lambda: time.monotonic() - began_s,
         source=FrameSource(clip, 1),
         spools=None,

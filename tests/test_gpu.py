@@ -8,9 +8,10 @@ import torch
 
 from builders import make_plan
 from streamtwin.core import catalog
+from streamtwin.core.layout import lay_out
 from streamtwin.core.library import clip_path
 from streamtwin.core.metrics import compute_metrics
-from streamtwin.core.plan import Plan, lay_out
+from streamtwin.core.plan import Plan
 from streamtwin.core.ring import Item, Row
 from streamtwin.core.scenario_file import check_scenario
 from streamtwin.kernels.stage import StageKernels, Work

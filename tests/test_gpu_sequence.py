@@ -59,7 +59,7 @@ def passes(kernels: StageKernels) -> torch.Tensor:
 
 def member(context: RankContext, plan: Plan, dtype: torch.dtype) -> list[float]:
     device = f"cuda:{context.rank}"
-    connect(context.rank, context.ranks, context.rendezvous, "nccl", device, stride=plan.members)
+    connect(context.rank, context.ranks, context.rendezvous, "nccl", device, plan.edges)
     sequence = form_groups(plan, context.rank, device)
     context.ready()
     done = passes(StageKernels(plan, plan.stage_of(context.rank), device, dtype, sequence=sequence))

@@ -1,11 +1,14 @@
 """Messages: who speaks first, on which device, and when the host may go on."""
 
 from collections import deque
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from builders import make_plan
+from streamtwin.core.edges import Edge, edges_of
+from streamtwin.core.protocol import Layout
 from streamtwin.runtime import transport
 from streamtwin.runtime.transport import Transport, connect
 
@@ -25,29 +28,30 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     calls = Calls()
     for name in ("send", "recv", "init_process_group"):
         monkeypatch.setattr(transport.dist, name, calls.note(name))
-    for name in ("set_device", "synchronize"):
-        monkeypatch.setattr(torch.cuda, name, calls.note(name))
+    monkeypatch.setattr(torch.cuda, "set_device", calls.note("set_device"))
+
+    def current_stream(device: torch.device) -> SimpleNamespace:
+        calls.append(("current_stream", device))
+        return SimpleNamespace(synchronize=calls.note("synced"))
+
+    monkeypatch.setattr(torch.cuda, "current_stream", current_stream)
     return calls
 
 
-def greeting(calls: Calls, rank: int, ranks: int, stride: int = 1) -> deque:
+def greeting(calls: Calls, rank: int, ranks: int, edges: tuple[Edge, ...] | None) -> deque:
     calls.clear()
-    connect(rank, ranks, "/nowhere", stride=stride)
-    return deque(call for call in calls if call[0] in ("send", "recv"))
+    connect(rank, ranks, "/nowhere", edges=edges)
+    return deque(call[:2] for call in calls if call[0] in ("send", "recv"))
 
 
-@pytest.mark.parametrize(
-    ("ranks", "stride"), [(2, 1), (3, 1), (4, 1), (5, 1), (8, 1), (4, 2), (9, 3), (8, 4)]
-)
+@pytest.mark.parametrize("placement", [None, "edge", "dedicated"])
+@pytest.mark.parametrize("ranks", [3, 4, 5, 8])
 def test_ranks_meet_although_a_message_leaves_only_when_its_receiver_is_there(
-    ranks: int, stride: int, calls: Calls
+    ranks: int, placement: str | None, calls: Calls
 ) -> None:
-    todo = [greeting(calls, rank, ranks, stride) for rank in range(ranks)]
-    for rank, said in enumerate(todo):
-        assert set(said) == {
-            ("send", (rank + stride) % ranks),
-            ("recv", (rank - stride) % ranks),
-        }
+    edges = placement and edges_of(Layout(gpus=ranks, vae_placement=placement))
+    todo = [greeting(calls, rank, ranks, edges) for rank in range(ranks)]
+    assert sum(map(len, todo)) == 2 * ranks
     while any(todo):
         met = False
         for rank in range(ranks):
@@ -61,8 +65,21 @@ def test_ranks_meet_although_a_message_leaves_only_when_its_receiver_is_there(
 
 
 def test_one_rank_greets_nobody(calls: Calls) -> None:
-    assert not greeting(calls, 0, 1)
-    assert not greeting(calls, 1, 4, stride=4)  # the members of the only stage
+    assert not greeting(calls, 0, 1, None)
+
+
+def test_each_link_has_a_group_of_its_own_where_links_are_apart(
+    calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two ranks: a receive that is open in one direction must not hold up the other."""
+    monkeypatch.setattr(transport.dist, "new_group", lambda members: [*members])
+    groups = connect(0, 2, "/nowhere", edges=edges_of(Layout(gpus=2)), apart=True)
+    assert set(groups) == {(0, 1), (1, 0)}
+    assert groups[0, 1] is not groups[1, 0]
+    assert [call for call in calls if call[0] != "init_process_group"] == [
+        ("send", 1, [0, 1]),
+        ("recv", 1, [0, 1]),
+    ]
 
 
 def test_a_rank_chooses_its_card_before_it_joins(calls: Calls) -> None:
@@ -79,14 +96,28 @@ def test_the_host_knows_that_a_card_has_sent(calls: Calls) -> None:
     sender = Transport(make_plan(gpus=2), 0, device="cuda:1")
     sender.wait_sent()
     assert calls == []
-    sender._sending = [(Handle(calls), torch.zeros(1)), (Handle(calls), torch.zeros(1))]  # type: ignore[list-item]
+    sender._sending = [[(Handle(calls), torch.zeros(1)), (Handle(calls), torch.zeros(1))]]  # type: ignore[list-item]
     sender.wait_sent()
-    assert calls == [("wait",), ("wait",), ("synchronize", torch.device("cuda:1"))]
+    assert calls == [("wait",), ("wait",), ("current_stream", torch.device("cuda:1")), ("synced",)]
     assert not sender._sending
 
 
 def test_a_cpu_needs_no_waiting_for_a_device(calls: Calls) -> None:
     sender = Transport(make_plan(gpus=2), 0)
-    sender._sending = [(Handle(calls), torch.zeros(1))]  # type: ignore[list-item]
+    sender._sending = [[(Handle(calls), torch.zeros(1))]]  # type: ignore[list-item]
     sender.wait_sent()
     assert calls == [("wait",)]
+
+
+def test_a_link_holds_as_many_items_as_it_may(calls: Calls) -> None:
+    """A rank that decodes first may leave W - 1 results to rank 0; only the oldest is waited for."""
+    sender = Transport(make_plan(gpus=4, decode="before_send"), 3)
+    for held in range(3):
+        sender.wait_sent()
+        assert calls == []
+        sender._sending.append([(Handle(calls), torch.zeros(held))])  # type: ignore[list-item]
+    sender.wait_sent()
+    assert calls == [("wait",)]
+    assert [len(one[0][1]) for one in sender._sending] == [1, 2]
+    sender.drain()
+    assert len(calls) == 3

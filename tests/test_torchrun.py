@@ -142,16 +142,22 @@ def test_two_agents_in_two_folders_are_two_hosts(tmp_path: Path) -> None:
     assert not (hosts[1] / "result").exists()
 
 
-def test_a_wrong_number_of_processes_is_told_by_every_rank(tmp_path: Path) -> None:
+def test_a_wrong_number_of_processes_is_told_by_each_rank_that_ends_by_itself(
+    tmp_path: Path,
+) -> None:
+    """torchrun ends the other ranks once it sees that one has ended, maybe before they speak."""
     with started(
         tmp_path, *TORCHRUN, "--standalone", "--nproc-per-node=3", *arguments(5, 2)
     ) as launcher:
         output, errors = launcher.communicate()
     assert (launcher.returncode, output) == (1, ""), "torchrun's own status"
-    for rank in range(3):
-        (line,) = re.findall(rf"^streamtwin: rank {rank} of 3.*$", errors, re.MULTILINE)
+    told = dict(re.findall(r"^streamtwin: rank (\d) of 3: (.*)$", errors, re.MULTILINE))
+    codes = dict(re.findall(r"rank +: (\d) .*\n +exitcode *: (-?\d+)", errors))
+    ended = {rank for rank, code in codes.items() if code == "2"}
+    assert ended, errors
+    assert ended <= told.keys()
+    for line in told.values():
         assert "deployment.gpus = 2, but 3 processes were started" in line
-    assert set(re.findall(r"exitcode *: (\d+)", errors)) == {"2"}
 
 
 @pytest.mark.parametrize(

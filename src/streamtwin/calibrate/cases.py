@@ -9,8 +9,9 @@ from itertools import product
 from typing import Literal, get_args
 
 from streamtwin.core.errors import UserError
+from streamtwin.core.layout import lay_out
 from streamtwin.core.ops import DitPass, Hop, Op, VaeDecode, VaeEncode
-from streamtwin.core.plan import HEADER_BYTES, Plan, Stage, lay_out
+from streamtwin.core.plan import HEADER_BYTES, Plan, Stage
 from streamtwin.core.ring import Item, Row
 from streamtwin.core.scenario import STEP_TIMESTEPS, Deployment, Scenario, Workload
 

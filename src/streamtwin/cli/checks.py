@@ -36,8 +36,8 @@ def check_can_run(scenario: Scenario, device: str, ranks_here: int | None = None
         ScenarioError: model, VAE or partition do not go together, or the device's memory does
             not hold the scenario evenly split.
     """
+    from streamtwin.core.layout import lay_out  # noqa: PLC0415
     from streamtwin.core.memory import check_memory  # noqa: PLC0415
-    from streamtwin.core.plan import lay_out  # noqa: PLC0415
     from streamtwin.core.scenario import Batching, Partition  # noqa: PLC0415
     from streamtwin.runtime.devices import check_device, free_bytes  # noqa: PLC0415
 

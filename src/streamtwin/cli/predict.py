@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from streamtwin.cli.output import remark
 from streamtwin.cli.profiles import itemsize_of, latency_of, lazily
 from streamtwin.core.errors import RunError, ScenarioError
+from streamtwin.core.layout import lay_out
 from streamtwin.core.library import clip_path
 from streamtwin.core.metrics import compute_metrics
-from streamtwin.core.plan import Plan, lay_out
+from streamtwin.core.plan import Plan
 from streamtwin.core.records import Records
 from streamtwin.core.scenario import Scenario
 

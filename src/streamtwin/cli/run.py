@@ -107,7 +107,7 @@ def run_with(asked: Asked, pipeline: "Pipeline", seat: "Seat | None" = None) -> 
 def plan_to_run(scenario: Scenario, device: str) -> Plan:
     """Lay *scenario* out; only a policy that weighs predicted times needs a profile for it."""
     from streamtwin.cli.profiles import latency_of, profile_of  # noqa: PLC0415
-    from streamtwin.core.plan import lay_out  # noqa: PLC0415
+    from streamtwin.core.layout import lay_out  # noqa: PLC0415
 
     return lay_out(
         scenario,

@@ -1,7 +1,8 @@
 """How many bytes does each rank need, for what, and do they fit?"""
 
+from streamtwin.core.edges import Edge
 from streamtwin.core.errors import ScenarioError
-from streamtwin.core.plan import Plan, Stage
+from streamtwin.core.plan import HEADER_BYTES, Plan, Stage
 from streamtwin.core.scenario import Scenario
 from streamtwin.core.specs import Resolution, VaeSpec
 from streamtwin.core.vae_layout import Half, decoder_half, encoder_half
@@ -16,40 +17,32 @@ def rank_memory(plan: Plan, stage: Stage) -> dict[str, int]:
     Each has all of the weights and an equal share of keys, values and activations.
     """
     scenario, model, members = plan.scenario, plan.model, plan.members
-    leads = stage.rank % members == 0
     tokens, steps, size = scenario.size.tokens, scenario.deployment.steps, plan.itemsize
     rows = plan.max_rows
     blocks = len(stage.blocks)
-    queries = scenario.deployment.chunk_latents * tokens
+    shared = rows * scenario.deployment.chunk_latents * tokens // members
     kv = blocks * steps * model.kv_bytes(scenario.deployment.window, tokens, size)
-    memory = {
+    return {
         "weights": _stage_parameters(plan, stage) * size,
         "kv": kv // members * scenario.workload.sessions,
         "cross_kv": blocks * model.cross_kv_bytes(size) * _prompts_held(scenario),
-        "activations": rows * queries // members * (model.ffn_dim + 6 * model.dim) * size,
-        "vae": 0,
-        "communication": _exchange_bytes(plan, rows * queries, leads=leads),
+        "activations": shared * (model.ffn_dim + 6 * model.dim) * size * bool(blocks),
+        "vae": vae_cache_bytes(plan.vae, scenario.size, stage, size) * scenario.workload.sessions,
+        "communication": _communication_bytes(plan, stage) + _exchange_bytes(plan, stage, shared),
     }
-    if stage.encodes or stage.decodes:
-        caches = vae_cache_bytes(plan.vae, scenario.size, stage, size)
-        memory["vae"] = caches * scenario.workload.sessions
-    if leads and plan.lanes > 1:
-        # one item being received and one being sent
-        memory["communication"] += 2 * rows * plan.row_bytes(1)
-    return memory
 
 
-def _exchange_bytes(plan: Plan, tokens: int, *, leads: bool) -> int:
-    """Bytes of what members send and receive in a pass of *tokens* tokens of all rows.
+def _exchange_bytes(plan: Plan, stage: Stage, tokens: int) -> int:
+    """Bytes of what a member sends and receives in a pass of *tokens* tokens of its own.
 
     Ulysses: queries, keys and values. Ring: the queries that travel, and a part of the result a
     member. The leader also holds the shares that it collects, and what they are joined to.
     """
-    if plan.members == 1:
+    if plan.members == 1 or stage.vae_only or not stage.blocks:
         return 0
     parts = 3 if plan.scenario.deployment.parallelism == "ulysses" else 1 + plan.members
-    whole = tokens * plan.model.dim * plan.itemsize
-    return 2 * parts * whole // plan.members + 2 * whole * leads
+    leads = any(stage.rank == one.rank for one in plan.stages)
+    return 2 * (parts + plan.members * leads) * tokens * plan.model.dim * plan.itemsize
 
 
 def _prompts_held(scenario: Scenario) -> int:
@@ -58,16 +51,30 @@ def _prompts_held(scenario: Scenario) -> int:
     return sum(1 + (len(scenario.prompts_after(one, 0)) > 1) for one in sessions)
 
 
+def _communication_bytes(plan: Plan, stage: Stage) -> int:
+    """One item being received (posted ahead: two), and as many being sent as each link may hold."""
+    received, edges = 1 + plan.scenario.deployment.overlaps, plan.outward(stage.rank)
+    into = plan.inward(stage.rank)
+    sent_bytes = sum(_fullest_bytes(plan, edge) * edge.depth for edge in edges)
+    return sent_bytes + (0 if into is None else _fullest_bytes(plan, into) * received)
+
+
+def _fullest_bytes(plan: Plan, edge: Edge) -> int:
+    frames = plan.fullest_frames(edge)
+    return HEADER_BYTES + frames * plan.frame_bytes(edge.activations)
+
+
 def _stage_parameters(plan: Plan, stage: Stage) -> int:
-    """Parameters of the stage: its blocks, the embeddings every stage needs, and its ends."""
-    model = plan.model
+    """Parameters of the stage: its half of the VAE, blocks, what these share, and its ends."""
+    model, vae = plan.model, sum(half.parameters for half in _halves(plan.vae, stage))
+    if stage.vae_only:
+        return vae
     d, cells = model.dim, model.latent_channels * model.patch**2
     patch_embedding, head = cells * d + d, d * cells + cells + 2 * d
     blocks = model.blocks * model.block_parameters
     embeddings = model.parameters - blocks - patch_embedding - head
     ends = patch_embedding * stage.first + head * stage.last
-    vae = sum(half.parameters for half in _halves(plan.vae, stage))
-    return len(stage.blocks) * model.block_parameters + embeddings + ends + vae
+    return vae + len(stage.blocks) * model.block_parameters + embeddings + ends
 
 
 def vae_cache_bytes(vae: VaeSpec, size: Resolution, stage: Stage, itemsize: int) -> int:

@@ -134,7 +134,7 @@ def _rank(records: Records, time: RankTime, steady: Steady) -> dict[str, Any]:
 
 
 def _links(records: Records, steady: Steady) -> list[dict[str, Any]]:
-    hops = [span for span in records.spans if span.kind == "hop"]
+    hops = records.transfers
     window_s = steady.interval[1] - steady.interval[0]
     pairs = sorted({(span.peer, span.rank) for span in hops})
     return [

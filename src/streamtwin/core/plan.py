@@ -1,50 +1,19 @@
-"""How does a scenario lie over ranks? Stages, their operations, and the bytes they exchange."""
+"""What does a laid-out scenario do? Stages, their operations, and the bytes they exchange."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from streamtwin.core import catalog
-from streamtwin.core.errors import ScenarioError
+from streamtwin.core.edges import Edge, edges_of, inward, outward
 from streamtwin.core.forecast import NOTHING, Forecast
-from streamtwin.core.latency import LatencyModel
 from streamtwin.core.ops import DitPass, Hop, VaeDecode, VaeEncode
-from streamtwin.core.policies.batching import PREDICTS
-from streamtwin.core.policies.partition import PARTITION, WEIGHS_NOTHING, StageCosts
-from streamtwin.core.ring import Item, Row
+from streamtwin.core.ring import Item
 from streamtwin.core.scenario import Scenario
-from streamtwin.core.sequence import check_predictable, check_split
 from streamtwin.core.specs import ModelSpec, VaeSpec
+from streamtwin.core.stages import Stage
+
+__all__ = ["HEADER_BYTES", "Plan", "Stage"]
 
 HEADER_BYTES = 1024
 """Fixed size of the message that announces an item: 128 integers of 8 bytes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """What one rank does: its blocks, and whether it is the first or the last of the ring.
-
-    `first` and `last`: it embeds, or ends with the denoising step. `encodes` and `decodes`: it
-    has that half of the VAE. Where a stage has several members, `rank` is the one that leads.
-    """
-
-    rank: int
-    blocks: range
-    first: bool
-    last: bool
-    encodes: bool
-    decodes: bool
-
-    @property
-    def alone(self) -> bool:
-        """Whether this rank is the whole ring, so that nothing hops."""
-        return self.first and self.last
-
-    def of_member(self, member: int) -> "Stage":
-        """What that *member* does; of the model's ends all embed, the rest is the leader's."""
-        if member == 0:
-            return self
-        rank = self.rank + member
-        return replace(self, rank=rank, last=False, encodes=False, decodes=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +31,36 @@ class Plan:
 
     @property
     def ranks(self) -> int:
-        """Processes: W stages of G members."""
-        return self.lanes * self.members
+        """Ranks, one device each: of stages of blocks, all of their members."""
+        return sum(1 if stage.vae_only else self.members for stage in self.stages)
 
     @property
     def lanes(self) -> int:
-        """W: stages, and lanes of the ring."""
-        return len(self.stages)
+        """W: stages of the ring, and its lanes."""
+        return self.scenario.deployment.ring
 
     @property
     def members(self) -> int:
-        """G: ranks of each stage."""
+        """G: ranks that share the passes of a stage."""
         return self.scenario.deployment.members
 
     def stage_of(self, rank: int) -> Stage:
         """What *rank* does of the stage that it leads or belongs to."""
-        lane, member = divmod(rank, self.members)
-        return self.stages[lane].of_member(member)
+        stage = next(one for one in reversed(self.stages) if one.rank <= rank)
+        return stage.of_member(rank - stage.rank)
+
+    @property
+    def edges(self) -> tuple[Edge, ...]:
+        """The links between ranks."""
+        return edges_of(self.scenario.deployment)
+
+    def inward(self, rank: int) -> Edge | None:
+        """The link on which *rank* receives; None where nothing hops."""
+        return inward(self.edges, rank)
+
+    def outward(self, rank: int) -> tuple[Edge, ...]:
+        """The links on which *rank* sends, in the order in which it does."""
+        return outward(self.edges, rank)
 
     @property
     def steps(self) -> int:
@@ -139,141 +121,32 @@ class Plan:
         latents = self.scenario.shape.latents_of(ordinal)
         return VaeDecode(self.vae.name, height, width, latents, ordinal == 0)
 
-    def hop(self, item: Item) -> Hop:
-        """The transfer of *item*: header, activations and latents of every row."""
-        return Hop(HEADER_BYTES + len(item.rows) * self.row_bytes(item.rows[0].ordinal))
+    def hop(self, item: Item, edge: Edge | None = None) -> Hop:
+        """The transfer of *item* on *edge*, by default on one that carries activations.
+
+        It has a header and what the edge carries of every row. A receive that is posted ahead is
+        of the fullest item's size, because its length is not known yet.
+        """
+        link = edge or Edge(0, 1, activations=True)
+        if self.scenario.deployment.overlaps:
+            frames = self.fullest_frames(link)
+        else:
+            rows = item.finished(self.steps) if link.results else item.rows
+            frames = len(rows) * self.scenario.shape.latents_of(item.rows[0].ordinal)
+        return Hop(HEADER_BYTES + frames * self.frame_bytes(link.activations))
+
+    def fullest_frames(self, edge: Edge) -> int:
+        """Most latent frames that an item has on *edge*, all rows together."""
+        batch = self.scenario.deployment.batching.batch
+        rows = batch if edge.results else self.max_rows
+        return max(rows * self.scenario.shape.latents_of(1), self.scenario.shape.latents_of(0))
 
     def row_bytes(self, ordinal: int) -> int:
         """Bytes of one row under way: hidden state [T' S, d] and latents [T', C, h, w]."""
-        latents = self.scenario.shape.latents_of(ordinal)
-        hidden = self.scenario.size.tokens * self.model.dim * self.itemsize
-        return latents * (
-            hidden + self.scenario.size.latent_bytes(self.model.latent_channels, self.itemsize)
-        )
+        return self.scenario.shape.latents_of(ordinal) * self.frame_bytes(activations=True)
 
-
-def lay_out(
-    scenario: Scenario,
-    latency: Callable[[], LatencyModel] | None = None,
-    itemsize: int = 4,
-) -> Plan:
-    """Lay *scenario* over its ranks.
-
-    *latency* is asked only by policies that weigh predicted times.
-
-    Raises:
-        ScenarioError: more stages than blocks, a stage's members cannot share its passes equally,
-            or a policy needs a latency model and has none.
-        UserError: model or VAE are unknown.
-    """
-    model, vae = catalog.model(scenario.model), catalog.vae(scenario.vae)
-    members = scenario.deployment.members
-    lanes = scenario.deployment.gpus // members
-    if lanes > model.blocks:
-        raise ScenarioError(
-            f"deployment.gpus = {lanes * members}: {model.name} has {model.blocks} blocks and every "
-            f"{'rank' if members == 1 else 'stage'} holds at least one, so choose at most "
-            f"{model.blocks * members}"
-        )
-    parallelism = scenario.deployment.parallelism
-    check_split(
-        parallelism, lanes * members, members, tokens=scenario.size.tokens, heads=model.heads
-    )
-    if model.latent_channels != vae.latent_channels:
-        raise ScenarioError(
-            f"vae = {vae.name!r} has {vae.latent_channels} latent channels, "
-            f"model = {model.name!r} wants {model.latent_channels}"
-        )
-    whole = _stages([range(model.blocks)] * lanes, members)
-    draft = Plan(scenario, model, vae, whole, itemsize)
-    plan = replace(draft, stages=_stages(_partition(draft, latency), members))
-    batching = scenario.deployment.batching.policy
-    if batching not in PREDICTS:
-        return plan
-    check_predictable(scenario.name, parallelism, members)
-    if latency is None:
-        raise ScenarioError(f"deployment.batching.policy = {batching!r} needs a latency profile")
-    return replace(plan, forecast=forecast(plan, latency()))
-
-
-def _partition(draft: Plan, latency: Callable[[], LatencyModel] | None) -> list[range]:
-    """Blocks of each stage, as the scenario states them or its policy decides."""
-    deployment, lanes = draft.scenario.deployment, draft.lanes
-    partition, name = deployment.partition, deployment.partition.policy
-    if partition.blocks is not None:
-        return _given(partition.blocks, draft.model, lanes)
-    if name in WEIGHS_NOTHING:
-        costs = StageCosts((1.0,) * draft.model.blocks, (0.0,) * lanes)
-    else:
-        check_predictable(draft.scenario.name, deployment.parallelism, draft.members)
-        if latency is None:
-            raise ScenarioError(f"deployment.partition.policy = {name!r} needs a latency profile")
-        costs = stage_costs(draft, latency())
-    return list(PARTITION[name](costs))
-
-
-def _given(blocks: list[int], model: ModelSpec, lanes: int) -> list[range]:
-    """The partition that the scenario states itself."""
-    if len(blocks) != lanes or min(blocks) < 1 or sum(blocks) != model.blocks:
-        raise ScenarioError(
-            f"deployment.partition.blocks = {blocks}: give {lanes} counts of at least 1, one a "
-            f"stage, that sum to the {model.blocks} blocks of {model.name}"
-        )
-    starts = [sum(blocks[:lane]) for lane in range(lanes)]
-    return [range(start, start + count) for start, count in zip(starts, blocks, strict=True)]
-
-
-def _stages(blocks: list[range], members: int) -> tuple[Stage, ...]:
-    last = len(blocks) - 1
-    return tuple(
-        Stage(i * members, part, i == 0, i == last, i == 0, i == last)
-        for i, part in enumerate(blocks)
-    )
-
-
-def stage_costs(plan: Plan, latency: LatencyModel) -> StageCosts:
-    """Predicted steady time in seconds of each block and of what each rank does besides."""
-    item = _steady_item(plan, plan.max_rows)
-    blocks = plan.model.blocks
-
-    def pass_s(stage: Stage, count: int) -> float:
-        part = replace(stage, blocks=range(count))
-        return latency.predict(plan.dit_pass(part, item)).mean_s
-
-    block_s = (pass_s(plan.stages[0], blocks) - pass_s(plan.stages[0], 1)) / (blocks - 1)
-    hop_s = latency.predict(plan.hop(item)).mean_s if plan.lanes > 1 else 0.0
-    fixed = [max(0.0, pass_s(stage, 1) - block_s) + hop_s for stage in plan.stages]
-    fixed[0] += latency.predict(plan.encode(1)).mean_s
-    fixed[-1] += latency.predict(plan.decode(1)).mean_s
-    return StageCosts((block_s,) * blocks, tuple(fixed))
-
-
-def _steady_item(plan: Plan, rows: int) -> Item:
-    """A turn of *rows* rows, all so late in their streams that they attend the full window."""
-    late, steps = 1 + plan.scenario.deployment.window, plan.steps
-    return Item(late, tuple(Row(i // steps, late, late, i % steps) for i in range(rows)))
-
-
-def forecast(plan: Plan, latency: LatencyModel) -> Forecast:
-    """What *latency* predicts for turns of *plan* of up to as many rows as a lane may carry.
-
-    Raises:
-        CalibrationError: the latency model cannot answer for so many rows.
-    """
-    turns = [_turn(plan, latency, rows) for rows in range(1, plan.max_rows + 1)]
-    return Forecast((0.0, *(turn for turn, _ in turns)), (0.0, *(ring for _, ring in turns)))
-
-
-def _turn(plan: Plan, latency: LatencyModel, rows: int) -> tuple[float, float]:
-    item = _steady_item(plan, rows)
-    encode_s = latency.predict(plan.encode(1)).mean_s
-    decode_s = latency.predict(plan.decode(1)).mean_s
-    hop_s = latency.predict(plan.hop(item)).mean_s if plan.lanes > 1 else 0.0
-    passes_s = [latency.predict(plan.dit_pass(s, item)).mean_s + hop_s for s in plan.stages]
-    # each row takes one of its chunk's steps, so a turn brings rows / steps chunks in and out
-    chunks = rows / plan.steps
-    loads_s = list(passes_s)
-    loads_s[0] += chunks * encode_s
-    loads_s[-1] += chunks * decode_s
-    ends_s = (encode_s + decode_s) / plan.steps
-    return max(loads_s), sum(passes_s) + ends_s
+    def frame_bytes(self, activations: bool) -> int:
+        """Bytes of one latent frame under way: latents [C, h, w], and hidden state [S, d]."""
+        size = self.scenario.size
+        hidden = size.tokens * self.model.dim * self.itemsize * activations
+        return hidden + size.latent_bytes(self.model.latent_channels, self.itemsize)

@@ -8,11 +8,11 @@ Source = Literal["simulated", "measured"]
 
 Service = Literal["encode", "dit", "decode"]
 Wait = Literal["wait_input", "wait_hop", "wait_sent"]
-SpanKind = Service | Wait | Literal["hop"]
+SpanKind = Service | Wait | Literal["hop", "transfer"]
 
 SERVICES: tuple[str, ...] = get_args(Service)
 WAITS: tuple[str, ...] = get_args(Wait)
-SPAN_KINDS: tuple[str, ...] = (*SERVICES, *WAITS, "hop")
+SPAN_KINDS: tuple[str, ...] = (*SERVICES, *WAITS, "hop", "transfer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,12 @@ class Span:
     """An interval of one rank, in seconds since the start of the stream.
 
     Services keep the rank's device busy. `wait_input`: rank 0 has no chunk yet. `wait_hop`: the
-    rank has asked for an item that its `peer` has not sent yet, or waits for the
-    `peer` that leads its stage to begin a pass. `hop`: the item is under way and the rank waits for it. `wait_sent`: the rank's previous item has not been taken.
+    rank has asked for an item that its `peer` has not sent yet, or waits for the `peer` that leads
+    its stage to begin a pass. `hop`: the item is under way and the rank waits for it. `wait_sent`: the rank's previous item has not been taken.
+    `transfer`, where receives are posted ahead: the item is under way to this rank, whatever the
+    rank does meanwhile; its `hop` is then the part for which the rank waits. A measured one ends
+    when the rank finds the item there, which is no earlier than it asks for it: its length is an
+    upper bound. Without it, a hop is the whole of its transfer.
     `item` is the turn of the ring, `chunk` the camera's number of the newest chunk concerned.
     """
 
@@ -115,6 +119,12 @@ class Records:
     spans: tuple[Span, ...]
     chunks: tuple[ChunkRecord, ...]
     decisions: tuple[Decision, ...]
+
+    @property
+    def transfers(self) -> list[Span]:
+        """What each link carried and when: transfers where receives are posted ahead, else hops."""
+        ahead = any(span.kind == "transfer" for span in self.spans)
+        return [span for span in self.spans if span.kind == ("transfer" if ahead else "hop")]
 
 
 @dataclass(slots=True)

@@ -43,6 +43,11 @@ class Item:
         """Positions of the rows that leave the ring after this turn."""
         return tuple(i for i, row in enumerate(self.rows) if row.step == steps - 1)
 
+    def results(self, steps: int) -> "Item | None":
+        """Its rows that leave the ring after this turn; None if all go on."""
+        done = tuple(self.rows[position] for position in self.finished(steps))
+        return Item(self.index, done, self.leaving) if done else None
+
 
 @dataclass(slots=True)
 class Ring:

@@ -15,7 +15,7 @@ from streamtwin.core.policies.noise import NOISE
 from streamtwin.core.policies.partition import PARTITION
 from streamtwin.core.policies.rope import ROPE, PositionView
 from streamtwin.core.policies.sink import SINK
-from streamtwin.core.sequence import Parallelism, stage_members
+from streamtwin.core.protocol import Layout
 from streamtwin.core.specs import Resolution
 from streamtwin.core.weight_sources import Weights
 from streamtwin.core.window import Window
@@ -61,18 +61,9 @@ class Batching(_Section):
     ] = 1
 
 
-class Deployment(_Section):
+class Deployment(Layout):
     """How the pipeline is laid over ranks."""
 
-    gpus: Annotated[int, Field(ge=1, le=64, description="ranks, one device each")] = 1
-    parallelism: Annotated[
-        Parallelism, Field(description="ranks in a row; or in groups that share every pass")
-    ] = "pipeline"
-    sequence_ranks: Annotated[
-        int | None,
-        Field(ge=1, description="ranks of each stage with ulysses or ring; null: all of them"),
-    ] = None
-    protocol: Literal["sdv2"] = "sdv2"
     steps: Annotated[
         int, Field(ge=1, le=len(STEP_TIMESTEPS), description="denoising steps N a chunk")
     ] = 2
@@ -81,7 +72,6 @@ class Deployment(_Section):
         bool, Field(description="one pass carries a row per step; off: N passes a chunk")
     ] = True
     partition: Partition = Partition()
-    vae_placement: Literal["edge"] = "edge"
     lanes: Annotated[
         Literal["time", "sessions"],
         Field(
@@ -91,11 +81,6 @@ class Deployment(_Section):
     batching: Batching = Batching()
     window: Annotated[int, Field(ge=2, description="latent frames of K and V kept")] = 6
     sink: Annotated[int, Field(ge=0, description="of these, frames kept as anchors")] = 3
-
-    @property
-    def members(self) -> int:
-        """G: ranks of each stage."""
-        return stage_members(self.parallelism, self.gpus, self.sequence_ranks)
 
 
 class Visit(_Section):
@@ -233,7 +218,6 @@ class Scenario(_Section):
                 f"workload.visits has {len(workload.visits)} entries for "
                 f"workload.sessions = {workload.sessions}: give at most one a session"
             )
-        deployment.members  # noqa: B018 - refuses ranks that cannot be grouped
         if deployment.chunk_latents > window.ring:
             raise ScenarioError(
                 f"deployment.chunk_latents = {deployment.chunk_latents} does not fit the "

@@ -1,7 +1,7 @@
 """Over how many members is a stage's pass split, and can it be split that way?
 
-The ranks of a deployment are W stages of G members each: rank r is member r % G of stage r // G.
-Member 0 leads its stage. Every member holds the same blocks and an equal share of the tokens of
+The ranks that hold blocks stand in stages of G members each, G neighbours a stage; the first of
+them leads. Every member holds the same blocks and an equal share of the tokens of
 each latent frame.
 """
 
@@ -18,11 +18,15 @@ Parallelism = Literal["pipeline", "ulysses", "ring"]
 """
 
 
-def stage_members(parallelism: Parallelism, gpus: int, sequence_ranks: int | None) -> int:
-    """G: members of each stage; where *sequence_ranks* is None, all *gpus* or, in a pipeline, 1.
+def stage_members(
+    parallelism: Parallelism, gpus: int, sequence_ranks: int | None, vae_ranks: int = 0
+) -> int:
+    """G: members of each stage; where *sequence_ranks* is None, all or, in a pipeline, 1.
+
+    All are *gpus* less the *vae_ranks*, which hold no blocks.
 
     Raises:
-        ScenarioError: a pipeline with more than one member, or *gpus* cannot be grouped so.
+        ScenarioError: a pipeline with more than one member, or ranks cannot be grouped so.
     """
     if parallelism == "pipeline":
         if sequence_ranks not in (None, 1):
@@ -31,19 +35,21 @@ def stage_members(parallelism: Parallelism, gpus: int, sequence_ranks: int | Non
                 "leave it out or choose deployment.parallelism = ulysses or ring"
             )
         return 1
-    members = gpus if sequence_ranks is None else sequence_ranks
-    if members < 1 or gpus % members:
+    ranks = gpus - vae_ranks
+    members = ranks if sequence_ranks is None else sequence_ranks
+    if members < 1 or ranks % members:
+        less = f" less the {vae_ranks} ranks of the VAE" if vae_ranks else ""
         raise ScenarioError(
-            f"deployment.sequence_ranks = {members} does not divide deployment.gpus = {gpus}: "
-            f"choose {_one_of(_divisors(gpus))}"
+            f"deployment.sequence_ranks = {members} does not divide deployment.gpus = {gpus}{less}: "
+            f"choose {_one_of(_divisors(ranks))}"
         )
     return members
 
 
 def check_split(
-    parallelism: Parallelism, gpus: int, members: int, *, tokens: int, heads: int
+    parallelism: Parallelism, stages: int, members: int, tokens: int, heads: int
 ) -> None:
-    """Refuse a pass that does not split into equal parts.
+    """Refuse passes of *stages* stages that do not split into equal parts, one a member.
 
     *tokens* are those of one latent frame (S). Ulysses also splits the *heads*.
 
@@ -53,7 +59,9 @@ def check_split(
     limits = {"tokens of a latent frame": tokens}
     if parallelism == "ulysses":
         limits["heads of the model"] = heads
-    legal = [n for n in _divisors(gpus) if all(count % n == 0 for count in limits.values())]
+    legal = [
+        n for n in _divisors(stages * members) if all(count % n == 0 for count in limits.values())
+    ]
     for what, count in limits.items():
         if count % members:
             raise ScenarioError(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
 from streamtwin.core.motion import Motion, chunk_motion
@@ -22,6 +22,7 @@ from streamtwin.core.scenario import STEP_TIMESTEPS
 from streamtwin.core.window import Window
 from streamtwin.kernels import flow_matching
 from streamtwin.kernels.cache import StageCache, TextCache
+from streamtwin.kernels.dit import DiTStage
 from streamtwin.kernels.prompts import PromptSource, SeededPrompts
 from streamtwin.kernels.refresh import SinkRefresh
 from streamtwin.kernels.rows import PassRow
@@ -79,9 +80,21 @@ class StageKernels:
         self.plan, self.stage, self.sequence = plan, stage, sequence
         self.device, self.dtype = torch.device(device), dtype
         self.prompts = prompts or SeededPrompts(plan.model, plan.scenario.seed)
-        self.dit = stage_dit(plan, stage, device, dtype, sequence)
+        # a rank of the VAE's own needs none of what blocks share
+        self._dit = None if stage.vae_only else stage_dit(plan, stage, device, dtype, sequence)
         self.encoder = stage_encoder(plan, device, dtype) if stage.encodes else None
         self.decoder = stage_decoder(plan, device, dtype) if stage.decodes else None
+
+    @property
+    def dit(self) -> DiTStage:
+        """The stage's blocks and what they need besides; a rank of the VAE's own has none."""
+        assert self._dit is not None, f"rank {self.stage.rank} has no blocks"
+        return self._dit
+
+    @property
+    def modules(self) -> list[nn.Module]:
+        """Everything that holds weights."""
+        return [part for part in (self._dit, self.encoder, self.decoder) if part is not None]
 
     @torch.inference_mode()
     def new_session(self, session: int) -> SessionState:
@@ -90,11 +103,11 @@ class StageKernels:
         conditioning = self.plan.scenario.conditioning
         return SessionState(
             session,
-            self.dit.new_cache(self.plan.scenario.deployment.steps, self._window),
+            self._new_cache(),
             self.encoder.new_state() if self.encoder is not None else None,
             self.decoder.new_state() if self.decoder is not None else None,
             SinkRefresh(conditioning.sink_refresh, conditioning.sink_threshold),
-            {first: self._read(first)},
+            {} if self.stage.vae_only else {first: self._read(first)},
         )
 
     @torch.inference_mode()
@@ -151,14 +164,32 @@ class StageKernels:
         return torch.zeros(shape, device=self.device, dtype=self.dtype)
 
     def synchronize(self) -> None:
-        """Wait until the device has done what was asked of it, so that a clock can be read."""
+        """Wait until the device has done what was asked of it, so that a clock can be read.
+
+        Only this stream of work: a receive that is posted ahead may be open for long.
+        """
         if self.device.type == "cuda":
             with nullcontext() if self.sequence is None else self.sequence.waiting():
-                torch.cuda.synchronize(self.device)
+                torch.cuda.current_stream(self.device).synchronize()
 
     def timestep(self, step: int) -> int:
         """Timestep of a row at *step* of the reference's list (the entry's may differ)."""
         return STEP_TIMESTEPS[step]
+
+    def _new_cache(self) -> StageCache:
+        if self._dit is not None:
+            return self._dit.new_cache(self._steps, self._window)
+        model, size = self.plan.model, self.plan.scenario.size
+        return StageCache(
+            0,
+            self._steps,
+            self._window,
+            tokens=size.tokens,
+            heads=model.heads,
+            head_dim=model.head_dim,
+            device=self.device,
+            dtype=self.dtype,
+        )
 
     @property
     def _steps(self) -> int:

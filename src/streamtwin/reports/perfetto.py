@@ -56,21 +56,25 @@ def _process(pid: int, label: str, records: Records) -> Iterator[Event]:
     yield from _chunks(pid, records)
 
 
+_LINKS = ("hop", "transfer")
+"""Kinds that have a track a link: a rank may serve while it is sent something."""
+
+
 def _track(span: Span) -> _Track:
-    if span.kind == "hop":
-        return "hop", span.peer, span.rank
+    if span.kind in _LINKS:
+        return span.kind, span.peer, span.rank
     return "serve" if span.kind in SERVICES else "wait", span.rank, -1
 
 
 def _order(track: _Track) -> tuple[bool, int, str, int]:
     kind, rank, other = track
-    return kind == "hop", rank, {"serve": "0", "idle": "1", "wait": "2"}.get(kind, kind), other
+    return kind in _LINKS, rank, {"serve": "0", "idle": "1", "wait": "2"}.get(kind, kind), other
 
 
 def _title(track: _Track) -> str:
     kind, rank, other = track
-    if kind == "hop":
-        return f"hop {rank} → {other}"
+    if kind in _LINKS:
+        return f"{kind} {rank} → {other}"
     return {"serve": f"rank {rank}", "idle": f"rank {rank} idle", "wait": f"rank {rank} waits"}[
         kind
     ]
@@ -110,8 +114,7 @@ def _flows(pid: int, tids: Mapping[_Track, int], records: Records) -> Iterator[E
     for span in sorted(records.spans, key=lambda s: s.began_s):
         if span.kind == "dit":
             passes.setdefault(span.rank, []).append(span)
-    hops = [span for span in records.spans if span.kind == "hop"]
-    for number, hop in enumerate(hops):
+    for number, hop in enumerate(records.transfers):
         sender = _made(passes.get(hop.peer, []), hop)
         user = _uses(passes.get(hop.rank, []), hop)
         if sender is not None and user is not None:

@@ -4,6 +4,7 @@
 """
 
 from streamtwin.core.controller import Controller
+from streamtwin.core.ring import Item
 from streamtwin.core.turns import Finished, TakeBack, Turn, Wait
 from streamtwin.runtime.station import Station
 
@@ -39,9 +40,15 @@ def give(station: Station, controller: Controller, turn: Turn) -> None:
 
 
 def follow(station: Station) -> None:
-    """Every other rank: receive an item, pass it through the blocks, send it on."""
+    """Every other rank: receive an item, pass it through the blocks, hand it on."""
     while (item := station.receive()) is not None:
         station.forward(item)
-        station.send(item)
-        station.finish(item)
+        hand_on(station, item)
     station.end()
+
+
+def hand_on(station: Station, item: Item) -> None:
+    """Send *item* on and decode what is done of it, in the order that the deployment says."""
+    verbs = [station.send, station.finish]
+    for verb in reversed(verbs) if station.decodes_first else verbs:
+        verb(item)

@@ -38,6 +38,8 @@ def form_groups(
         return None
     own = None
     for stage in plan.stages:  # ranks outside a group take part in its making
+        if stage.vae_only:
+            continue
         ranks = tuple(range(stage.rank, stage.rank + G))
         group = dist.new_group(list(ranks))
         if rank in ranks:
@@ -45,7 +47,8 @@ def form_groups(
             tokens = plan.scenario.size.tokens // G
             waiting = partial((pulse or Pulse()).meeting, stage.rank)
             own = SequenceGroup(method, rank - stage.rank, G, tokens, ranks, group, waiting)
-    assert own is not None
+    if own is None:  # a rank of the VAE's own
+        return None
     # connections are made by the first message, which nothing that is timed should wait for
     own.exchange(torch.zeros(G, 1, device=device))
     return own

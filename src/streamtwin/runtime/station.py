@@ -1,13 +1,14 @@
 """What can a real rank do? The verbs of the loops, each doing its work and noting when."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from streamtwin.core.controller import Controller
+from streamtwin.core.edges import Edge
 from streamtwin.core.motion import Motion
 from streamtwin.core.policies.noise import entry_timestep
 from streamtwin.core.records import ChunkRecord, Decision, Recorder, SpanKind
@@ -28,7 +29,7 @@ class Station:
         self,
         kernels: StageKernels,
         states: States,
-        transport: Transport,
+        transports: Sequence[Transport],
         clock: Callable[[], float],
         source: FrameSource | None,
         spools: Spools | None,
@@ -37,7 +38,8 @@ class Station:
         pulse: Pulse | None = None,
         members: Leader | None = None,
     ) -> None:
-        self.kernels, self.states, self.transport, self.clock = kernels, states, transport, clock
+        self.kernels, self.states, self.clock = kernels, states, clock
+        self.transport, self.transports = transports[0], transports
         self.source, self.spools, self.emitted = source, spools, emitted
         self.plan, self.stage, self.members = kernels.plan, kernels.stage, members
         self.recorder = recorder
@@ -50,6 +52,11 @@ class Station:
     def now_s(self) -> float:
         """Seconds since the start of the stream."""
         return self.clock()
+
+    @property
+    def decodes_first(self) -> bool:
+        """Whether a finished chunk is decoded before the item is sent on."""
+        return self.plan.scenario.deployment.decodes_before_send
 
     def wait_input(self, until_s: float) -> None:
         """Wait until the next chunk is released."""
@@ -79,33 +86,51 @@ class Station:
         """Pass *item* through this stage's blocks."""
         self.pulse.busy("dit", item.index)
         began_s = self.now_s
-        work = self._assembled(item) if self.stage.first else self._work
-        assert work is not None
-        if self.members is not None:
-            self.members.call(item, work)
-        states = {row.session: self.states.of(row.session) for row in item.rows}
-        self._work = self.kernels.run(states, item, work)
-        self._done("dit", began_s, item.rows[0], item.index, len(item.rows))
-        self._record_sinks(states.values(), began_s)
+        if self.stage.encodes:
+            self._work = self._assembled(item)
+        if not self.stage.vae_only:
+            self._pass(item, began_s)
         if self.stage.alone:
+            assert self._work is not None
             self._keep(item, self._work)
-        if not self.stage.last:
+        if not self.stage.decodes:
             self._drop(item.leaving)
 
+    def _pass(self, item: Item, began_s: float) -> None:
+        assert self._work is not None
+        if self.members is not None:
+            self.members.call(item, self._work)
+        states = {row.session: self.states.of(row.session) for row in item.rows}
+        self._work = self.kernels.run(states, item, self._work)
+        self._done("dit", began_s, item.rows[0], item.index, len(item.rows))
+        self._record_sinks(states.values(), began_s)
+
     def send(self, item: Item) -> None:
-        """Post *item* to the next rank once the one before has been taken."""
-        if self.stage.alone:
-            return
-        began_s = self.now_s
-        self.pulse.waits_for(self.transport.next, "sent")
-        self.transport.wait_sent()
-        self.pulse.busy("decide", item.index)
-        self._record("wait_sent", began_s)
-        self.transport.send(item, self._work)
+        """Post *item* on each link once there is room on it."""
+        for transport in self.transports:
+            edge = transport.edge
+            carried = item if edge is None or not edge.results else item.results(self.plan.steps)
+            if edge is not None and carried is not None:
+                began_s = self.now_s
+                self.pulse.waits_for(edge.receiver, "sent")
+                transport.wait_sent()
+                self.pulse.busy("decide", item.index)
+                self._record("wait_sent", began_s, peer=edge.receiver)
+                transport.send(carried, self._carried(item, edge))
+
+    def _carried(self, item: Item, edge: Edge) -> Work:
+        """The tensors of *item* that *edge* carries."""
+        work = self._work
+        assert work is not None
+        if not edge.results:
+            return work
+        done = list(item.finished(self.plan.steps))
+        return Work(work.latents[done], tuple(work.timesteps[i] for i in done))
 
     def receive(self) -> Item | None:
         """Wait for the next item from the rank before; None when nothing follows."""
-        self.pulse.waits_for(self.transport.before, "receive")
+        assert self.transport.inward is not None
+        self.pulse.waits_for(self.transport.inward.sender, "receive")
         arrival = self.transport.receive()
         self.pulse.busy("decide")
         if arrival is None:
@@ -125,8 +150,8 @@ class Station:
             self._work = kept
 
     def finish(self, item: Item) -> None:
-        """Decode and emit the rows of *item* that are done, if this is the last stage."""
-        if not self.stage.last:
+        """Decode and emit the rows of *item* that are done, if this rank decodes."""
+        if not self.stage.decodes:
             return
         assert self._work is not None
         for position in item.finished(self.plan.steps):
@@ -141,16 +166,20 @@ class Station:
         self._drop(item.leaving)
 
     def end(self) -> None:
-        """Tell the next rank that nothing follows, unless the ring closes here; and the members."""
+        """Tell members and receivers that nothing follows; rank 0 hears it when all have heard."""
         if self.members is not None:
             self.members.dismiss()
-        if self.stage.alone:
-            return
-        self.pulse.waits_for(self.transport.next, "sent")
-        self.transport.wait_sent()
-        if not self.stage.last:
-            self.transport.send(None, None)
-            self.transport.wait_sent()
+        ends = [(one, one.edge.receiver) for one in self.transports if one.edge is not None]
+        for transport, receiver in ends:
+            self.pulse.waits_for(receiver, "sent")
+            transport.wait_sent()
+            transport.send(None, None)
+        if self.stage.encodes and not self.stage.alone:
+            late = self.receive()
+            assert late is None, f"{late} came back after the last item"
+        for transport, receiver in ends:
+            self.pulse.waits_for(receiver, "sent")
+            transport.drain()
         self.pulse.busy("end")
 
     def _assembled(self, item: Item) -> Work:
@@ -204,14 +233,16 @@ class Station:
         self.states.drop(sessions)
 
     def _record_arrival(self, arrival: Arrival) -> None:
+        assert self.transport.inward is not None
         newest = arrival.item.rows[0]
         about = {"session": newest.session, "chunk": newest.chunk, "item": arrival.item.index}
-        peer, began_s = self.transport.before, arrival.began_s
-        self._record("wait_hop", arrival.asked_s, began_s, peer=peer, **about)
-        size, rows = arrival.size_bytes, len(arrival.item.rows)
-        self._record(
-            "hop", began_s, arrival.arrived_s, peer=peer, size_bytes=size, rows=rows, **about
-        )
+        about |= {"peer": self.transport.inward.sender}
+        exposed_s = max(arrival.began_s, arrival.asked_s)
+        self._record("wait_hop", arrival.asked_s, exposed_s, **about)
+        about |= {"size_bytes": arrival.size_bytes, "rows": len(arrival.item.rows)}
+        self._record("hop", exposed_s, arrival.arrived_s, **about)
+        if arrival.posted_s is not None:
+            self._record("transfer", arrival.began_s, arrival.arrived_s, **about)
 
     def _record(
         self, kind: SpanKind, began_s: float, ended_s: float | None = None, **about: int

@@ -2,11 +2,11 @@
 
 An item is three messages: a header of fixed size, the hidden state, the latents of its rows.
 Sending is asynchronous; receiving blocks and is not posted ahead, as in the reference protocol,
-so that a hop is paid for by the rank that waits for it.
+so that a hop is paid for by the rank that waits for it. What a link does not carry is left out.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import Store  # type: ignore[attr-defined]
 
+from streamtwin.core.edges import Edge
 from streamtwin.core.plan import HEADER_BYTES, Plan
 from streamtwin.core.ring import Item, Row
 from streamtwin.core.scenario import MAX_ROWS
@@ -30,7 +31,8 @@ ROW_FIELDS = 6
 class Arrival:
     """An item as it arrived. Instants are seconds on the run's clock.
 
-    `sent_s` is when the sender posted it, `asked_s` when the receiver asked for it.
+    `sent_s` is when the sender posted it, `asked_s` when the receiver asked for it, `posted_s`
+    when its receive was posted ahead of that, or None.
     """
 
     item: Item
@@ -39,6 +41,7 @@ class Arrival:
     asked_s: float
     arrived_s: float
     size_bytes: int
+    posted_s: float | None = None
 
     @property
     def began_s(self) -> float:
@@ -47,7 +50,12 @@ class Arrival:
         Two hosts' clocks agree to a fraction of a millisecond only, so the sender's instant may
         read as later than the arrival.
         """
-        return min(max(self.sent_s, self.asked_s), self.arrived_s)
+        ready_s = self.asked_s if self.posted_s is None else self.posted_s
+        return min(max(self.sent_s, ready_s), self.arrived_s)
+
+
+Groups = Mapping[tuple[int, int], dist.ProcessGroup]
+"""The process group of each link, by sender and receiver, where links have their own."""
 
 
 def connect(
@@ -56,37 +64,46 @@ def connect(
     rendezvous: str,
     backend: str = "gloo",
     device: str = "cpu",
+    edges: Sequence[Edge] | None = None,
+    *,
+    apart: bool = False,
     store: Store | None = None,
-    stride: int = 1,
-) -> None:
+) -> Groups:
     """Join the process group through *store*, or else *rendezvous*, a file that all can reach.
 
-    Each rank then exchanges one small message with its neighbours, so that connections exist
-    before anything is timed. The message lies on *device*: NCCL moves nothing else. Neighbours
-    are *stride* ranks apart, as the leaders of stages with several members are.
+    Each rank then exchanges one small message over each of its *edges* (None: those of a ring),
+    so that connections exist before anything is timed. The message lies on *device*: NCCL moves
+    nothing else. *apart*: each link gets a group of its own, which is returned. With NCCL the two
+    directions between two ranks share a queue otherwise, and a receive that is posted ahead would
+    hold up the message that its sender waits for.
     """
     if torch.device(device).type == "cuda":
         torch.cuda.set_device(device)  # NCCL takes the current card, which is card 0 in all ranks
     method = None if store is not None else f"file://{rendezvous}"
     dist.init_process_group(backend, init_method=method, rank=rank, world_size=ranks, store=store)
-    if ranks > stride:
-        _greet(rank, ranks, device, stride)
+    if edges is None:
+        links = [(r, (r + 1) % ranks) for r in range(ranks)] if ranks > 1 else []
+    else:
+        links = [(edge.sender, edge.receiver) for edge in edges]
+    groups = {link: dist.new_group(sorted(link)) for link in links} if apart else {}
+    if links:
+        _greet(rank, links, groups, device)
+    return groups
 
 
-def _greet(rank: int, ranks: int, device: str, stride: int) -> None:
-    """Send a token to the next rank and take one from the rank before.
+def _greet(rank: int, links: Sequence[tuple[int, int]], groups: Groups, device: str) -> None:
+    """Pass a token over every link of this rank.
 
-    Every second rank sends first, the others receive first. With NCCL a message leaves when its
-    receiver is there, and two ranks share one queue for both directions: if both sent first,
-    neither would ever receive.
+    All ranks take the links in one order. With NCCL a message leaves when its receiver is there,
+    and two ranks share one queue for both directions: if both sent first, neither would receive.
     """
     token = torch.zeros(1, device=device)
-    sends_first = rank // stride % 2 == 0
-    if sends_first:
-        dist.send(token, (rank + stride) % ranks)
-    dist.recv(torch.zeros_like(token), (rank - stride) % ranks)
-    if not sends_first:
-        dist.send(token, (rank + stride) % ranks)
+    for sender, receiver in links:
+        group = groups.get((sender, receiver))
+        if rank == sender:
+            dist.send(token, receiver, group)
+        if rank == receiver:
+            dist.recv(torch.zeros_like(token), sender, group)
     if token.is_cuda:
         torch.cuda.synchronize(token.device)
 
@@ -124,9 +141,9 @@ def unpack(header: Sequence[int]) -> tuple[Item | None, tuple[int, ...], int, fl
 
 
 class Transport:
-    """One rank's two ends of the ring: it receives from the rank before, sends to the next.
+    """One rank's ends of links: it receives from the rank before, and sends on *edge*.
 
-    Where stages have several members, these ranks are their leaders.
+    None: on the first of its links, if it has any.
     """
 
     def __init__(
@@ -136,65 +153,95 @@ class Transport:
         clock: Callable[[], float] = time.monotonic,
         dtype: torch.dtype = torch.float32,
         device: str = "cpu",
+        edge: Edge | None = None,
+        groups: Groups | None = None,
     ) -> None:
         self.plan, self.rank, self.clock = plan, rank, clock
         self.dtype, self.device = dtype, torch.device(device)
-        self.next = (rank + plan.members) % plan.ranks
-        self.before = (rank - plan.members) % plan.ranks
-        self._sending: list[tuple[dist.Work, Tensor]] = []
+        self.edge = edge or next(iter(plan.outward(rank)), None)
+        self.inward = plan.inward(rank)
+        self.groups = groups or {}
+        self._sending: list[list[tuple[dist.Work, Tensor]]] = []
+
+    def begin(self) -> None:
+        """Get ready for the stream; nothing is posted ahead."""
 
     def wait_sent(self) -> None:
-        """Wait until the next rank has taken what was sent last.
+        """Wait until there is room for an item: the next rank has taken the one that fills it.
 
         With NCCL, waiting for a handle only orders the device's own work behind the message and
         returns at once. The host must know: it notes how long it waited, and then lets go of the
         tensors.
         """
-        if not self._sending:
-            return
-        for handle, _ in self._sending:
+        if self.edge is not None and len(self._sending) >= self.edge.depth:
+            self._taken()
+
+    def drain(self) -> None:
+        """Wait until the next rank has taken everything."""
+        while self._sending:
+            self._taken()
+
+    def _taken(self) -> None:
+        for handle, _ in self._sending.pop(0):
             handle.wait()
         self._synchronize()
-        self._sending.clear()
 
     def send(self, item: Item | None, work: Work | None) -> None:
         """Post *item* to the next rank and go on; None says that nothing follows."""
-        assert not self._sending, "the previous item has not been taken"
+        edge = self.edge
+        assert edge is not None
+        assert len(self._sending) < edge.depth, "there is no room for another item"
         parts = [pack(item, work, self.clock()).to(self.device)]
         if work is not None:
-            assert work.hidden is not None
-            parts += [work.hidden.contiguous(), work.latents.contiguous()]
+            if edge.activations:
+                assert work.hidden is not None
+                parts.append(work.hidden.contiguous())
+            parts.append(work.latents.contiguous())
+        sending = []
         for part in parts:
-            handle = dist.isend(part, self.next)
+            handle = dist.isend(part, edge.receiver, self._group(edge))
             assert handle is not None
             # the tensor is kept with its handle: it must live until the message has left
-            self._sending.append((handle, part))
+            sending.append((handle, part))
+        self._sending.append(sending)
 
     def receive(self) -> Arrival | None:
         """Wait for the next item from the rank before; None when nothing follows."""
+        edge = self.inward
+        assert edge is not None
         asked_s = self.clock()
         header = torch.empty(HEADER_LENGTH, dtype=torch.int64, device=self.device)
-        dist.recv(header, self.before)
+        dist.recv(header, edge.sender, self._group(edge))
         item, timesteps, latents, sent_s = unpack(header.tolist())
         if item is None:
             return None
-        work = self._receive_work(len(item.rows), latents, timesteps)
+        work = self._receive_work(edge, len(item.rows), latents, timesteps)
         size_bytes = HEADER_BYTES + _nbytes(work)
         return Arrival(item, work, sent_s, asked_s, self.clock(), size_bytes)
 
-    def _receive_work(self, rows: int, latents: int, timesteps: tuple[int, ...]) -> Work:
+    def _receive_work(
+        self, edge: Edge, rows: int, latents: int, timesteps: tuple[int, ...]
+    ) -> Work:
         model, size = self.plan.model, self.plan.scenario.size
-        hidden = self._empty(rows, latents * size.tokens, model.dim)
+        hidden = None
+        if edge.activations:
+            hidden = self._empty(rows, latents * size.tokens, model.dim)
+            dist.recv(hidden, edge.sender, self._group(edge))
         states = self._empty(rows, latents, model.latent_channels, *size.latent)
-        dist.recv(hidden, self.before)
-        dist.recv(states, self.before)
+        dist.recv(states, edge.sender, self._group(edge))
         self._synchronize()  # the instant of arrival is read next
         return Work(states, timesteps, hidden)
 
+    def _group(self, edge: Edge) -> dist.ProcessGroup | None:
+        return self.groups.get((edge.sender, edge.receiver))
+
     def _synchronize(self) -> None:
-        """Let the host wait for what it has asked of a card; on a CPU calls wait themselves."""
+        """Let the host wait for what it has asked of a card; on a CPU calls wait themselves.
+
+        It waits for its own stream, which waits for the handles: other messages stay open.
+        """
         if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+            torch.cuda.current_stream(self.device).synchronize()
 
     def _empty(self, *shape: int) -> Tensor:
         return torch.empty(shape, dtype=self.dtype, device=self.device)

@@ -16,11 +16,12 @@ from streamtwin.kernels.stage import StageKernels, Work
 from streamtwin.runtime.long_recorder import LongRecorder
 from streamtwin.runtime.loops import follow, lead
 from streamtwin.runtime.members import Leader, Member, form_groups
+from streamtwin.runtime.overlap import AheadTransport
 from streamtwin.runtime.processes import RankContext
 from streamtwin.runtime.spool import Spools
 from streamtwin.runtime.states import States
 from streamtwin.runtime.station import Station
-from streamtwin.runtime.transport import Transport, connect, disconnect
+from streamtwin.runtime.transport import Groups, Transport, connect, disconnect
 from streamtwin.runtime.video import Clip, FrameSource
 
 
@@ -53,15 +54,7 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
     device = context.device(job.device)
     dtype = torch.float32 if job.device == "cpu" else torch.bfloat16
     # before the warm-up, which the members of a stage do together
-    connect(
-        context.rank,
-        context.ranks,
-        context.rendezvous,
-        backend_of(job.device),
-        device,
-        store=context.store,
-        stride=job.plan.members,
-    )
+    groups = join(context, job, device)
     sequence = form_groups(job.plan, context.rank, device, context.pulse)
     kernels = StageKernels(job.plan, stage, device, dtype, job.prompts, sequence)
     context.holds = lambda: {"weights": weight_bytes(kernels)}
@@ -78,7 +71,7 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
     station = Station(
         kernels=kernels,
         states=states,
-        transport=Transport(job.plan, context.rank, context.now_s, dtype, device),
+        transports=open_transports(context, job, dtype, device, groups),
         clock=context.now_s,
         source=source,
         spools=spools,
@@ -88,7 +81,7 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
         members=None if sequence is None else Leader(sequence, context.now_s, device),
     )
     context.ready()
-    if stage.first:
+    if stage.encodes:
         lead(station, Controller(job.plan, recorder))
     else:
         follow(station)
@@ -97,6 +90,34 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
     disconnect()
     memory = {"weights": weight_bytes(kernels), **states.measure()}
     return RankResult(recorder.gathered(), memory)
+
+
+def join(context: RankContext, job: Job, device: str) -> Groups:
+    """Join the other ranks; the groups of links that have their own."""
+    return connect(
+        context.rank,
+        context.ranks,
+        context.rendezvous,
+        backend_of(job.device),
+        device,
+        job.plan.edges,
+        apart=job.plan.scenario.deployment.overlaps and job.device != "cpu",
+        store=context.store,
+    )
+
+
+def open_transports(
+    context: RankContext, job: Job, dtype: torch.dtype, device: str, groups: Groups
+) -> list[Transport]:
+    """A transport for each link on which this rank sends, at least one."""
+    ahead = job.plan.scenario.deployment.overlaps
+    kind = AheadTransport if ahead else Transport
+    edges = job.plan.outward(context.rank) or (None,)
+    transports = [
+        kind(job.plan, context.rank, context.now_s, dtype, device, edge, groups) for edge in edges
+    ]
+    transports[0].begin()
+    return transports
 
 
 def first_sessions(plan: Plan) -> list[int]:
@@ -142,16 +163,15 @@ def warm_up(kernels: StageKernels) -> None:
             tuple(kernels.timestep(row.step) for row in item.rows),
             kernels.zeros(count, latents * size.tokens, model.dim),
         )
-        done = kernels.run(states, item, work)
+        done = work if stage.vae_only else kernels.run(states, item, work)
         if stage.decodes:
             kernels.decode(state, done.latents[0])
     kernels.synchronize()
 
 
 def weight_bytes(kernels: StageKernels) -> int:
-    """Bytes of the weights of a stage, its ends included."""
-    modules = [m for m in (kernels.dit, kernels.encoder, kernels.decoder) if m is not None]
-    return sum(p.nbytes for module in modules for p in module.parameters())
+    """Bytes of the weights that this rank holds."""
+    return sum(p.nbytes for module in kernels.modules for p in module.parameters())
 
 
 def _source(job: Job) -> FrameSource:

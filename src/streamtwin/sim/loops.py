@@ -11,6 +11,7 @@ import simpy
 
 from streamtwin.core.controller import Controller
 from streamtwin.core.motion import Motion
+from streamtwin.core.ring import Item
 from streamtwin.core.turns import Finished, TakeBack, Turn, Wait
 from streamtwin.sim.station import Station
 
@@ -47,9 +48,15 @@ def give(station: Station, controller: Controller, turn: Turn, motion: Sequence[
 
 
 def follow(station: Station) -> Process:
-    """Every other rank: receive an item, pass it through the blocks, send it on."""
+    """Every other rank: receive an item, pass it through the blocks, hand it on."""
     while True:
         item = yield from station.receive()
         yield from station.forward(item)
-        yield from station.send(item)
-        yield from station.finish(item)
+        yield from hand_on(station, item)
+
+
+def hand_on(station: Station, item: Item) -> Process:
+    """Send *item* on and decode what is done of it, in the order that the deployment says."""
+    verbs = [station.send, station.finish]
+    for verb in reversed(verbs) if station.decodes_first else verbs:
+        yield from verb(item)

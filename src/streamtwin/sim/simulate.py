@@ -7,6 +7,7 @@ from typing import Any
 import simpy
 
 from streamtwin.core.controller import Controller
+from streamtwin.core.edges import Edge
 from streamtwin.core.errors import RunError
 from streamtwin.core.latency import LatencyModel
 from streamtwin.core.memory import rank_memory
@@ -49,16 +50,16 @@ def simulate(
         ServiceTimes(latency, plan.scenario.seed, stage.rank, noise=draw, level=level)
         for stage in plan.stages
     ]
-    links = [Link(env, plan, own) for own in times]
+    links = {edge: Link(env, plan, edge, times[edge.sender]) for edge in plan.edges}
     emitted = simpy.Store(env)
     stations = [
-        Station(env, plan, stage, times[rank], recorder, links[rank - 1], links[rank], emitted)
-        for rank, stage in enumerate(plan.stages)
+        Station(env, plan, stage, own, recorder, *_ends(plan, links, stage.rank), emitted)
+        for stage, own in zip(plan.stages, times, strict=True)
     ]
     controller = Controller(plan, recorder)
     leading = env.process(lead(stations[0], controller, motion))
     env.process(viewer(plan, emitted, recorder))
-    for link in links:
+    for link in links.values():
         env.process(link.carry())
     for station in stations[1:]:
         env.process(follow(station))
@@ -68,6 +69,13 @@ def simulate(
     provenance = {**_provenance(latency), "engine": "simpy"}
     memory = [rank_memory(plan, stage) for stage in plan.stages]
     return recorder.records(run_info(plan, "simulated", provenance, memory))
+
+
+def _ends(plan: Plan, links: dict[Edge, Link], rank: int) -> tuple[Link | None, tuple[Link, ...]]:
+    """The links on which *rank* receives, and sends."""
+    into = plan.inward(rank)
+    inward = None if into is None else links[into]
+    return inward, tuple(links[edge] for edge in plan.outward(rank))
 
 
 def viewer(

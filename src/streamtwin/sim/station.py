@@ -1,5 +1,6 @@
 """What can a simulated rank do? The verbs of the loops, each taking its predicted time."""
 
+from collections import deque
 from collections.abc import Generator, Sequence
 from typing import Any
 
@@ -27,18 +28,25 @@ class Station:
         stage: Stage,
         times: ServiceTimes,
         recorder: Recorder,
-        inward: Link,
-        outward: Link,
+        inward: Link | None,
+        outward: Sequence[Link],
         emitted: simpy.Store,
     ) -> None:
         self.env, self.plan, self.stage, self.times = env, plan, stage, times
         self.recorder, self.inward, self.outward, self.emitted = recorder, inward, outward, emitted
-        self._sent: Parcel | None = None
+        self._sent: dict[int, deque[Parcel]] = {link.edge.receiver: deque() for link in outward}
+        self._ahead = plan.scenario.deployment.overlaps
+        self._posted = inward.ask() if inward is not None and self._ahead else None
 
     @property
     def now_s(self) -> float:
         """Virtual seconds since the start of the stream."""
         return float(self.env.now)
+
+    @property
+    def decodes_first(self) -> bool:
+        """Whether a finished chunk is decoded before the item is sent on."""
+        return self.plan.scenario.deployment.decodes_before_send
 
     def wait_input(self, until_s: float) -> Steps:
         """Wait until the next chunk is released."""
@@ -56,33 +64,47 @@ class Station:
 
     def forward(self, item: Item) -> Steps:
         """Pass *item* through this stage's blocks."""
+        if self.stage.vae_only:
+            return
         op = self.plan.dit_pass(self.stage, item)
         yield from self._serve("dit", op, item.rows[0], item.index, len(item.rows))
 
     def send(self, item: Item) -> Steps:
-        """Post *item* to the next rank once the one before has been taken."""
-        if self.stage.alone:
-            return
-        began_s = self.now_s
-        if self._sent is not None:
-            yield self._sent.taken
-        self._record("wait_sent", began_s)
-        self._sent = self.outward.post(item)
+        """Post *item* on each link once there is room on it."""
+        for link in self.outward:
+            carried = item.results(self.plan.steps) if link.edge.results else item
+            if carried is not None:
+                yield from self._wait_sent(link)
+                self._sent[link.edge.receiver].append(link.post(carried))
+
+    def _wait_sent(self, link: Link) -> Steps:
+        began_s, posted = self.now_s, self._sent[link.edge.receiver]
+        if len(posted) == link.edge.depth:
+            yield posted.popleft().taken
+        self._record("wait_sent", began_s, peer=link.edge.receiver)
 
     def receive(self) -> Generator[simpy.Event, Any, Item]:
-        """Wait for the next item from the rank before."""
+        """Wait for the next item; posted ahead, the receive of the one after it begins now."""
+        assert self.inward is not None
         asked_s = self.now_s
-        parcel = yield self.inward.ask()
+        parcel = yield self._posted or self.inward.ask()
         assert isinstance(parcel, Parcel)
-        began_s = max(parcel.sent_s, asked_s)
+        if self._ahead:
+            self._posted = self.inward.ask()
+        self._record_arrival(parcel, self.inward, asked_s)
+        return parcel.item
+
+    def _record_arrival(self, parcel: Parcel, link: Link, asked_s: float) -> None:
         newest = parcel.item.rows[0]
         about = {"session": newest.session, "chunk": newest.chunk, "item": parcel.item.index}
-        peer = (self.stage.rank - 1) % self.plan.ranks
-        self._record("wait_hop", asked_s, began_s, peer=peer, **about)
-        size_bytes = self.plan.hop(parcel.item).size_bytes
-        rows = len(parcel.item.rows)
-        self._record("hop", began_s, peer=peer, size_bytes=size_bytes, rows=rows, **about)
-        return parcel.item
+        about |= {"peer": link.edge.sender}
+        exposed_s = max(parcel.began_s, asked_s)
+        self._record("wait_hop", asked_s, exposed_s, **about)
+        about["size_bytes"] = self.plan.hop(parcel.item, link.edge).size_bytes
+        about["rows"] = len(parcel.item.rows)
+        self._record("hop", exposed_s, **about)
+        if self._ahead:
+            self._record("transfer", parcel.began_s, parcel.arrived_s, **about)
 
     def take_back(self, item: Item) -> Steps:
         """Wait for the result of *item*; it is at hand when this rank is the whole ring."""
@@ -91,8 +113,8 @@ class Station:
             assert returned == item, f"{returned} came back, {item} was due"
 
     def finish(self, item: Item) -> Steps:
-        """Decode and emit the rows of *item* that are done, if this is the last stage."""
-        if not self.stage.last:
+        """Decode and emit the rows of *item* that are done, if this rank decodes."""
+        if not self.stage.decodes:
             return
         for position in item.finished(self.plan.steps):
             row = item.rows[position]

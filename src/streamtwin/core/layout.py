@@ -1,0 +1,75 @@
+"""How does a scenario come to lie over ranks? Which rank gets which blocks, checked."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from streamtwin.core import catalog
+from streamtwin.core.costs import forecast, stage_costs
+from streamtwin.core.errors import ScenarioError
+from streamtwin.core.latency import LatencyModel
+from streamtwin.core.plan import Plan
+from streamtwin.core.policies.batching import PREDICTS
+from streamtwin.core.policies.partition import PARTITION, WEIGHS_NOTHING, StageCosts
+from streamtwin.core.scenario import Scenario
+from streamtwin.core.sequence import check_predictable, check_split
+from streamtwin.core.stages import given_blocks, stages_of
+
+
+def lay_out(
+    scenario: Scenario,
+    latency: Callable[[], LatencyModel] | None = None,
+    itemsize: int = 4,
+) -> Plan:
+    """Lay *scenario* over its ranks.
+
+    *latency* is asked only by policies that weigh predicted times.
+
+    Raises:
+        ScenarioError: more stages than blocks, a stage's members cannot share its passes equally,
+            or a policy needs a latency model and has none.
+        UserError: model or VAE are unknown.
+    """
+    model, vae = catalog.model(scenario.model), catalog.vae(scenario.vae)
+    deployment = scenario.deployment
+    stages, members = deployment.block_stages, deployment.members
+    if stages > model.blocks:
+        most = (model.blocks - stages) * members + deployment.gpus
+        raise ScenarioError(
+            f"deployment.gpus = {deployment.gpus}: {model.name} has {model.blocks} blocks and every "
+            f"{'rank' if members == 1 else 'stage'} holds at least one, so choose at most {most}"
+        )
+    check_split(deployment.parallelism, stages, members, scenario.size.tokens, model.heads)
+    if model.latent_channels != vae.latent_channels:
+        raise ScenarioError(
+            f"vae = {vae.name!r} has {vae.latent_channels} latent channels, "
+            f"model = {model.name!r} wants {model.latent_channels}"
+        )
+    whole = stages_of([range(model.blocks)] * stages, deployment)
+    draft = Plan(scenario, model, vae, whole, itemsize)
+    plan = replace(draft, stages=stages_of(_blocks(draft, stages, latency), deployment))
+    batching = deployment.batching.policy
+    if batching not in PREDICTS:
+        return plan
+    check_predictable(scenario.name, deployment.parallelism, members)
+    if latency is None:
+        raise ScenarioError(f"deployment.batching.policy = {batching!r} needs a latency profile")
+    return replace(plan, forecast=forecast(plan, latency()))
+
+
+def _blocks(
+    draft: Plan, stages: int, latency: Callable[[], LatencyModel] | None
+) -> Sequence[range]:
+    """Which blocks each of *stages* stages holds, as the scenario says or the policy decides."""
+    deployment, model = draft.scenario.deployment, draft.model
+    partition = deployment.partition
+    if partition.blocks is not None:
+        return given_blocks(partition.blocks, model, stages)
+    if partition.policy in WEIGHS_NOTHING:
+        costs = StageCosts((1.0,) * model.blocks, (0.0,) * stages)
+        return PARTITION[partition.policy](costs)
+    check_predictable(draft.scenario.name, deployment.parallelism, deployment.members)
+    if latency is None:
+        raise ScenarioError(
+            f"deployment.partition.policy = {partition.policy!r} needs a latency profile"
+        )
+    return PARTITION[partition.policy](stage_costs(draft, latency()))

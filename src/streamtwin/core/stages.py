@@ -1,0 +1,75 @@
+"""What does each rank hold and do?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from streamtwin.core.errors import ScenarioError
+from streamtwin.core.protocol import Layout
+from streamtwin.core.specs import ModelSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What one rank does: its blocks, and its roles.
+
+    `first` and `last`: it holds the model's first or last block, so it embeds or ends with the
+    denoising step. Rank 0 always encodes and leads. A rank of the VAE's own has no blocks. Where
+    a stage has several members, `rank` is the one that leads.
+    """
+
+    rank: int
+    blocks: range
+    first: bool
+    last: bool
+    encodes: bool
+    decodes: bool
+
+    @property
+    def alone(self) -> bool:
+        """Whether this rank is the whole ring, so that nothing hops."""
+        return self.first and self.last and self.encodes and self.decodes
+
+    @property
+    def vae_only(self) -> bool:
+        """Whether this rank has the VAE's work to do and no blocks."""
+        return not self.blocks and (self.encodes or self.decodes)
+
+    def of_member(self, member: int) -> "Stage":
+        """What that *member* does; of the model's ends all embed, the rest is the leader's."""
+        if member == 0:
+            return self
+        rank = self.rank + member
+        return replace(self, rank=rank, last=False, encodes=False, decodes=False)
+
+
+def given_blocks(blocks: list[int], model: ModelSpec, stages: int) -> list[range]:
+    """The partition that the scenario states itself."""
+    if len(blocks) != stages or min(blocks) < 1 or sum(blocks) != model.blocks:
+        raise ScenarioError(
+            f"deployment.partition.blocks = {blocks}: give {stages} counts of at least 1, one a "
+            f"stage, that sum to the {model.blocks} blocks of {model.name}"
+        )
+    starts = [sum(blocks[:stage]) for stage in range(stages)]
+    return [range(start, start + count) for start, count in zip(starts, blocks, strict=True)]
+
+
+def stages_of(blocks: Sequence[range], layout: Layout) -> tuple[Stage, ...]:
+    """Stages of *blocks* in rank order, between those of the VAE where it has its own."""
+    none, own = range(0), layout.dedicated
+    last = len(blocks) - 1
+    middle = [
+        Stage(
+            layout.leaders[i + own],
+            part,
+            i == 0,
+            i == last,
+            i == 0 and not own,
+            i == last and not own,
+        )
+        for i, part in enumerate(blocks)
+    ]
+    if not own:
+        return tuple(middle)
+    encoder = Stage(0, none, first=False, last=False, encodes=True, decodes=False)
+    decoder = Stage(layout.leaders[-1], none, first=False, last=False, encodes=False, decodes=True)
+    return (encoder, *middle, decoder)
