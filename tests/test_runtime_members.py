@@ -13,6 +13,7 @@ import torch
 from builders import make_plan
 from streamtwin.core.errors import RunError
 from streamtwin.core.library import clip_path
+from streamtwin.core.memory import rank_memory
 from streamtwin.core.records import Recorder
 from streamtwin.core.ring import Item, Row
 from streamtwin.kernels import sequence as sequences
@@ -22,6 +23,7 @@ from streamtwin.runtime import worker
 from streamtwin.runtime.members import Leader, Member
 from streamtwin.runtime.processes import RankContext, run_ranks
 from streamtwin.runtime.pulse import Pulse
+from streamtwin.runtime.run import run_pipeline
 from streamtwin.runtime.states import States
 from streamtwin.runtime.video import read_frames
 
@@ -212,3 +214,22 @@ def test_a_rank_that_waits_for_its_stage_says_so_and_then_what_it_did_before() -
     assert pulse.read().works
     assert pulse.read().words == "busy in dit of item 7"
     assert pulse.read().beats == 3
+
+
+@pytest.mark.parametrize("parallelism", ["ulysses", "ring"])
+def test_predicted_memory_is_what_a_member_holds(parallelism: str, tmp_path: Path) -> None:
+    small = {"resolution": [32, 48], "chunks": 10}
+    plan, clip = (
+        make_plan(**small, parallelism=parallelism, gpus=2),
+        read_frames(clip_path(), 32, 48),
+    )
+    alone = rank_memory(make_plan(**small), plan.stages[0])
+    records = run_pipeline(plan, clip, tmp_path / "out.mp4").records
+    for member, info in enumerate(records.info.ranks):
+        predicted = rank_memory(plan, plan.stage_of(member))
+        for part in ("kv", "cross_kv", "weights"):
+            assert predicted[part] == info.memory_bytes[part]
+        assert 2 * predicted["kv"] == alone["kv"]
+        assert predicted["cross_kv"] == alone["cross_kv"]
+        assert predicted["vae"] == pytest.approx(info.memory_bytes["vae"], rel=0.3)
+        assert (predicted["vae"] > 0) == (member == 0)

@@ -6,7 +6,6 @@ one implementation, so that what is calibrated is what runs.
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -28,37 +27,12 @@ from streamtwin.kernels.refresh import SinkRefresh
 from streamtwin.kernels.rows import PassRow
 from streamtwin.kernels.sequence import SequenceGroup
 from streamtwin.kernels.shared_pass import enter, leave
-from streamtwin.kernels.vae_layers import VaeState
 from streamtwin.kernels.weights import stage_decoder, stage_dit, stage_encoder
+from streamtwin.kernels.work import SessionState, Work
+
+__all__ = ["Frames", "SessionState", "StageKernels", "Work"]
 
 Frames = npt.NDArray[np.uint8]
-
-
-@dataclass(slots=True)
-class Work:
-    """The tensors of an item under way.
-
-    `hidden` is [B, T' S, d] between stages and None before the first; `latents` [B, T', C, h, w]
-    are the noisy latents of each row, after the last stage those of its next step (clean in a
-    row that has finished); `timesteps` has one number a row.
-    """
-
-    latents: Tensor
-    timesteps: tuple[int, ...]
-    hidden: Tensor | None = None
-
-
-@dataclass(slots=True)
-class SessionState:
-    """Everything that belongs to one session on one rank."""
-
-    session: int
-    cache: StageCache
-    encoder: VaeState | None
-    decoder: VaeState | None
-    sinks: SinkRefresh
-    texts: dict[str, TextCache] = field(default_factory=dict)
-    """Keys and values of the prompts in use: two while a change of prompt is under way."""
 
 
 class StageKernels:

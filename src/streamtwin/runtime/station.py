@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from streamtwin.core.controller import Controller
-from streamtwin.core.edges import Edge
 from streamtwin.core.motion import Motion
 from streamtwin.core.policies.noise import entry_timestep
 from streamtwin.core.records import ChunkRecord, Decision, Recorder, SpanKind
@@ -116,16 +115,9 @@ class Station:
                 transport.wait_sent()
                 self.pulse.busy("decide", item.index)
                 self._record("wait_sent", began_s, peer=edge.receiver)
-                transport.send(carried, self._carried(item, edge))
-
-    def _carried(self, item: Item, edge: Edge) -> Work:
-        """The tensors of *item* that *edge* carries."""
-        work = self._work
-        assert work is not None
-        if not edge.results:
-            return work
-        done = list(item.finished(self.plan.steps))
-        return Work(work.latents[done], tuple(work.timesteps[i] for i in done))
+                assert self._work is not None
+                done = item.finished(self.plan.steps)
+                transport.send(carried, self._work.results(done) if edge.results else self._work)
 
     def receive(self) -> Item | None:
         """Wait for the next item from the rank before; None when nothing follows."""
