@@ -85,14 +85,16 @@ def made(clip: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeFra
     return make
 
 
-@pytest.mark.parametrize("gpus", [1, 3])
+@pytest.mark.parametrize(
+    "share", [{}, {"gpus": 3}, {"gpus": 4, "parallelism": "ring", "sequence_ranks": 2}]
+)
 def test_files_of_the_drawn_weights_give_the_drawn_video(
-    gpus: int, files: Path, made: MakeFrames
+    share: dict[str, Any], files: Path, made: MakeFrames
 ) -> None:
     """The noise is the seed's, so both runs have that seed; the weights are read or drawn."""
-    plan = with_files(files, "dit", "vae", "prompt_embedding", seed=7, gpus=gpus)
+    plan = with_files(files, "dit", "vae", "prompt_embedding", seed=7, **share)
     given, records = made(plan)
-    drawn, drawn_records = made(make_plan(**SMALL, seed=7, gpus=gpus))
+    drawn, drawn_records = made(make_plan(**SMALL, seed=7, **share))
     assert np.array_equal(given, drawn)
     provenance = compute_metrics(records)["provenance"]
     assert provenance["weights_dit"] == "model.pt"

@@ -87,12 +87,13 @@ def alone(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_torchrun_makes_the_same_frames_and_whole_records(tmp_path: Path) -> None:
-    own = alone(tmp_path, *arguments(8, 2, "--out", "own"))
+@pytest.mark.parametrize("parallelism", ["pipeline", "ring"])
+def test_torchrun_makes_the_same_frames_and_whole_records(parallelism: str, tmp_path: Path) -> None:
+    share = ("--set", f"deployment.parallelism={parallelism}")
+    own = alone(tmp_path, *arguments(8, 2, *share, "--out", "own"))
     assert own.returncode == 0, own.stderr
-    with started(
-        tmp_path, *TORCHRUN, "--standalone", "--nproc-per-node=2", *arguments(8, 2, "--out", "crew")
-    ) as launcher:
+    crew = arguments(8, 2, *share, "--out", "crew")
+    with started(tmp_path, *TORCHRUN, "--standalone", "--nproc-per-node=2", *crew) as launcher:
         output, errors = launcher.communicate()
     assert launcher.returncode == 0, errors
     assert output.count("latency") == 1, "only rank 0 prints the result"

@@ -17,7 +17,7 @@ from streamtwin.core.scenario_file import check_scenario
 from streamtwin.core.slots import EMPTY
 from streamtwin.core.window import Window
 from streamtwin.kernels.cache import PassRow
-from streamtwin.kernels.sinks import similarities
+from streamtwin.kernels.sinks import frame_means, similarities
 from streamtwin.kernels.stage import StageKernels, Work
 
 CHUNKS = 14
@@ -166,7 +166,7 @@ def by_hand(cache):
 def test_similarity_is_the_mean_of_two_cosines(sink, ring, data):
     tokens, newest = 2, data.draw(st.integers(0, sink + ring - 1))
     k, v = (normal((sink + ring) * tokens, 2, 4, seed=seed) for seed in (1, 2))
-    found = similarities(k, v, sink, tokens, newest)
+    found = similarities(frame_means(k, v, sink, tokens, newest))
     assert found.shape == (sink,)
     for slot in range(sink):
         cosines = []

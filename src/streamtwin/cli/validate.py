@@ -66,7 +66,11 @@ def validate(
     """Calibrate this host, predict every variant of SCENARIO, run each for real, compare."""
     from streamtwin.calibrate.environment import read_environment  # noqa: PLC0415
     from streamtwin.calibrate.profile import check_host  # noqa: PLC0415
-    from streamtwin.cli.checks import check_can_run, check_hang_timeout  # noqa: PLC0415
+    from streamtwin.cli.checks import (  # noqa: PLC0415
+        check_can_predict,
+        check_can_run,
+        check_hang_timeout,
+    )
     from streamtwin.cli.predict import read_clip, remark_on  # noqa: PLC0415
     from streamtwin.cli.profiles import HOST, device_name, profile_of  # noqa: PLC0415
     from streamtwin.core.library import find_variants  # noqa: PLC0415
@@ -77,6 +81,8 @@ def validate(
     check_hang_timeout(hang_timeout_s)
     variants = find_variants(scenario, given(overrides))
     first = next(iter(variants.values()))
+    for one in variants.values():
+        check_can_predict(one)
     clips = {label: read_clip(one, video) for label, one in variants.items()}
     for one in variants.values():
         check_can_run(one, device)

@@ -1,6 +1,7 @@
 """Who sends what to whom? The directed links of a deployment, and what they carry of an item."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from streamtwin.core.protocol import Layout
 
@@ -27,17 +28,18 @@ def edges_of(layout: Layout) -> tuple[Edge, ...]:
     An encoder of its own has no hidden state to send, and a decoder of its own hangs off the
     ring: the last rank of the ring sends to rank 0 first, then to the decoder. A rank that
     decodes before it sends may post as many results as rank 0 leaves out, so that it is not held
-    by one that rank 0 does not take yet.
+    by one that rank 0 does not take yet. Of a stage with several members, its leader sends and
+    receives.
     """
-    ring = layout.ring
-    if ring == 1:
+    if layout.ring == 1:
         return ()
     first_embeds = not layout.dedicated
-    edges = [Edge(rank, rank + 1, rank > 0 or first_embeds) for rank in range(ring - 1)]
-    depth = ring - 1 if layout.decodes_before_send else 1
-    edges.append(Edge(ring - 1, 0, layout.wraps_activations, depth=depth))
+    ring = layout.leaders[: layout.ring]
+    edges = [Edge(one, after, one > 0 or first_embeds) for one, after in pairwise(ring)]
+    depth = len(ring) - 1 if layout.decodes_before_send else 1
+    edges.append(Edge(ring[-1], 0, layout.wraps_activations, depth=depth))
     if layout.dedicated:
-        edges.append(Edge(ring - 1, ring, activations=False, results=True))
+        edges.append(Edge(ring[-1], layout.leaders[-1], activations=False, results=True))
     return tuple(edges)
 
 

@@ -10,8 +10,9 @@ from streamtwin.core.latency import LatencyModel
 from streamtwin.core.plan import Plan
 from streamtwin.core.policies.batching import PREDICTS
 from streamtwin.core.policies.partition import PARTITION, WEIGHS_NOTHING, StageCosts
-from streamtwin.core.scenario import Scenario
-from streamtwin.core.stages import block_ranks, given_blocks, stages_of
+from streamtwin.core.scenario import Deployment, Scenario
+from streamtwin.core.sequence import check_predictable, check_split
+from streamtwin.core.stages import given_blocks, stages_of
 
 
 def lay_out(
@@ -24,46 +25,70 @@ def lay_out(
     *latency* is asked only by policies that weigh predicted times.
 
     Raises:
-        ScenarioError: more ranks than blocks, or a policy needs a latency model and has none.
+        ScenarioError: more stages than blocks, a stage's members cannot share its passes equally,
+            or a policy needs a latency model and has none.
         UserError: model or VAE are unknown.
     """
     model, vae = catalog.model(scenario.model), catalog.vae(scenario.vae)
-    ranks = block_ranks(scenario.deployment)
-    if ranks > model.blocks:
-        most = model.blocks + scenario.deployment.gpus - ranks
+    deployment = scenario.deployment
+    stages, members = deployment.block_stages, deployment.members
+    if stages > model.blocks:
+        most = (model.blocks - stages) * members + deployment.gpus
         raise ScenarioError(
-            f"deployment.gpus = {scenario.deployment.gpus}: {model.name} has {model.blocks} "
-            f"blocks and every rank holds at least one, so choose at most {most}"
+            f"deployment.gpus = {deployment.gpus}: {model.name} has {model.blocks} blocks and every "
+            f"{'rank' if members == 1 else 'stage'} holds at least one, so choose at most {most}"
         )
+    check_split(deployment.parallelism, stages, members, scenario.size.tokens, model.heads)
     if model.latent_channels != vae.latent_channels:
         raise ScenarioError(
             f"vae = {vae.name!r} has {vae.latent_channels} latent channels, "
             f"model = {model.name!r} wants {model.latent_channels}"
         )
-    for item, counts in scenario.deployment.partition.schedule.items():
-        given_blocks(counts, model, ranks, f"schedule.{item}")
-    whole = stages_of([range(model.blocks)] * ranks, scenario.deployment)
+    for item, counts in deployment.partition.schedule.items():
+        given_blocks(counts, model, stages, f"schedule.{item}")
+    check_moves(deployment, members)
+    whole = stages_of([range(model.blocks)] * stages, deployment)
     draft = Plan(scenario, model, vae, whole, itemsize)
-    plan = replace(draft, stages=stages_of(_blocks(draft, ranks, latency), scenario.deployment))
-    batching = scenario.deployment.batching.policy
+    plan = replace(draft, stages=stages_of(_blocks(draft, stages, latency), deployment))
+    batching = deployment.batching.policy
     if batching not in PREDICTS:
         return plan
+    check_predictable(scenario.name, deployment.parallelism, members)
     if latency is None:
         raise ScenarioError(f"deployment.batching.policy = {batching!r} needs a latency profile")
     return replace(plan, forecast=forecast(plan, latency()))
 
 
-def _blocks(draft: Plan, ranks: int, latency: Callable[[], LatencyModel] | None) -> Sequence[range]:
-    """Which blocks each of *ranks* ranks holds, as the scenario says or the policy decides."""
-    partition, model = draft.scenario.deployment.partition, draft.model
+def check_moves(deployment: Deployment, members: int) -> None:
+    """Refuse blocks that move between stages of several ranks, whose keys lie apart.
+
+    Raises:
+        ScenarioError: names the keys and what may be chosen instead.
+    """
+    partition = deployment.partition
+    if members > 1 and (partition.trigger != "never" or partition.schedule):
+        key = "schedule" if partition.schedule else f"rebalance = {partition.trigger}"
+        raise ScenarioError(
+            f"deployment.partition.{key} with {members} ranks a stage (deployment.parallelism = "
+            f"{deployment.parallelism}): blocks move between stages of one rank only; choose "
+            "partition.rebalance = never without a schedule, or parallelism = pipeline"
+        )
+
+
+def _blocks(
+    draft: Plan, stages: int, latency: Callable[[], LatencyModel] | None
+) -> Sequence[range]:
+    """Which blocks each of *stages* stages holds, as the scenario says or the policy decides."""
+    deployment, model = draft.scenario.deployment, draft.model
+    partition = deployment.partition
     if partition.blocks is not None:
-        return given_blocks(partition.blocks, model, ranks)
+        return given_blocks(partition.blocks, model, stages)
     if partition.policy in WEIGHS_NOTHING:
-        costs = StageCosts((1.0,) * model.blocks, (0.0,) * ranks)
-    elif latency is None:
+        costs = StageCosts((1.0,) * model.blocks, (0.0,) * stages)
+        return PARTITION[partition.policy](costs)
+    check_predictable(draft.scenario.name, deployment.parallelism, deployment.members)
+    if latency is None:
         raise ScenarioError(
             f"deployment.partition.policy = {partition.policy!r} needs a latency profile"
         )
-    else:
-        costs = stage_costs(draft, latency())
-    return PARTITION[partition.policy](costs)
+    return PARTITION[partition.policy](stage_costs(draft, latency()))

@@ -17,21 +17,38 @@ MIB = 2**20
 
 
 def rank_memory(plan: Plan, stage: Stage) -> dict[str, int]:
-    """Bytes that *stage* holds, by purpose; weights include those of its half of the VAE."""
-    scenario, model = plan.scenario, plan.model
+    """Bytes that *stage* holds, by purpose; weights include those of its half of the VAE.
+
+    Of a stage whose members share passes: what the leader holds, or a member (`Plan.stage_of`).
+    Each has all of the weights and an equal share of keys, values and activations.
+    """
+    scenario, model, members = plan.scenario, plan.model, plan.members
     tokens, steps, size = scenario.size.tokens, scenario.deployment.steps, plan.itemsize
     rows = plan.max_rows
     blocks = len(stage.blocks)
-    queries = scenario.deployment.chunk_latents * tokens
+    shared = rows * scenario.deployment.chunk_latents * tokens // members
     kv = blocks * steps * model.kv_bytes(scenario.deployment.window, tokens, size)
     return {
         "weights": _stage_parameters(plan, stage) * size,
-        "kv": kv * scenario.workload.sessions,
+        "kv": kv // members * scenario.workload.sessions,
         "cross_kv": blocks * model.cross_kv_bytes(size) * _prompts_held(scenario),
-        "activations": rows * queries * (model.ffn_dim + 6 * model.dim) * size * bool(blocks),
+        "activations": shared * (model.ffn_dim + 6 * model.dim) * size * bool(blocks),
         "vae": vae_cache_bytes(plan.vae, scenario.size, stage, size) * scenario.workload.sessions,
-        "communication": _communication_bytes(plan, stage),
+        "communication": _communication_bytes(plan, stage) + _exchange_bytes(plan, stage, shared),
     }
+
+
+def _exchange_bytes(plan: Plan, stage: Stage, tokens: int) -> int:
+    """Bytes of what a member sends and receives in a pass of *tokens* tokens of its own.
+
+    Ulysses: queries, keys and values. Ring: the queries that travel, and a part of the result a
+    member. The leader also holds the shares that it collects, and what they are joined to.
+    """
+    if plan.members == 1 or stage.vae_only or not stage.blocks:
+        return 0
+    parts = 3 if plan.scenario.deployment.parallelism == "ulysses" else 1 + plan.members
+    leads = any(stage.rank == one.rank for one in plan.stages)
+    return 2 * (parts + plan.members * leads) * tokens * plan.model.dim * plan.itemsize
 
 
 def _prompts_held(scenario: Scenario) -> int:
@@ -126,7 +143,7 @@ def check_memory(plan: Plan, capacity_bytes: float, device: str) -> None:
     Raises:
         ScenarioError: names the fullest rank, what it needs, by purpose, and what it has.
     """
-    for stage in plan.stages:
+    for stage in plan.stages:  # of its members, the leader needs most
         memory = most_memory(plan, _in_turn(plan, stage))
         need = sum(memory.values())
         if need > capacity_bytes:

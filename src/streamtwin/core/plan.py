@@ -35,13 +35,23 @@ class Plan:
 
     @property
     def ranks(self) -> int:
-        """Ranks, one device each."""
-        return len(self.stages)
+        """Ranks, one device each: of stages of blocks, all of their members."""
+        return sum(1 if stage.vae_only else self.members for stage in self.stages)
 
     @property
     def lanes(self) -> int:
-        """W: ranks of the ring, and its lanes."""
+        """W: stages of the ring, and its lanes."""
         return self.scenario.deployment.ring
+
+    @property
+    def members(self) -> int:
+        """G: ranks that share the passes of a stage."""
+        return self.scenario.deployment.members
+
+    def stage_of(self, rank: int) -> Stage:
+        """What *rank* does of the stage that it leads or belongs to."""
+        stage = next(one for one in reversed(self.stages) if one.rank <= rank)
+        return stage.of_member(rank - stage.rank)
 
     @property
     def edges(self) -> tuple[Edge, ...]:

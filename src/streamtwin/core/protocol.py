@@ -6,12 +6,20 @@ from pydantic import Field, model_validator
 
 from streamtwin.core.errors import ScenarioError
 from streamtwin.core.section import MAX_RANKS, Section
+from streamtwin.core.sequence import Parallelism, stage_members
 
 
 class Layout(Section):
     """Ranks, their roles, and the protocol between them: a part of a scenario's deployment."""
 
     gpus: Annotated[int, Field(ge=1, le=MAX_RANKS, description="ranks, one device each")] = 1
+    parallelism: Annotated[
+        Parallelism, Field(description="ranks in a row; or in groups that share every pass")
+    ] = "pipeline"
+    sequence_ranks: Annotated[
+        int | None,
+        Field(ge=1, description="ranks of each stage with ulysses or ring; null: all of them"),
+    ] = None
     protocol: Annotated[
         Literal["sdv2", "overlap"],
         Field(description="receives when asked for, or posted ahead so that transfers hide"),
@@ -41,6 +49,7 @@ class Layout(Section):
                 f"deployment.decode = {self.decode!r} with vae_placement = 'dedicated': the rank "
                 "that decodes sends nothing on, so leave it null"
             )
+        self.members  # noqa: B018 - refuses ranks that cannot be grouped
         return self
 
     @property
@@ -49,9 +58,28 @@ class Layout(Section):
         return self.vae_placement == "dedicated"
 
     @property
+    def members(self) -> int:
+        """G: ranks that share the passes of a stage."""
+        return stage_members(
+            self.parallelism, self.gpus, self.sequence_ranks, vae_ranks=2 * self.dedicated
+        )
+
+    @property
+    def block_stages(self) -> int:
+        """Stages of blocks, of G ranks each."""
+        return (self.gpus - 2 * self.dedicated) // self.members
+
+    @property
     def ring(self) -> int:
-        """W: ranks of the ring, and its lanes. A decoder of its own hangs off the ring."""
-        return self.gpus - self.dedicated
+        """W: stages of the ring, and its lanes. A decoder of its own hangs off the ring."""
+        return self.block_stages + self.dedicated
+
+    @property
+    def leaders(self) -> tuple[int, ...]:
+        """The rank that leads each stage: those of the ring in order, then a decoder of its own."""
+        first, G = int(self.dedicated), self.members
+        blocks = range(first, first + self.block_stages * G, G)
+        return (0, *blocks, self.gpus - 1) if self.dedicated else tuple(blocks)
 
     @property
     def overlaps(self) -> bool:

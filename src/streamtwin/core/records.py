@@ -20,9 +20,10 @@ class Span:
     """An interval of one rank, in seconds since the start of the stream.
 
     Services keep the rank's device busy. `wait_input`: rank 0 has no chunk yet. `wait_hop`: the
-    rank has asked for an item that its `peer` has not sent yet. `hop`: the item is under way
-    and the rank waits for it. `wait_sent`: the rank's previous item has not been taken. `move`:
-    the rank exchanges blocks with others; `size_bytes` of them have come in.
+    rank has asked for an item that its `peer` has not sent yet, or waits for the `peer` that leads
+    its stage to begin a pass. `hop`: the item is under way and the rank waits for it. `wait_sent`:
+    the rank's previous item has not been taken. `move`: the rank exchanges blocks with others;
+    `size_bytes` of them have come in.
     `transfer`, where receives are posted ahead: the item is under way to this rank, whatever the
     rank does meanwhile; its `hop` is then the part for which the rank waits. A measured one ends
     when the rank finds the item there, which is no earlier than it asks for it: its length is an
@@ -86,7 +87,10 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class RankInfo:
-    """What one rank held: its blocks as a half-open interval, and bytes by purpose."""
+    """What one rank held: its blocks as a half-open interval, and bytes by purpose.
+
+    Members of one stage hold the same blocks.
+    """
 
     rank: int
     blocks: tuple[int, int]

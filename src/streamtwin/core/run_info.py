@@ -13,9 +13,10 @@ def run_info(
     memory: Sequence[Mapping[str, int]],
 ) -> RunInfo:
     """Describe a run of *plan*; *memory* has the bytes of each rank by purpose."""
+    stages = [plan.stage_of(rank) for rank in range(plan.ranks)]
     ranks = tuple(
-        RankInfo(stage.rank, (stage.blocks.start, stage.blocks.stop), dict(held))
-        for stage, held in zip(plan.stages, memory, strict=True)
+        RankInfo(rank, (stage.blocks.start, stage.blocks.stop), dict(held))
+        for rank, (stage, held) in enumerate(zip(stages, memory, strict=True))
     )
     return RunInfo(
         source=source,

@@ -40,7 +40,6 @@ class Batching(Section):
 class Deployment(Layout):
     """How the pipeline is laid over ranks."""
 
-    parallelism: Literal["pipeline"] = "pipeline"
     steps: Annotated[
         int, Field(ge=1, le=len(STEP_TIMESTEPS), description="denoising steps N a chunk")
     ] = 2

@@ -1,7 +1,7 @@
 """What does each rank hold and do?"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streamtwin.core.errors import ScenarioError
 from streamtwin.core.policies.partition import intervals
@@ -14,7 +14,8 @@ class Stage:
     """What one rank does: its blocks, and its roles.
 
     `first` and `last`: it holds the model's first or last block, so it embeds or ends with the
-    denoising step. Rank 0 always encodes and leads. A rank of the VAE's own has no blocks.
+    denoising step. Rank 0 always encodes and leads. A rank of the VAE's own has no blocks. Where
+    a stage has several members, `rank` is the one that leads.
     """
 
     rank: int
@@ -34,22 +35,24 @@ class Stage:
         """Whether this rank has the VAE's work to do and no blocks."""
         return not self.blocks and (self.encodes or self.decodes)
 
+    def of_member(self, member: int) -> "Stage":
+        """What that *member* does; of the model's ends all embed, the rest is the leader's."""
+        if member == 0:
+            return self
+        rank = self.rank + member
+        return replace(self, rank=rank, last=False, encodes=False, decodes=False)
+
 
 def given_blocks(
-    blocks: list[int], model: ModelSpec, ranks: int, key: str = "blocks"
+    blocks: list[int], model: ModelSpec, stages: int, key: str = "blocks"
 ) -> list[range]:
     """The partition that the scenario states itself under *key*."""
-    if len(blocks) != ranks or min(blocks) < 1 or sum(blocks) != model.blocks:
+    if len(blocks) != stages or min(blocks) < 1 or sum(blocks) != model.blocks:
         raise ScenarioError(
-            f"deployment.partition.{key} = {blocks}: give {ranks} counts of at least 1, one a "
-            f"rank, that sum to the {model.blocks} blocks of {model.name}"
+            f"deployment.partition.{key} = {blocks}: give {stages} counts of at least 1, one a "
+            f"stage, that sum to the {model.blocks} blocks of {model.name}"
         )
     return list(intervals(blocks))
-
-
-def block_ranks(layout: Layout) -> int:
-    """Ranks that hold blocks."""
-    return layout.gpus - 2 * layout.dedicated
 
 
 def of_every_rank(counts: Sequence[int], layout: Layout) -> tuple[int, ...]:
@@ -62,11 +65,18 @@ def stages_of(blocks: Sequence[range], layout: Layout) -> tuple[Stage, ...]:
     none, own = range(0), layout.dedicated
     last = len(blocks) - 1
     middle = [
-        Stage(i + own, part, i == 0, i == last, i == 0 and not own, i == last and not own)
+        Stage(
+            layout.leaders[i + own],
+            part,
+            i == 0,
+            i == last,
+            i == 0 and not own,
+            i == last and not own,
+        )
         for i, part in enumerate(blocks)
     ]
     if not own:
         return tuple(middle)
     encoder = Stage(0, none, first=False, last=False, encodes=True, decodes=False)
-    decoder = Stage(last + 2, none, first=False, last=False, encodes=False, decodes=True)
+    decoder = Stage(layout.leaders[-1], none, first=False, last=False, encodes=False, decodes=True)
     return (encoder, *middle, decoder)

@@ -24,6 +24,7 @@ from streamtwin.kernels.dit_layers import (
 )
 from streamtwin.kernels.rope import pass_rotations, space_rotations
 from streamtwin.kernels.seeding import materialise
+from streamtwin.kernels.sequence import SequenceGroup
 
 
 def sinusoid(timesteps: Tensor, size: int) -> Tensor:
@@ -35,7 +36,11 @@ def sinusoid(timesteps: Tensor, size: int) -> Tensor:
 
 
 class DiTStage(nn.Module):
-    """The blocks *blocks* of a Causal-DiT at one resolution; keys as in Wan 2.1 checkpoints."""
+    """The blocks *blocks* of a Causal-DiT at one resolution; keys as in Wan 2.1 checkpoints.
+
+    With a *sequence*, its members run the blocks together: `forward` and its cache then have this
+    member's S/G tokens of each frame where S stands.
+    """
 
     def __init__(
         self,
@@ -45,12 +50,14 @@ class DiTStage(nn.Module):
         *,
         embeds: bool,
         heads_out: bool,
+        sequence: SequenceGroup | None = None,
     ) -> None:
         super().__init__()
         if blocks.step != 1 or blocks.start < 0 or blocks.stop > spec.blocks:
             raise ValueError(f"blocks = {blocks}: choose an interval within 0..{spec.blocks}")
         d = spec.dim
         self.spec, self.resolution, self.interval = spec, resolution, blocks
+        self.sequence = sequence
         self.text_embedding = nn.Sequential(
             nn.Linear(spec.text_dim, d), nn.GELU(approximate="tanh"), nn.Linear(d, d)
         )
@@ -69,17 +76,20 @@ class DiTStage(nn.Module):
 
     def new_cache(self, kv_rows: int, window: Window) -> StageCache:
         """Empty state of one session for this stage's blocks, on this stage's device."""
-        spec, weight = self.spec, self._weight
-        return StageCache(
+        spec, weight, sequence = self.spec, self._weight, self.sequence
+        cache = StageCache(
             len(self.interval),
             kv_rows,
             window,
-            tokens=self.resolution.tokens,
-            heads=spec.heads,
+            tokens=self.resolution.tokens if sequence is None else sequence.cached_tokens,
+            heads=spec.heads if sequence is None else sequence.cached_heads(spec.heads),
             head_dim=spec.head_dim,
             device=weight.device,
             dtype=weight.dtype,
         )
+        if sequence is not None:
+            cache.watch.join = sequence.join_means
+        return cache
 
     def read_text(self, context: Tensor) -> TextCache:
         """Keys and values of the prompt embedding *context* [(1,) text_len, text_dim].
@@ -181,13 +191,15 @@ class DiTStage(nn.Module):
         precise = self._weight.dtype == torch.float64
         kind = torch.complex128 if precise else torch.complex64
         space = space_rotations(*self.resolution.grid, self.spec.head_dim, timesteps.device, kind)
+        if self.sequence is not None:
+            space = self.sequence.own(space, 0)
         table = pass_rotations(rows, space, self.spec.head_dim)
         sessions = tuple(
             SessionRows(part, caches[part.start], caches[part.start].plan(rows[part]))
             for part in _runs(caches)
         )
         prompts = tuple(PromptRows(part, texts[part.start]) for part in _runs(texts))
-        return BlockPass(e0, table, sessions, prompts)
+        return BlockPass(e0, table, sessions, prompts, self.sequence)
 
     def _check(
         self,
@@ -200,7 +212,8 @@ class DiTStage(nn.Module):
         B, T = timesteps.shape
         if len(rows) != B or any(row.frames != T for row in rows):
             raise ValueError(f"timesteps are [{B}, {T}] but the rows are {list(rows)}")
-        expected = (B, T * self.resolution.tokens, self.spec.dim)
+        tokens = self.resolution.tokens if self.sequence is None else self.sequence.tokens
+        expected = (B, T * tokens, self.spec.dim)
         if tuple(x.shape) != expected:
             raise ValueError(f"x has shape {tuple(x.shape)}, expected {expected}")
         if not len(caches) == len(texts) == B:
@@ -225,6 +238,7 @@ def build_dit(
     seed: int,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
+    sequence: SequenceGroup | None = None,
 ) -> DiTStage:
     """A stage with random weights that *seed* and the parameters' global names fix.
 
@@ -232,6 +246,8 @@ def build_dit(
         ValueError: *blocks* is no interval of the model's blocks.
     """
     with torch.device("meta"):
-        stage = DiTStage(spec, resolution, blocks, embeds=embeds, heads_out=heads_out)
+        stage = DiTStage(
+            spec, resolution, blocks, embeds=embeds, heads_out=heads_out, sequence=sequence
+        )
     materialise(stage, seed=seed, device=device, dtype=dtype)
     return stage

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from streamtwin.core.specs import ModelSpec
 from streamtwin.kernels.cache import PassPlan, StageCache, TextCache
 from streamtwin.kernels.rope import rotate
+from streamtwin.kernels.sequence import Attention as AttentionKernel
+from streamtwin.kernels.sequence import SequenceGroup
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +49,14 @@ class BlockPass:
         rotations: from `rope.pass_rotations`, [B, T'*S, 1, head_dim/2].
         sessions: the rows by session, in order.
         prompts: the rows by prompt, in order.
+        sequence: the members that share the pass, each with its own tokens (S is S/G then).
     """
 
     modulation: Tensor
     rotations: Tensor
     sessions: tuple[SessionRows, ...]
     prompts: tuple[PromptRows, ...]
+    sequence: SequenceGroup | None = None
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -101,20 +105,33 @@ class SelfAttention(Attention):
         q = rotate(self.queries(x), work.rotations)
         k, v = self.keys_values(x)
         k = rotate(k, work.rotations)
-        for own in work.sessions:
-            own.cache.write(index, own.plan, k[own.rows], v[own.rows])
-        attended = [self._attend(q[own.rows], index, own) for own in work.sessions]
-        out: Tensor = self.o(_joined(attended))
+        out: Tensor = self.o(self._share(q, k, v, index, work))
         return out
 
+    def _share(self, q: Tensor, k: Tensor, v: Tensor, index: int, work: BlockPass) -> Tensor:
+        """Write keys and values, then attend: alone, or with the members that share the pass."""
+
+        def store(k: Tensor, v: Tensor) -> None:
+            for own in work.sessions:
+                own.cache.write(index, own.plan, k[own.rows], v[own.rows])
+
+        def attend(q: Tensor, attention: AttentionKernel = _attention) -> Tensor:
+            attended = [self._attend(q[o.rows], index, o, attention) for o in work.sessions]
+            return _joined(attended)
+
+        if work.sequence is not None:
+            return work.sequence.attend(q, k, v, store, attend)
+        store(k, v)
+        return attend(q)
+
     @staticmethod
-    def _attend(q: Tensor, index: int, own: SessionRows) -> Tensor:
+    def _attend(q: Tensor, index: int, own: SessionRows, attention: AttentionKernel) -> Tensor:
         plan, cache = own.plan, own.cache
         if plan.uniform:
-            return _attention(q, *cache.view(index, plan.kv_rows, plan.lengths[0]))
+            return attention(q, *cache.view(index, plan.kv_rows, plan.lengths[0]))
         # Rows whose windows are filled differently (a stream's first chunks) go one by one.
         rows = zip(q.unbind(), plan.kv_rows, plan.lengths, strict=True)
-        return torch.cat([_attention(r[None], *cache.view(index, (n,), K)) for r, n, K in rows])
+        return torch.cat([attention(r[None], *cache.view(index, (n,), K)) for r, n, K in rows])
 
 
 class CrossAttention(Attention):

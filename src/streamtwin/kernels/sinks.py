@@ -6,7 +6,7 @@ delay is one chunk whatever the timing, so decisions are the same in every run a
 of ranks.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -16,17 +16,24 @@ from torch import Tensor
 from streamtwin.core.slots import Slots
 
 
-def similarities(k: Tensor, v: Tensor, sink: int, tokens: int, newest: int) -> Tensor:
-    """Likeness of each sink with the frame in slot *newest*, float32 [sink].
+def frame_means(k: Tensor, v: Tensor, sink: int, tokens: int, newest: int) -> Tensor:
+    """Means over the tokens of each sink and of the frame in slot *newest*.
 
-    Of *k* and *v* [window.frames * S, heads, head_dim], S = *tokens*, the mean over a frame's
-    tokens is flattened; the cosines of keys (rotated) and of values are averaged, as in
-    StreamDiffusionV2's code.
+    Of *k* and *v* [window.frames * S, heads, head_dim], S = *tokens*; float32 [2, sink + 1, heads,
+    head_dim], keys (rotated) before values.
     """
     starts = [slot * tokens for slot in (*range(sink), newest)]
     frames = torch.stack([x[s : s + tokens] for x in (k, v) for s in starts])
-    means = frames.mean(1, dtype=torch.float32).view(2, sink + 1, -1)
-    return F.cosine_similarity(means[:, :sink], means[:, sink:], dim=-1).mean(0)
+    return torch.unflatten(frames.mean(1, dtype=torch.float32), 0, (2, sink + 1))
+
+
+def similarities(means: Tensor) -> Tensor:
+    """Likeness of each sink with the newest frame, float32 [sink], from their `frame_means`.
+
+    The cosines of keys and of values are averaged, as in StreamDiffusionV2's code.
+    """
+    flat = means.flatten(2)
+    return F.cosine_similarity(flat[:, :-1], flat[:, -1:], dim=-1).mean(0)
 
 
 @dataclass(slots=True)
@@ -44,8 +51,13 @@ class _Comparison:
 
 @dataclass(slots=True)
 class SinkWatch:
-    """The latest comparison of each KV row of one session."""
+    """The latest comparison of each KV row of one session.
 
+    *join* makes the `frame_means` of whole frames out of those of a member of the stage, all
+    blocks' in one tensor.
+    """
+
+    join: Callable[[Tensor], Tensor] | None = None
     _pending: dict[int, _Comparison] = field(default_factory=dict)
     _known: dict[int, list[tuple[float, ...]]] = field(default_factory=dict)
 
@@ -63,12 +75,13 @@ class SinkWatch:
         are compared one by one, so that the bits do not depend on how many share a stage.
         """
         tokens = k[0].shape[1] // len(held[0][kv_row].frames)
-        found = torch.stack(
-            [
-                similarities(k[b][kv_row], v[b][kv_row], sink, tokens, books[kv_row].newest)
-                for b, books in enumerate(held)
-            ]
-        )
+        means = [
+            frame_means(k[b][kv_row], v[b][kv_row], sink, tokens, books[kv_row].newest)
+            for b, books in enumerate(held)
+        ]
+        if self.join is not None:
+            means = list(self.join(torch.stack(means)))
+        found = torch.stack([similarities(one) for one in means])
         self._known.pop(kv_row, None)
         self._pending[kv_row] = _to_host(found)
 

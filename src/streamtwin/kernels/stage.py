@@ -5,7 +5,7 @@ one implementation, so that what is calibrated is what runs.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import nullcontext
 
 import numpy as np
 import numpy.typing as npt
@@ -25,43 +25,21 @@ from streamtwin.kernels.dit import DiTStage
 from streamtwin.kernels.prompts import PromptSource, SeededPrompts
 from streamtwin.kernels.refresh import SinkRefresh
 from streamtwin.kernels.rows import PassRow
-from streamtwin.kernels.vae_layers import VaeState
+from streamtwin.kernels.sequence import SequenceGroup
+from streamtwin.kernels.shared_pass import enter, leave
 from streamtwin.kernels.weights import stage_decoder, stage_dit, stage_encoder
+from streamtwin.kernels.work import SessionState, Work
+
+__all__ = ["Frames", "SessionState", "StageKernels", "Work"]
 
 Frames = npt.NDArray[np.uint8]
-
-
-@dataclass(slots=True)
-class Work:
-    """The tensors of an item under way.
-
-    `hidden` is [B, T' S, d] between stages and None before the first; `latents` [B, T', C, h, w]
-    are the noisy latents of each row, after the last stage those of its next step (clean in a
-    row that has finished); `timesteps` has one number a row.
-    """
-
-    latents: Tensor
-    timesteps: tuple[int, ...]
-    hidden: Tensor | None = None
-
-
-@dataclass(slots=True)
-class SessionState:
-    """Everything that belongs to one session on one rank."""
-
-    session: int
-    cache: StageCache
-    encoder: VaeState | None
-    decoder: VaeState | None
-    sinks: SinkRefresh
-    texts: dict[str, TextCache] = field(default_factory=dict)
-    """Keys and values of the prompts in use: two while a change of prompt is under way."""
 
 
 class StageKernels:
     """The weights of one stage and what is computed with them.
 
     *prompts* gives the embedding of a prompt; without it embeddings are drawn from the seed.
+    With a *sequence*, its members share the passes.
     """
 
     def __init__(
@@ -71,12 +49,13 @@ class StageKernels:
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
         prompts: PromptSource | None = None,
+        sequence: SequenceGroup | None = None,
     ) -> None:
-        self.plan, self.stage = plan, stage
+        self.plan, self.stage, self.sequence = plan, stage, sequence
         self.device, self.dtype = torch.device(device), dtype
         self.prompts = prompts or SeededPrompts(plan.model, plan.scenario.seed)
         # a rank of the VAE's own needs none of what blocks share
-        self._dit = None if stage.vae_only else stage_dit(plan, stage, device, dtype)
+        self._dit = None if stage.vae_only else stage_dit(plan, stage, device, dtype, sequence)
         self.encoder = stage_encoder(plan, device, dtype) if stage.encodes else None
         self.decoder = stage_decoder(plan, device, dtype) if stage.decodes else None
 
@@ -126,8 +105,7 @@ class StageKernels:
 
         *states* has the state of every session that has a row in the item.
         """
-        hidden = self.dit.embed(work.latents) if self.stage.first else work.hidden
-        assert hidden is not None
+        hidden = enter(self.dit, work.latents, work.hidden)
         frames = work.latents.shape[1]
         timesteps = torch.tensor(work.timesteps, dtype=torch.float32, device=self.device)
         timesteps = timesteps[:, None].expand(-1, frames)
@@ -140,6 +118,7 @@ class StageKernels:
             state.sinks.observe(state.cache, [row])
         if item.first and item.rows[0].step == self._steps - 1:
             caches[0].repeat_first_row()
+        hidden = leave(self.dit, hidden)
         if not self.stage.last:
             return Work(work.latents, work.timesteps, hidden)
         velocity = self.dit.unembed(hidden, timesteps)
@@ -164,16 +143,19 @@ class StageKernels:
         Only this stream of work: a receive that is posted ahead may be open for long.
         """
         if self.device.type == "cuda":
-            torch.cuda.current_stream(self.device).synchronize()
+            with nullcontext() if self.sequence is None else self.sequence.waiting():
+                torch.cuda.current_stream(self.device).synchronize()
 
     def timestep(self, step: int) -> int:
         """Timestep of a row at *step* of the reference's list (the entry's may differ)."""
         return STEP_TIMESTEPS[step]
 
     def _new_cache(self) -> StageCache:
+        if self._dit is not None:
+            return self._dit.new_cache(self._steps, self._window)
         model, size = self.plan.model, self.plan.scenario.size
         return StageCache(
-            len(self.stage.blocks),
+            0,
             self._steps,
             self._window,
             tokens=size.tokens,

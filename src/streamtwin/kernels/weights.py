@@ -8,12 +8,19 @@ from streamtwin.core.errors import UserError
 from streamtwin.core.plan import Plan, Stage
 from streamtwin.kernels.checkpoint import Checkpoint, open_dit, open_taehv, open_vae
 from streamtwin.kernels.dit import DiTStage, build_dit
+from streamtwin.kernels.sequence import SequenceGroup
 from streamtwin.kernels.taehv import TaehvDecoder
 from streamtwin.kernels.vae import VaeDecoder, VaeEncoder, build_decoder, build_encoder
 
 
-def stage_dit(plan: Plan, stage: Stage, device: torch.device | str, dtype: torch.dtype) -> DiTStage:
-    """The blocks of *stage*, and the ends of the model that are its.
+def stage_dit(
+    plan: Plan,
+    stage: Stage,
+    device: torch.device | str,
+    dtype: torch.dtype,
+    sequence: SequenceGroup | None = None,
+) -> DiTStage:
+    """The blocks of *stage*, and the ends of the model that are its; *sequence* shares its passes.
 
     Raises:
         UserError: the scenario's checkpoint cannot be read or does not fit the model.
@@ -22,12 +29,18 @@ def stage_dit(plan: Plan, stage: Stage, device: torch.device | str, dtype: torch
     ends = {"embeds": stage.first, "heads_out": stage.last}
     size = plan.scenario.size
     if checkpoint is None:
-        seed = plan.scenario.seed
         return build_dit(
-            plan.model, size, stage.blocks, **ends, seed=seed, device=device, dtype=dtype
+            plan.model,
+            size,
+            stage.blocks,
+            **ends,
+            seed=plan.scenario.seed,
+            device=device,
+            dtype=dtype,
+            sequence=sequence,
         )
     with torch.device("meta"):
-        dit = DiTStage(plan.model, size, stage.blocks, **ends)
+        dit = DiTStage(plan.model, size, stage.blocks, **ends, sequence=sequence)
     checkpoint.fill(dit, device, dtype)
     return dit
 

@@ -101,7 +101,7 @@ def _prompted(crew: Crew, job: Job) -> Job:
 def _work_and_post(crew: Crew, job: Job, video: Path) -> None:
     """Work as this rank and leave for rank 0 what came of it."""
     result = crew.work(_run_timed, (job,), pin=job.device == "cpu")
-    if crew.seat.last:
+    if job.plan.stage_of(crew.seat.rank).decodes:
         made = write_emitted(job, job.spools / video.name)
         for path in made:
             post_file(crew.store, f"video/{path.name}", path)
@@ -129,7 +129,8 @@ def _placed(crew: Crew, job: Job, video: Path) -> Iterator[Job]:
             for number in (signal.SIGTERM, signal.SIGINT):  # it ends already: nothing to hurry
                 signal.signal(number, signal.SIG_IGN)
             cause = crew.last_words(error)
-            words = kept(here, video) if crew.seat.last else ""
+            emits = job.plan.stage_of(crew.seat.rank).decodes
+            words = kept(here, video) if emits else ""
             cause.args = (f"{cause}{words}",)
             if cause is error:
                 raise

@@ -6,14 +6,17 @@ costs well under a microsecond, and a rank that is stuck or stopped can still be
 
 import mmap
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 Doing = Literal["start", "encode", "dit", "decode", "decide", "end"]
-Waiting = Literal["receive", "sent", "input", "over"]
+Waiting = Literal["receive", "sent", "input", "over", "members"]
 
 ACTIVITIES: tuple[Doing | Waiting, ...] = (
     "start", "encode", "dit", "decode", "decide", "end", "receive", "sent", "input", "over",
+    "members",
 )  # fmt: skip
 RECORD = struct.Struct("=qqqqd")
 
@@ -34,7 +37,7 @@ class Beat(NamedTuple):
     @property
     def works(self) -> bool:
         """Whether the rank is in work of its own, which nobody else can hold up."""
-        return self.activity not in ("receive", "sent", "over")
+        return self.activity not in ("receive", "sent", "over", "members")
 
     @property
     def place(self) -> str:
@@ -50,6 +53,7 @@ class Beat(NamedTuple):
             "receive": f"waits for an item from rank {self.peer}",
             "sent": f"waits until rank {self.peer} takes its item",
             "input": "waits for the input's clock",
+            "members": f"waits for others of the stage that rank {self.peer} leads",
             "over": "has ended",
             "decide": "in its own work, between services",
             "start": "in its own work, at the start",
@@ -77,6 +81,16 @@ class Pulse:
     def sleeps(self, seconds: float) -> None:
         """A wait for the input begins that ends by itself after *seconds*."""
         self._write("input", -1, -1, max(0.0, seconds))
+
+    @contextmanager
+    def meeting(self, leader: int) -> Iterator[None]:
+        """Within the block the rank waits for other members of the stage that *leader* leads."""
+        before = self.read()
+        self.waits_for(leader, "members")
+        try:
+            yield
+        finally:
+            self._write(before.activity, before.item, before.peer, before.lasts_s)
 
     def over(self) -> None:
         """Nothing more is to come."""

@@ -19,11 +19,6 @@ class Seat:
     local_ranks: int
 
     @property
-    def last(self) -> bool:
-        """Whether this rank emits."""
-        return self.rank == self.ranks - 1
-
-    @property
     def name(self) -> str:
         """How messages of this rank begin."""
         return f"rank {self.rank} of {self.ranks}"

@@ -15,11 +15,12 @@ from streamtwin.core.ring import Item, Row
 from streamtwin.core.slip import Meter, Slip
 from streamtwin.kernels.stage import StageKernels, Work
 from streamtwin.runtime.exchange import BlockExchange
+from streamtwin.runtime.members import Leader
 from streamtwin.runtime.pulse import Pulse
 from streamtwin.runtime.sink_notes import kept, replaced
 from streamtwin.runtime.spool import Spools
 from streamtwin.runtime.states import States
-from streamtwin.runtime.transport import Arrival, Transport, carried_of
+from streamtwin.runtime.transport import Arrival, Transport
 from streamtwin.runtime.video import FrameSource
 
 
@@ -38,12 +39,13 @@ class Station:
         emitted: Callable[[int], None],
         recorder: Recorder,
         pulse: Pulse | None = None,
+        members: Leader | None = None,
     ) -> None:
         self.kernels, self.states, self.clock = kernels, states, clock
         self.transport, self.transports = transports[0], transports
         self.exchange, self.slip, self.meter = exchange, Slip(), Meter()
         self.source, self.spools, self.emitted = source, spools, emitted
-        self.plan, self.stage = kernels.plan, kernels.stage
+        self.plan, self.stage, self.members = kernels.plan, kernels.stage, members
         self.slower = self.plan.scenario.deployment.slowdown.get(self.stage.rank, 1.0)
         self.recorder = recorder
         self.pulse = pulse or Pulse()
@@ -101,6 +103,8 @@ class Station:
 
     def _pass(self, item: Item, began_s: float) -> None:
         assert self._work is not None
+        if self.members is not None:
+            self.members.call(item, self._work)
         states = {row.session: self.states.of(row.session) for row in item.rows}
         self._work = self.kernels.run(states, item, self._work)
         self._done("dit", began_s, item.rows[0], item.index, len(item.rows))
@@ -120,7 +124,9 @@ class Station:
                 transport.wait_sent()
                 self.pulse.busy("decide", item.index)
                 self._record("wait_sent", began_s, peer=edge.receiver)
-                transport.send(carried, carried_of(self._work, item, edge, self.plan.steps), slip)
+                done = item.finished(self.plan.steps)
+                work = self._work.results(done) if edge.results else self._work
+                transport.send(carried, work, slip)
 
     def receive(self) -> Item | None:
         """Wait for the next item from the rank before; None when nothing follows."""
@@ -173,7 +179,9 @@ class Station:
                 self._record("move", began_s, item=item.index, size_bytes=received)
 
     def end(self) -> None:
-        """Tell those who receive that nothing follows; rank 0 hears it when all have heard."""
+        """Tell members and receivers that nothing follows; rank 0 hears it when all have heard."""
+        if self.members is not None:
+            self.members.dismiss()
         self.exchange.wait_taken()
         ends = [(one, one.edge.receiver) for one in self.transports if one.edge is not None]
         for transport, receiver in ends:

@@ -222,11 +222,3 @@ class Transport:
 
 def _nbytes(work: Work) -> int:
     return work.latents.nbytes + (0 if work.hidden is None else work.hidden.nbytes)
-
-
-def carried_of(work: Work, item: Item, edge: Edge, steps: int) -> Work:
-    """What *edge* carries of *item*, whose tensors are *work*: all of it, or its results."""
-    if not edge.results:
-        return work
-    done = list(item.finished(steps))
-    return Work(work.latents[done], tuple(work.timesteps[i] for i in done))

@@ -11,16 +11,18 @@ from streamtwin.core.plan import Plan
 from streamtwin.core.records import Recorder
 from streamtwin.core.ring import Item, Row
 from streamtwin.kernels.prompts import PromptSource
+from streamtwin.kernels.sequence import SequenceGroup
 from streamtwin.kernels.stage import StageKernels, Work
 from streamtwin.runtime.exchange import BlockExchange
 from streamtwin.runtime.long_recorder import LongRecorder
 from streamtwin.runtime.loops import follow, lead
+from streamtwin.runtime.members import Leader, Member, form_groups
 from streamtwin.runtime.overlap import AheadTransport
 from streamtwin.runtime.processes import RankContext
 from streamtwin.runtime.spool import Spools
 from streamtwin.runtime.states import States, weight_bytes
 from streamtwin.runtime.station import Station
-from streamtwin.runtime.transport import Transport, connect, disconnect
+from streamtwin.runtime.transport import Groups, Transport, connect, disconnect
 from streamtwin.runtime.video import Clip, FrameSource
 
 
@@ -49,23 +51,28 @@ class RankResult:
 
 def run_rank(context: RankContext, job: Job) -> RankResult:
     """Run rank `context.rank` of *job* to the end of its input."""
-    stage = job.plan.stages[context.rank]
+    stage = job.plan.stage_of(context.rank)
     device = context.device(job.device)
     dtype = torch.float32 if job.device == "cpu" else torch.bfloat16
-    kernels = StageKernels(job.plan, stage, device, dtype, job.prompts)
+    # before the warm-up, which the members of a stage do together
+    groups = join(context, job, device)
+    sequence = form_groups(job.plan, context.rank, device, context.pulse)
+    kernels = StageKernels(job.plan, stage, device, dtype, job.prompts, sequence)
     context.holds = lambda: {"weights": weight_bytes(kernels)}
     warm_up(kernels)
     states = States(kernels)
     context.holds = states.measure
     for session in first_sessions(job.plan):
         states.of(session)
+    if sequence is not None and not sequence.leads:
+        return follow_leader(context, states, sequence)
     source = _source(job) if stage.encodes else None
     spools = Spools(job.spools) if stage.decodes else None
     recorder = LongRecorder()
     station = Station(
         kernels=kernels,
         states=states,
-        transports=open_transports(context, job, dtype, device),
+        transports=open_transports(context, job, dtype, device, groups),
         exchange=BlockExchange(job.plan, kernels, states, context.pulse),
         clock=context.now_s,
         source=source,
@@ -73,6 +80,7 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
         emitted=context.progress,
         recorder=recorder,
         pulse=context.pulse,
+        members=None if sequence is None else Leader(sequence, context.now_s, device),
     )
     context.ready()
     if stage.encodes:
@@ -85,21 +93,25 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
     return RankResult(recorder.gathered(), states.measure())
 
 
-def open_transports(
-    context: RankContext, job: Job, dtype: torch.dtype, device: str
-) -> list[Transport]:
-    """Join the other ranks; a transport for each link on which this rank sends, at least one."""
-    ahead = job.plan.scenario.deployment.overlaps
-    groups = connect(
+def join(context: RankContext, job: Job, device: str) -> Groups:
+    """Join the other ranks; the groups of links that have their own."""
+    return connect(
         context.rank,
         context.ranks,
         context.rendezvous,
         backend_of(job.device),
         device,
         job.plan.edges,
-        apart=ahead and job.device != "cpu",
+        apart=job.plan.scenario.deployment.overlaps and job.device != "cpu",
         store=context.store,
     )
+
+
+def open_transports(
+    context: RankContext, job: Job, dtype: torch.dtype, device: str, groups: Groups
+) -> list[Transport]:
+    """A transport for each link on which this rank sends, at least one."""
+    ahead = job.plan.scenario.deployment.overlaps
     kind = AheadTransport if ahead else Transport
     edges = job.plan.outward(context.rank) or (None,)
     transports = [
@@ -113,6 +125,17 @@ def first_sessions(plan: Plan) -> list[int]:
     """Sessions that are there from the start, whose state is made before the clock runs."""
     every = range(plan.scenario.workload.sessions)
     return [session for session in every if plan.scenario.visit(session).join_s == 0]
+
+
+def follow_leader(context: RankContext, states: States, sequence: SequenceGroup) -> RankResult:
+    """Run a rank that does not lead its stage to the end."""
+    recorder = LongRecorder()
+    member = Member(states, sequence, context.now_s, recorder, context.pulse)
+    context.ready()
+    member.follow()
+    disconnect()
+    memory = {"weights": weight_bytes(states.kernels), **states.measure()}
+    return RankResult(recorder.gathered(), memory)
 
 
 def backend_of(device: str) -> str:

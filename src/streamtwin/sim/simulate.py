@@ -16,6 +16,7 @@ from streamtwin.core.plan import Plan
 from streamtwin.core.records import ChunkRecord, Recorder, Records
 from streamtwin.core.ring import Row
 from streamtwin.core.run_info import partition_decision, run_info
+from streamtwin.core.sequence import check_predictable
 from streamtwin.sim.exchange import Meeting
 from streamtwin.sim.link import Link
 from streamtwin.sim.loops import follow, lead
@@ -39,8 +40,10 @@ def simulate(
 
     Raises:
         CalibrationError: the latency model cannot answer for an operation of this plan.
+        ScenarioError: the ranks of a stage share its passes, which no latency model answers for.
         RunError: nothing can move any more.
     """
+    check_predictable(plan.scenario.name, plan.scenario.deployment.parallelism, plan.members)
     env = simpy.Environment()
     recorder = Recorder(decisions=[partition_decision(plan)])
     draw = plan.scenario.service_noise if noise is None else noise
