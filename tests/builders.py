@@ -43,6 +43,7 @@ def make_plan(**changes: Any) -> Plan:
     """A plan of the tiny model; keys are deployment's, workload's, or the scenario's own."""
     deployment = {"gpus", "steps", "stream_batch", "chunk_latents", "window", "sink", "partition"}
     deployment |= {"batching", "lanes", "protocol", "vae_placement"}
+    deployment |= {"cuda_graph", "compile", "attention"}
     workload = {"source_fps", "chunks", "max_waiting", "admission", "dispatch"}
     workload |= {"sessions", "visits"}
     data: dict[str, Any] = {"deployment": {}, "workload": {"chunks": 30}}

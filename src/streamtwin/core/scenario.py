@@ -84,6 +84,16 @@ class Deployment(_Section):
     batching: Batching = Batching()
     window: Annotated[int, Field(ge=2, description="latent frames of K and V kept")] = 6
     sink: Annotated[int, Field(ge=0, description="of these, frames kept as anchors")] = 3
+    cuda_graph: Annotated[
+        bool, Field(description="replay recorded passes instead of launching kernel by kernel")
+    ] = False
+    compile: Annotated[
+        bool, Field(description="compile what a block does around its attention (torch.compile)")
+    ] = False
+    attention: Annotated[
+        Literal["auto", "fa3", "cudnn", "flash", "efficient", "math"],
+        Field(description="what computes attention; auto: the fastest that the device has"),
+    ] = "auto"
 
 
 class Visit(_Section):

@@ -11,7 +11,9 @@ from streamtwin.core.plan import Plan
 from streamtwin.core.records import Recorder
 from streamtwin.core.ring import Item, Row
 from streamtwin.kernels.prompts import PromptSource
+from streamtwin.kernels.rehearsal import record_ahead
 from streamtwin.kernels.stage import StageKernels, Work
+from streamtwin.runtime.devices import tune
 from streamtwin.runtime.long_recorder import LongRecorder
 from streamtwin.runtime.loops import follow, lead
 from streamtwin.runtime.processes import RankContext
@@ -43,6 +45,10 @@ class RankResult:
 
     recorder: Recorder
     memory_bytes: dict[str, int]
+    attention: str
+    """What computed attention, in order of preference."""
+    passes: tuple[int, int]
+    """How many passes were replayed from a recording, and how many ran kernel by kernel."""
 
 
 def run_rank(context: RankContext, job: Job) -> RankResult:
@@ -50,6 +56,7 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
     stage = job.plan.stages[context.rank]
     device = context.device(job.device)
     dtype = torch.float32 if job.device == "cpu" else torch.bfloat16
+    tune(job.device)
     kernels = StageKernels(job.plan, stage, device, dtype, job.prompts)
     context.holds = lambda: {"weights": weight_bytes(kernels)}
     warm_up(kernels)
@@ -57,6 +64,7 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
     context.holds = lambda: {"weights": weight_bytes(kernels), **states.measure()}
     for session in first_sessions(job.plan):
         states.of(session)
+    record_ahead(kernels, states.held)
     connect(
         context.rank,
         context.ranks,
@@ -88,7 +96,9 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
         spools.close()
     disconnect()
     memory = {"weights": weight_bytes(kernels), **states.measure()}
-    return RankResult(recorder.gathered(), memory)
+    recorded = kernels.passes.recorded
+    passes = (0, 0) if recorded is None else (recorded.replayed, recorded.launched)
+    return RankResult(recorder.gathered(), memory, ", ".join(kernels.dit.backends), passes)
 
 
 def first_sessions(plan: Plan) -> list[int]:
@@ -116,14 +126,16 @@ def warm_up(kernels: StageKernels) -> None:
             frames = np.zeros((shape.frames_of(ordinal), size.height, size.width, 3), np.uint8)
             kernels.encode(state, row, frames, lambda _: 0.8)
         rows = tuple(Row(one, ordinal, ordinal, step) for one in states for step in range(steps))
-        item = Item(ordinal, rows if ordinal else rows[:1])
-        count, latents = len(item.rows), shape.latents_of(ordinal)
-        work = Work(
-            kernels.zeros(count, latents, model.latent_channels, *size.latent),
-            tuple(kernels.timestep(row.step) for row in item.rows),
-            kernels.zeros(count, latents * size.tokens, model.dim),
-        )
-        done = kernels.run(states, item, work)
+        # each number of rows is compiled for itself
+        least = 1 if plan.scenario.deployment.compile else len(rows)
+        for count in range(least, len(rows) + 1) if ordinal else (1,):
+            item, latents = Item(ordinal, rows[:count]), shape.latents_of(ordinal)
+            work = Work(
+                kernels.zeros(count, latents, model.latent_channels, *size.latent),
+                tuple(kernels.timestep(row.step) for row in item.rows),
+                kernels.zeros(count, latents * size.tokens, model.dim),
+            )
+            done = kernels.run(states, item, work)
         if stage.last:
             kernels.decode(state, done.latents[0])
     kernels.synchronize()
