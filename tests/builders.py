@@ -4,10 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from streamtwin.core.controller import Controller
 from streamtwin.core.latency import Prediction, Provenance
 from streamtwin.core.ops import DitPass, Hop, Op, VaeDecode, VaeEncode
 from streamtwin.core.plan import Plan, lay_out
+from streamtwin.core.records import Recorder
+from streamtwin.core.ring import Item
 from streamtwin.core.scenario_file import check_scenario
+from streamtwin.core.turns import TakeBack, Turn
 
 BY_HAND = Provenance("assumed", "test", "2026-01-01")
 
@@ -55,3 +59,21 @@ def make_plan(**changes: Any) -> Plan:
         else:
             data[key] = value
     return lay_out(check_scenario(data, "test"))
+
+
+def stream(plan: Plan, count: int) -> list[Item]:
+    """The first *count* items that rank 0 sends while input always waits."""
+    controller = Controller(plan, Recorder())
+    items: list[Item] = []
+    while len(items) < count:
+        action = controller.next(0.0)
+        if isinstance(action, TakeBack):
+            controller.ring.returned()
+            continue
+        assert isinstance(action, Turn), "the input is too short"
+        item = controller.compose(action, controller.admit(action, 0.0))
+        while controller.ring.due():
+            controller.ring.returned()
+        controller.sent(item, action)
+        items.append(item)
+    return items

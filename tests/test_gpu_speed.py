@@ -5,16 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from builders import make_plan
+from builders import make_plan, stream
 from streamtwin.bench.figures import rate_lines, time_lines
 from streamtwin.bench.request import BenchRequest
 from streamtwin.bench.run import bench
 from streamtwin.core.library import clip_path
-from streamtwin.core.plan import Plan, lay_out
-from streamtwin.core.repeats import opening_items
-from streamtwin.core.ring import Item, Row
+from streamtwin.core.plan import lay_out
+from streamtwin.core.ring import Item
 from streamtwin.core.scenario_file import check_scenario
-from streamtwin.kernels.rehearsal import rehearse
+from streamtwin.kernels.rehearsal import record_ahead
 from streamtwin.kernels.stage import SessionState, StageKernels, Work
 from streamtwin.runtime.run import run_pipeline
 from streamtwin.runtime.video import read_frames
@@ -34,20 +33,26 @@ def some_work(kernels: StageKernels, item: Item) -> Work:
     return Work(noisy, tuple(kernels.timestep(row.step) for row in item.rows))
 
 
-def stream(plan: Plan) -> list[Item]:
-    """The opening of a stream and as many items again."""
-    opening = opening_items(plan, 0)
-    last, more = opening[-1], []
-    for step in range(1, len(opening) + 1):
-        rows = (Row(0, row.chunk + step, row.ordinal + step, row.step) for row in last.rows)
-        more.append(Item(last.index + step, tuple(rows)))
-    return opening + more
+def begin(kernels: StageKernels) -> dict[int, SessionState]:
+    """States of all sessions, with their passes recorded."""
+    states = {s: kernels.new_session(s) for s in range(kernels.plan.scenario.workload.sessions)}
+    record_ahead(kernels, states)
+    return states
 
 
-def outcome(kernels: StageKernels, state: SessionState, items: list[Item]) -> list[torch.Tensor]:
+def outcome(kernels: StageKernels, items: list[Item]) -> list[torch.Tensor]:
+    states = begin(kernels)
     return [
-        kernels.run(state, item, some_work(kernels, item)).latents.float().cpu() for item in items
+        kernels.run(states, item, some_work(kernels, item)).latents.float().cpu() for item in items
     ]
+
+
+REFRESHED = {"sink_refresh": "kv_similarity", "sink_threshold": 0.98}
+STREAMS = {
+    "one session": {},
+    "two sessions": {"sessions": 2},
+    "refreshed sinks": {"conditioning": REFRESHED},
+}
 
 
 @pytest.mark.parametrize(
@@ -55,52 +60,73 @@ def outcome(kernels: StageKernels, state: SessionState, items: list[Item]) -> li
     [({"cuda_graph": True}, 1e-3), ({"compile": True}, 3e-2), ({"cuda_graph": True, "compile": True}, 3e-2)],
     ids=["graph", "compiled", "compiled-graph"],
 )  # fmt: skip
-def test_faster_ways_compute_what_eager_passes_compute(changes, bound) -> None:
-    plain = make_plan(steps=2)
-    fast = make_plan(steps=2, **changes)
-    items = stream(plain)
+@pytest.mark.parametrize("several", STREAMS.values(), ids=list(STREAMS))
+def test_faster_ways_compute_what_eager_passes_compute(changes, bound, several) -> None:
+    if "conditioning" in several and "compile" in changes:
+        pytest.skip("a sink close to the threshold may go either way")
+    items = stream(make_plan(steps=2, **several), 40)
     results = []
-    for plan in (plain, fast):
+    for way in ({}, changes):
+        plan = make_plan(steps=2, **several, **way)
         kernels = StageKernels(plan, plan.stages[0], "cuda", torch.bfloat16)
-        state = kernels.new_session(0)
-        rehearse(kernels, state)
-        results.append(outcome(kernels, state, items))
+        results.append(outcome(kernels, items))
         if plan.scenario.deployment.cuda_graph:
-            assert kernels.recorded is not None
-            assert len(kernels.recorded) == 3
+            assert kernels.passes.recorded is not None
+            assert len(kernels.passes.recorded) == plan.scenario.workload.sessions**2
+            assert kernels.passes.recorded.replayed > 20
     for eager, other in zip(*results, strict=True):
         assert float((eager - other).norm() / eager.norm()) < bound
 
 
+@pytest.mark.parametrize("choice", ["cudnn", "flash", "efficient", "math"])
+def test_every_attention_computes_the_same(choice: str) -> None:
+    items = stream(make_plan(steps=2), 12)
+    results = []
+    for way in ("auto", choice):
+        plan = make_plan(steps=2, attention=way)
+        results.append(outcome(StageKernels(plan, plan.stages[0], "cuda", torch.bfloat16), items))
+    for auto, other in zip(*results, strict=True):
+        assert float((auto - other).norm() / auto.norm()) < 3e-2
+
+
 @pytest.mark.parametrize("recorded", [False, True])
-def test_a_pass_never_waits_for_the_card(recorded) -> None:
-    plan = make_plan(steps=2, cuda_graph=recorded)
+@pytest.mark.parametrize("several", STREAMS.values(), ids=list(STREAMS))
+def test_a_pass_never_waits_for_the_card(recorded, several) -> None:
+    plan = make_plan(steps=2, cuda_graph=recorded, **several)
     kernels = StageKernels(plan, plan.stages[0], "cuda", torch.bfloat16)
-    state = kernels.new_session(0)
-    rehearse(kernels, state)
-    items = stream(plan)
+    states = begin(kernels)
+    items = stream(plan, 40)
     works = [some_work(kernels, item) for item in items]
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
         for item, work in zip(items, works, strict=True):
-            kernels.run(state, item, work)
+            kernels.run(states, item, work)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     torch.cuda.synchronize()
 
 
+def test_a_session_that_leaves_takes_its_recordings_along() -> None:
+    plan = make_plan(steps=2, sessions=2, cuda_graph=True)
+    kernels = StageKernels(plan, plan.stages[0], "cuda", torch.bfloat16)
+    states = begin(kernels)
+    recorded = kernels.passes.recorded
+    assert recorded is not None
+    assert len(recorded) == 4
+    del states[1]
+    assert len(recorded) == 1
+
+
 @pytest.mark.parametrize("model", ["wan2.1-1.3b", "wan2.1-14b"])
 def test_full_sizes_are_recorded(model) -> None:
-    data = {"model": model, "vae": "tiny", "resolution": [480, 832], "workload": {"chunks": 3}}
+    data = {"model": model, "vae": "tiny", "resolution": [480, 832], "workload": {"chunks": 20}}
     deployment = {"steps": 1, "cuda_graph": True}
     plan = lay_out(check_scenario({**data, "deployment": deployment}, "x"), itemsize=2)
     kernels = StageKernels(plan, plan.stages[0], "cuda", torch.bfloat16)
-    state = kernels.new_session(0)
-    rehearse(kernels, state)
-    assert kernels.recorded is not None
-    assert len(kernels.recorded) == 3
-    assert all(bool(torch.isfinite(out).all()) for out in outcome(kernels, state, stream(plan)[:9]))
+    assert all(bool(torch.isfinite(out).all()) for out in outcome(kernels, stream(plan, 9)))
+    assert kernels.passes.recorded is not None
+    assert kernels.passes.recorded.replayed == 9 - 4
 
 
 @pytest.mark.parametrize("changes", [{"cuda_graph": True}, {"cuda_graph": True, "compile": True}])
@@ -110,6 +136,7 @@ def test_the_pipeline_runs_in_the_faster_ways(changes, tmp_path: Path) -> None:
     done = run_pipeline(plan, clip, tmp_path / "out.mp4", device="cuda")
     assert done.frames == 97
     assert done.records.info.provenance["attention"]
+    assert not done.records.info.provenance["passes"].startswith("0 replayed")
 
 
 def test_a_benchmark_of_the_card() -> None:

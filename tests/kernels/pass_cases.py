@@ -5,11 +5,8 @@ from typing import Any
 import torch
 
 from builders import make_plan
-from streamtwin.core.controller import Controller
 from streamtwin.core.plan import Plan, Stage
-from streamtwin.core.records import Recorder
 from streamtwin.core.ring import Item
-from streamtwin.core.turns import TakeBack, Turn
 from streamtwin.kernels.graphs import RecordedPasses
 from streamtwin.kernels.stage import SessionState, StageKernels, Work
 
@@ -69,20 +66,3 @@ def recording(kernels: StageKernels, limit: int = 64) -> HostRecord:
 
 def begin(kernels: StageKernels, sessions: int = 1) -> dict[int, SessionState]:
     return {session: kernels.new_session(session) for session in range(sessions)}
-
-
-def stream(plan: Plan, count: int) -> list[Item]:
-    """The first *count* items that rank 0 sends while input always waits."""
-    controller, items = Controller(plan, Recorder()), []
-    while len(items) < count:
-        action = controller.next(0.0)
-        if isinstance(action, TakeBack):
-            controller.ring.returned()
-            continue
-        assert isinstance(action, Turn), "the input is too short"
-        item = controller.compose(action, controller.admit(action, 0.0))
-        while controller.ring.due():
-            controller.ring.returned()
-        controller.sent(item, action)
-        items.append(item)
-    return items

@@ -4,8 +4,9 @@ import gc
 
 import pytest
 import torch
-from pass_cases import HostRecord, begin, recording, small_plan, some_work, stage, stream
+from pass_cases import HostRecord, begin, recording, small_plan, some_work, stage
 
+from builders import stream
 from streamtwin.kernels.graphs import RecordedPasses
 from streamtwin.kernels.rehearsal import record_ahead
 from streamtwin.kernels.touched import touched

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from pass_cases import begin, recording, small_plan, some_work, stage, stream
+from pass_cases import begin, recording, small_plan, some_work, stage
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from builders import stream
 from streamtwin.kernels.rehearsal import record_ahead
 
 PLACES = ["alone", "first", "middle", "last"]

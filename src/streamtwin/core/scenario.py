@@ -116,6 +116,10 @@ class Visit(_Section):
     ] = None
 
 
+LIKE_THE_OTHERS = Visit()
+"""A session that differs in nothing."""
+
+
 class Workload(_Section):
     """Who sends what."""
 
@@ -291,7 +295,7 @@ class Scenario(_Section):
     def visit(self, session: int) -> Visit:
         """How session number *session* differs from the others; not at all unless listed."""
         visits = self.workload.visits
-        return visits[session] if 0 <= session < len(visits) else Visit()
+        return visits[session] if 0 <= session < len(visits) else LIKE_THE_OTHERS
 
     def chunks_of(self, session: int) -> int:
         """Chunks of that session's input."""

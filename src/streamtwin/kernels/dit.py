@@ -22,6 +22,7 @@ from streamtwin.kernels.attention import (
 )
 from streamtwin.kernels.cache import PassRow, StageCache, TextCache
 from streamtwin.kernels.dit_layers import EAGER, Block, BlockParts, BlockPass, Head, PatchEmbedding
+from streamtwin.kernels.lean import Gelu, Layers, Linear, Silu
 from streamtwin.kernels.rope import frame_positions, pass_rotations, space_rotations
 from streamtwin.kernels.seeding import materialise
 from streamtwin.kernels.touched import Touched, touched
@@ -52,11 +53,9 @@ class DiTStage(nn.Module):
             raise ValueError(f"blocks = {blocks}: choose an interval within 0..{spec.blocks}")
         d = spec.dim
         self.spec, self.resolution, self.interval = spec, resolution, blocks
-        self.text_embedding = nn.Sequential(
-            nn.Linear(spec.text_dim, d), nn.GELU(approximate="tanh"), nn.Linear(d, d)
-        )
-        self.time_embedding = nn.Sequential(nn.Linear(spec.freq_dim, d), nn.SiLU(), nn.Linear(d, d))
-        self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(d, 6 * d))
+        self.text_embedding = Layers(Linear(spec.text_dim, d), Gelu(), Linear(d, d))
+        self.time_embedding = Layers(Linear(spec.freq_dim, d), Silu(), Linear(d, d))
+        self.time_projection = Layers(Silu(), Linear(d, 6 * d))
         self.blocks = nn.ModuleDict({str(index): Block(spec) for index in blocks})
         self.patch_embedding = PatchEmbedding(spec) if embeds else None
         self.head = Head(spec) if heads_out else None
@@ -179,7 +178,7 @@ class DiTStage(nn.Module):
         return e
 
     def _prepare(self, timesteps: Tensor, positions: Tensor, touches: Touched) -> BlockPass:
-        e0 = self.time_projection(self._time(timesteps)).unflatten(-1, (6, -1))
+        e0 = self.time_projection(self._time(timesteps)).view(*timesteps.shape, 6, -1)
         table = pass_rotations(positions, self.space(timesteps.device), self.spec.head_dim)
         if self.parts.real_rotations:
             table = torch.view_as_real(table)

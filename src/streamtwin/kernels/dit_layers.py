@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from streamtwin.core.specs import ModelSpec
 from streamtwin.kernels.attention import Attend
 from streamtwin.kernels.cache import TextCache
-from streamtwin.kernels.lean import Gelu, LayerNorm, Linear, RMSNorm, Sequence
+from streamtwin.kernels.lean import Gelu, LayerNorm, Layers, Linear, RMSNorm, at_hand
 from streamtwin.kernels.rope import rotate
 from streamtwin.kernels.touched import SessionRows, Touched
 
@@ -61,7 +61,7 @@ def _joined(parts: list[Tensor]) -> Tensor:
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
     """LayerNorm without gains of [B, T', S, d], then * (1 + scale) + shift per frame."""
-    return torch.addcmul(shift, F.layer_norm(x, x.shape[-1:], eps=eps), scale + 1)
+    return torch.addcmul(shift, torch.layer_norm(x, x.shape[-1:], None, None, eps), scale + 1)
 
 
 class Attention(nn.Module):
@@ -74,6 +74,7 @@ class Attention(nn.Module):
         self.q, self.k = Linear(d, d), Linear(d, d)
         self.v, self.o = Linear(d, d), Linear(d, d)
         self.norm_q, self.norm_k = RMSNorm(d, spec.eps), RMSNorm(d, spec.eps)
+        at_hand(self)
 
     def queries(self, x: Tensor) -> Tensor:
         """[B, .., d] -> normed queries [B, L, heads, head_dim]."""
@@ -146,7 +147,8 @@ class Block(nn.Module):
         self.self_attn = SelfAttention(spec)
         self.norm3 = LayerNorm(d, spec.eps)
         self.cross_attn = CrossAttention(spec)
-        self.ffn = Sequence(Linear(d, spec.ffn_dim), Gelu(), Linear(spec.ffn_dim, d))
+        self.ffn = Layers(Linear(d, spec.ffn_dim), Gelu(), Linear(spec.ffn_dim, d))
+        at_hand(self)
 
     def forward(self, x: Tensor, index: int, work: BlockPass) -> Tensor:
         """[B, T', S, d] -> [B, T', S, d]; *index* counts the stage's own blocks from 0."""
@@ -195,6 +197,8 @@ class PatchEmbedding(nn.Module):
         cells = latents.reshape(B, T, C, h // p, p, w // p, p).permute(0, 1, 3, 5, 2, 4, 6)
         return F.linear(cells.reshape(B, -1, C * p * p), self.weight.flatten(1), self.bias)
 
+    __call__ = forward
+
 
 class Head(nn.Module):
     """Modulated norm and the map from tokens back to patches."""
@@ -214,3 +218,5 @@ class Head(nn.Module):
         # Channels run fastest within a patch: (p, p, C).
         cells: Tensor = y.view(B, T, rows, columns, p, p, -1).permute(0, 1, 6, 2, 4, 3, 5)
         return cells.reshape(B, T, -1, rows * p, columns * p)
+
+    __call__ = forward

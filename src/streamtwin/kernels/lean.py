@@ -11,6 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+def at_hand(module: nn.Module) -> None:
+    """Let *module* find its submodules like any attribute; one that replaces them later wins."""
+    module.__dict__.update(module._modules)
+
+
 class Linear(nn.Linear):
     """x W^T + b."""
 
@@ -63,7 +68,7 @@ class Silu(nn.SiLU):
         return F.silu(x, inplace=True)
 
 
-class Sequence(nn.Sequential):
+class Layers(nn.Sequential):
     """One layer after the other."""
 
     def __call__(self, x: Tensor) -> Tensor:
