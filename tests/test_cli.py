@@ -277,6 +277,7 @@ def test_bench_prints_one_document_and_keeps_the_raw_times(tmp_path: Path) -> No
         (["--rows", "1;2"], "--rows '1;2'"),
         (["--all"], "needs --device cuda"),
         (["--mode", "graph"], "needs --device cuda"),
+        (["--attention", "cudnn"], "choose auto or one of flash, math"),
         (["--out", "."], "is a folder"),
         (["--model", "none"], "unknown model 'none'"),
     ],

@@ -42,7 +42,10 @@ def test_another_way_of_running_shows_the_same_video(changes, tmp_path: Path) ->
     ("changes", "message"),
     [
         ({"cuda_graph": True}, r"deployment\.cuda_graph = true needs --device cuda"),
-        ({"attention": "fa3"}, r"deployment\.attention = 'fa3' is not there on cpu in float32: "),
+        (
+            {"attention": "fa3"},
+            r"deployment\.attention: attention 'fa3' is not there on cpu in float32: ",
+        ),
     ],
 )
 def test_what_a_device_has_not_is_refused_before_anything_starts(

@@ -47,8 +47,12 @@ def test_refuses_what_it_cannot_time(changes, message):
         replace(SMALL, **changes)
 
 
-def test_a_benchmark_of_this_host():
-    done = bench(SMALL, budget_s=0.5)
+@pytest.mark.parametrize(
+    "changes", [{}, {"vae": "taehv-tiny", "attention": "math"}], ids=["wan", "taehv"]
+)
+def test_a_benchmark_of_this_host(changes):
+    done = bench(replace(SMALL, **changes), budget_s=0.5)
+    assert done.machine.facts["attention"] == changes.get("attention", "cpu")
     assert done.machine.device == "cpu"
     assert [ceiling.source[:7] for ceiling in done.machine.ceilings] == ["float32"]
     lines = time_lines(done)

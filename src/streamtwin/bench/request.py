@@ -16,7 +16,8 @@ class BenchRequest:
     """One model and VAE at one resolution (height, width in pixels) on one device.
 
     `rows` are the rows of the passes to time, `steps` the denoising steps to give frame rates
-    for (a pass of as many rows each), `modes` the ways of running a pass.
+    for (a pass of as many rows each), `modes` the ways of running a pass, `attention` what
+    computes it, as in a deployment.
     """
 
     model: str
@@ -26,6 +27,7 @@ class BenchRequest:
     rows: tuple[int, ...] = (1, 2, 3, 4)
     steps: tuple[int, ...] = (1, 2, 3, 4)
     modes: tuple[str, ...] = ("eager",)
+    attention: str = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:

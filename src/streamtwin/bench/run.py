@@ -57,6 +57,7 @@ def measure_bench(context: RankContext, request: BenchRequest, budget_s: float) 
     tune(request.device)
     runner = BenchRunner(request.plan, request.device, request.modes)
     whole, clock = runner.kernels.whole, time.perf_counter
+    whole.dit.choose_attention(request.attention)
     machine = read_machine(request.device, whole.dit.backends, clock, whole.synchronize)
     cases = request.cases()
     for case in cases:  # what the first time compiles and records is no part of the budget

@@ -39,6 +39,9 @@ def bench(
             "[default: eager, on cuda also graph; with --all also compiled-graph]",
         ),
     ] = None,
+    attention: Annotated[
+        str, typer.Option("--attention", help="auto, fa3, cudnn, flash, efficient or math")
+    ] = "auto",
     everything: Annotated[
         bool, typer.Option("--all", help="both Wan models at 480x832 and 512x512; on cuda")
     ] = False,
@@ -51,9 +54,10 @@ def bench(
     """Time passes, encoding and decoding on one device, beside published figures."""
     from streamtwin.bench.figures import document  # noqa: PLC0415
     from streamtwin.bench.request import BenchRequest  # noqa: PLC0415
-    from streamtwin.runtime.devices import check_device  # noqa: PLC0415
+    from streamtwin.runtime.devices import check_attention, check_device  # noqa: PLC0415
 
     check_device(device, 1)
+    check_attention(attention, device)
     if everything and device == "cpu":
         raise UserError("--all measures models of billions of parameters: it needs --device cuda")
     if budget_s is not None and not budget_s > 0:
@@ -68,6 +72,7 @@ def bench(
         _counts("rows", rows),
         _counts("steps", steps),
         tuple(modes or _default_modes(device, everything)),
+        attention,
     )
     requests = _all(one) if everything else [one]
     benches, failures = _measured(requests, budget_s, out)

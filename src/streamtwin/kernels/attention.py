@@ -71,7 +71,7 @@ def chosen_backends(choice: str, device: torch.device, dtype: torch.dtype) -> tu
     there = ("flash", "math") if device.type != "cuda" else there
     if choice not in there:
         raise UserError(
-            f"deployment.attention = {choice!r} is not there on {device.type} in "
+            f"attention {choice!r} is not there on {device.type} in "
             f"{str(dtype).removeprefix('torch.')}: choose auto or one of {', '.join(there)}"
         )
     return (choice,)

@@ -50,13 +50,26 @@ def check_speed(deployment: Deployment, device: str) -> None:
     """
     if deployment.cuda_graph and device == "cpu":
         raise UserError("deployment.cuda_graph = true needs --device cuda; on cpu set it to false")
-    if deployment.attention != "auto":
-        import torch  # noqa: PLC0415
+    try:
+        check_attention(deployment.attention, device)
+    except UserError as error:
+        raise UserError(f"deployment.attention: {error}") from error
 
-        from streamtwin.kernels.attention import chosen_backends  # noqa: PLC0415 - loads torch
 
-        dtype = torch.float32 if device == "cpu" else torch.bfloat16
-        chosen_backends(deployment.attention, torch.device(device), dtype)
+def check_attention(choice: str, device: str) -> None:
+    """Refuse what cannot compute attention on *device* in the type that stages use there.
+
+    Raises:
+        UserError: names what can.
+    """
+    if choice == "auto":
+        return
+    import torch  # noqa: PLC0415
+
+    from streamtwin.kernels.attention import chosen_backends  # noqa: PLC0415 - loads torch
+
+    dtype = torch.float32 if device == "cpu" else torch.bfloat16
+    chosen_backends(choice, torch.device(device), dtype)
 
 
 def tune(device: str) -> None:
