@@ -11,7 +11,7 @@ from streamtwin.core.plan import Plan, lay_out
 from streamtwin.core.records import Recorder
 from streamtwin.core.ring import Item
 from streamtwin.core.scenario_file import check_scenario
-from streamtwin.core.turns import TakeBack, Turn
+from streamtwin.core.turns import TakeBack, Turn, Wait
 
 BY_HAND = Provenance("assumed", "test", "2026-01-01")
 
@@ -62,16 +62,20 @@ def make_plan(**changes: Any) -> Plan:
 
 
 def stream(plan: Plan, count: int) -> list[Item]:
-    """The first *count* items that rank 0 sends while input always waits."""
+    """The first *count* items that rank 0 sends when services take no time."""
     controller = Controller(plan, Recorder())
     items: list[Item] = []
+    now_s = 0.0
     while len(items) < count:
-        action = controller.next(0.0)
+        action = controller.next(now_s)
+        if isinstance(action, Wait):
+            now_s = action.until_s
+            continue
         if isinstance(action, TakeBack):
             controller.ring.returned()
             continue
         assert isinstance(action, Turn), "the input is too short"
-        item = controller.compose(action, controller.admit(action, 0.0))
+        item = controller.compose(action, controller.admit(action, now_s))
         while controller.ring.due():
             controller.ring.returned()
         controller.sent(item, action)

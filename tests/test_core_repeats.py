@@ -29,8 +29,8 @@ PLANS = [
     for stream_batch in (True, False)
     for several in (
         {},
-        {"sessions": 2},
-        {"sessions": 3, "lanes": "sessions"},
+        {"sessions": 2, "source_fps": 16},
+        {"sessions": 3, "source_fps": 16, "lanes": "sessions"},
         {"sessions": 2, "batching": {"batch": 2}},
     )
 ]

@@ -5,12 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch._dynamo.testing import CompileCounterWithBackend
 
-from builders import make_plan
+from builders import make_plan, stream
 from streamtwin.core.errors import UserError
 from streamtwin.core.library import clip_path
+from streamtwin.kernels.compiled import compiled_parts
+from streamtwin.kernels.stage import StageKernels, Work
 from streamtwin.runtime.run import LONG_START_S, START_S, run_pipeline, start_timeout_s
 from streamtwin.runtime.video import read_frames
+from streamtwin.runtime.worker import warm_up
 
 SMALL = {"resolution": [32, 48], "chunks": 8}
 
@@ -63,3 +68,25 @@ def test_what_a_device_has_not_is_refused_before_anything_starts(
 )
 def test_ranks_that_compile_or_record_get_time_for_it(changes, seconds: float) -> None:
     assert start_timeout_s(make_plan(**changes)) == seconds
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_nothing_is_compiled_under_the_clock(batch: int) -> None:
+    """A stream that begins has fewer rows than later on: each number is met in the warm-up."""
+    torch._dynamo.reset()
+    plan = make_plan(**SMALL, compile=True, sessions=2, batching={"batch": batch})
+    kernels = StageKernels(plan, plan.stages[0])
+    counter = CompileCounterWithBackend("eager")
+    kernels.dit.parts = compiled_parts(counter)
+    warm_up(kernels)
+    made = counter.frame_count
+    # three parts of a block for the first chunk, and for each number of rows that follows
+    assert made == 3 * (1 + 2 * batch)
+    states = {session: kernels.new_session(session) for session in range(2)}
+    model, size = plan.model, plan.scenario.size
+    for item in stream(plan, 12):
+        rows, latents = len(item.rows), plan.scenario.shape.latents_of(item.rows[0].ordinal)
+        noisy = kernels.zeros(rows, latents, model.latent_channels, *size.latent)
+        kernels.run(states, item, Work(noisy, (700,) * rows))
+    assert counter.frame_count == made
+    torch._dynamo.reset()

@@ -80,10 +80,11 @@ def test_a_pass_that_turns_keys_is_launched():
     ],
 )
 def test_several_sessions_are_recorded_as_their_lanes_hold_them(changes, recorded):
-    plan = small_plan(sessions=2, **changes)
+    # input at a camera's pace lets sessions take turns
+    plan = small_plan(sessions=2, source_fps=16, **changes)
     record, kernels = played_both_ways(plan, sessions=2, count=40)
     assert record.recorded == recorded
-    assert kernels.passes.recorded.replayed > 10
+    assert kernels.passes.recorded.replayed > 20
 
 
 def test_recording_leaves_no_trace():
@@ -148,7 +149,7 @@ def test_the_device_part_is_a_function_of_its_buffers(place):
     rows = [kernels._pass_row(own, item, row) for row in item.rows]
     texts = [kernels._text(own, row) for row in item.rows]
     touches = touched(rows, [own.cache] * 2, texts)
-    assert touches.repeats
+    assert touches.replayable
 
     def compute(slots, *inputs):
         return kernels.passes.compute(touches.reading(slots, 1), *inputs)

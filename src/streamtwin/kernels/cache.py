@@ -100,11 +100,6 @@ class StageCache:
         return self.k.nbytes + self.v.nbytes
 
     @property
-    def length(self) -> int:
-        """Tokens that the whole window holds."""
-        return self.window.frames * self.tokens
-
-    @property
     def tensors(self) -> tuple[Tensor, ...]:
         """All tensors that a pass reads and writes; others once a block has come or gone."""
         return self.k, self.v

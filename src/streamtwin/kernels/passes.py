@@ -50,7 +50,7 @@ class Passes:
         inputs = (taken, _timesteps(timesteps, frames, device), frame_positions(rows, device))
         if self.recorded is None:
             return self.compute(touches, *inputs)
-        if not touches.repeats:
+        if not touches.replayable:
             return self.recorded.launch(lambda: self.compute(touches, *inputs))
 
         def replayable(taken: Tensor, times: Tensor, positions: Tensor, slots: Tensor) -> Tensors:

@@ -57,12 +57,9 @@ class Touched:
     prompts: tuple[PromptRows, ...]
 
     @property
-    def repeats(self) -> bool:
-        """Whether such a pass comes again: all windows are full, and no kept key is turned."""
-        return all(
-            not any(own.plan.turns) and set(own.plan.lengths) == {own.cache.length}
-            for own in self.sessions
-        )
+    def replayable(self) -> bool:
+        """Whether a recording can do it: no kept key is turned, which happens too rarely to record."""
+        return not any(any(own.plan.turns) for own in self.sessions)
 
     @property
     def key(self) -> tuple[tuple[int, ...], ...]:
