@@ -49,9 +49,9 @@ def outcome(kernels: StageKernels, items: list[Item]) -> list[torch.Tensor]:
 
 REFRESHED = {"sink_refresh": "kv_similarity", "sink_threshold": 0.98}
 STREAMS = {
-    "one session": {},
-    "two sessions": {"sessions": 2},
-    "refreshed sinks": {"conditioning": REFRESHED},
+    "one session": {"chunks": 60},
+    "two sessions": {"chunks": 60, "sessions": 2, "source_fps": 16},
+    "refreshed sinks": {"chunks": 60, "conditioning": REFRESHED},
 }
 
 
