@@ -4,11 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from streamtwin.core.controller import Controller
 from streamtwin.core.latency import Prediction, Provenance
 from streamtwin.core.layout import lay_out
 from streamtwin.core.ops import DitPass, Hop, Op, VaeDecode, VaeEncode
 from streamtwin.core.plan import Plan
+from streamtwin.core.records import Recorder
+from streamtwin.core.ring import Item
 from streamtwin.core.scenario_file import check_scenario
+from streamtwin.core.turns import TakeBack, Turn, Wait
 
 BY_HAND = Provenance("assumed", "test", "2026-01-01")
 
@@ -45,6 +49,7 @@ def make_plan(**changes: Any) -> Plan:
     deployment = {"gpus", "steps", "stream_batch", "chunk_latents", "window", "sink", "partition"}
     deployment |= {"batching", "lanes", "protocol", "vae_placement", "decode", "wrap_activations"}
     deployment |= {"slowdown", "parallelism", "sequence_ranks"}
+    deployment |= {"cuda_graph", "compile", "attention"}
     workload = {"source_fps", "chunks", "max_waiting", "admission", "dispatch"}
     workload |= {"sessions", "visits"}
     data: dict[str, Any] = {"deployment": {}, "workload": {"chunks": 30}}
@@ -56,3 +61,25 @@ def make_plan(**changes: Any) -> Plan:
         else:
             data[key] = value
     return lay_out(check_scenario(data, "test"))
+
+
+def stream(plan: Plan, count: int) -> list[Item]:
+    """The first *count* items that rank 0 sends when services take no time."""
+    controller = Controller(plan, Recorder())
+    items: list[Item] = []
+    now_s = 0.0
+    while len(items) < count:
+        action = controller.next(now_s)
+        if isinstance(action, Wait):
+            now_s = action.until_s
+            continue
+        if isinstance(action, TakeBack):
+            controller.ring.returned()
+            continue
+        assert isinstance(action, Turn), "the input is too short"
+        item = controller.compose(action, controller.admit(action, now_s))
+        while controller.ring.due():
+            controller.ring.returned()
+        controller.sent(item, action)
+        items.append(item)
+    return items

@@ -57,7 +57,10 @@ def test_schema_and_catalog_are_json(tmp_path: Path) -> None:
     vaes = {vae["name"]: (vae["decoder"], vae["parameters"]) for vae in known["vaes"]}
     assert vaes["wan2.1"] == ("wan", 126_892_531)
     assert vaes["taehv"] == ("taehv", 63_441_539)
+    costs = {(row["model"], row["resolution"]): row for row in known["costs of a row"]}
+    assert costs["wan2.1-14b", "480x832"]["hop_bytes"] == 1560 * 5120 * 2 + 16 * 60 * 104 * 2
     table = streamtwin(tmp_path, "catalog").stdout
+    assert "224.7" in table
     assert "h100-sxm" in table
     assert "cpu-tiny" in table
 
@@ -259,3 +262,41 @@ def test_a_run_that_is_stopped_keeps_what_it_emitted(
     assert len(kept.frames) == int(words[1]) >= 5
     assert not list(home.glob("streamtwin-*"))
     assert not [one for one in family if one.is_running() and one.status() != "zombie"]
+
+
+def test_bench_prints_one_document_and_keeps_the_raw_times(tmp_path: Path) -> None:
+    small = ["bench", "--resolution", "32", "48", "--rows", "1,2", "--steps", "2", "--budget", "1"]
+    done = streamtwin(tmp_path, *small, "--json", "--out", "raw.json")
+    assert done.returncode == 0, done.stderr
+    printed = json.loads(done.stdout)
+    assert printed == json.loads((tmp_path / "raw.json").read_text())
+    (bench,) = printed["benches"]
+    assert {(line["what"], line["count"]) for line in bench["times"]} == {
+        ("pass", 1),
+        ("pass", 2),
+        ("encode", 1),
+        ("decode", 1),
+    }
+    assert bench["rates"][0]["fps"] > 0
+    shown = streamtwin(tmp_path, *small).stdout
+    assert "TFLOP/s" in shown
+    assert "frames/s on one device" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--rows", "1;2"], "--rows '1;2'"),
+        (["--all"], "needs --device cuda"),
+        (["--mode", "graph"], "needs --device cuda"),
+        (["--attention", "cudnn"], "choose auto or one of flash, math"),
+        (["--out", "."], "is a folder"),
+        (["--model", "none"], "unknown model 'none'"),
+    ],
+)
+def test_bench_refuses_what_it_cannot_do(
+    tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    done = streamtwin(tmp_path, "bench", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr

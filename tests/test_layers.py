@@ -24,6 +24,7 @@ def loaded_after(code: str, names: list[str]) -> list[str]:
         ("streamtwin.core.metrics", ["torch", "simpy", "pandas", "scipy", "matplotlib"]),
         ("streamtwin.sim.simulate", ["torch", "pandas", "matplotlib"]),
         ("streamtwin.calibrate.profile", ["torch", "simpy", "matplotlib"]),
+        ("streamtwin.bench.run", ["simpy", "pandas", "matplotlib"]),
         ("streamtwin.reports.page", ["torch", "simpy"]),
         ("streamtwin.kernels.stage", ["simpy", "pandas", "matplotlib"]),
         ("streamtwin.cli", ["torch", "simpy", "pandas", "matplotlib", "scipy"]),

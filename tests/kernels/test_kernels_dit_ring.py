@@ -7,7 +7,7 @@ from kernel_plain import conditions, plain_blocks
 
 from streamtwin.core.window import Window
 from streamtwin.kernels.cache import PassRow
-from streamtwin.kernels.rope import pass_rotations, space_rotations
+from streamtwin.kernels.rope import frame_positions, pass_rotations, space_rotations
 
 WINDOW = Window(6, 3)
 
@@ -37,7 +37,7 @@ def test_ring_equals_concatenation(frames, steps):
 
 def test_a_position_shifts_the_rotation() -> None:
     moved = PassRow(0, 7, 1, position=4)
-    space = space_rotations(2, 3, 128, torch.device("cpu"))
-    assert torch.equal(
-        pass_rotations([moved], space, 128), pass_rotations([PassRow(0, 4, 1)], space, 128)
-    )
+    cpu = torch.device("cpu")
+    space = space_rotations(2, 3, 128, cpu)
+    turned, plain = (frame_positions([row], cpu) for row in (moved, PassRow(0, 4, 1)))
+    assert torch.equal(pass_rotations(turned, space, 128), pass_rotations(plain, space, 128))

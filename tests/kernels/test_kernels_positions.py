@@ -9,7 +9,7 @@ from streamtwin.core.chunks import ChunkShape
 from streamtwin.core.policies.rope import PositionView, never, reset
 from streamtwin.core.window import Window
 from streamtwin.kernels.cache import PassRow
-from streamtwin.kernels.rope import pass_rotations, rotate, space_rotations, turn
+from streamtwin.kernels.rope import frame_positions, pass_rotations, rotate, space_rotations, turn
 
 LAG = 2
 """Chunks between the two KV rows of the streams played here."""
@@ -109,7 +109,8 @@ def test_no_frame_is_too_late(begin, dtype, bound):
 def keys_at(position, dtype):
     """One frame of keys [S, heads, head_dim], rotated at *position* in float64."""
     space = space_rotations(2, 3, SPEC.head_dim, torch.device("cpu"), torch.complex128)
-    table = pass_rotations([PassRow(0, position, 1)], space, SPEC.head_dim)
+    positions = frame_positions([PassRow(0, position, 1)], space.device)
+    table = pass_rotations(positions, space, SPEC.head_dim)
     keys = normal(1, 6, SPEC.heads, SPEC.head_dim).double()
     return rotate(keys, table)[0].to(dtype)
 
@@ -136,7 +137,7 @@ def test_rounding_does_not_add_up_over_a_long_stream():
             k = normal(1, 6, SPEC.heads, SPEC.head_dim, seed=ordinal).to(stage._weight.dtype)
             row = PassRow(0, ordinal, 1, reset(view), sinks)
             space = space_rotations(2, 3, SPEC.head_dim, k.device, torch.complex128)
-            table = pass_rotations([row], space, SPEC.head_dim)
+            table = pass_rotations(frame_positions([row], k.device), space, SPEC.head_dim)
             cache.write(0, cache.plan([row]), rotate(k, table), k)
     for slot in range(window.frames):
         one, other = (c.k[0][0, slot * 6 : slot * 6 + 6].double() for c in caches)

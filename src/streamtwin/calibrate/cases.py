@@ -57,15 +57,19 @@ class CalibrationRequest:
         if self.device != "cpu" and self.ranks != (1,):
             raise UserError(f"device = {self.device!r} calibrates ranks = (1,), not {self.ranks}")
 
-    def plan(self, ranks: int = 1, resolution: Resolution | None = None) -> Plan:
+    def plan(
+        self, ranks: int = 1, resolution: Resolution | None = None, steps: int = MAX_ROWS
+    ) -> Plan:
         """The plan whose stages and shapes are measured, at another *resolution* for hops.
+
+        *steps* are the denoising steps, and with them the rows of the largest pass.
 
         Raises:
             UserError: model or VAE are unknown, or shapes, window and chunks do not go together.
         """
         deployment = Deployment(
             gpus=ranks,
-            steps=MAX_ROWS,
+            steps=steps,
             window=self.window,
             sink=self.sink,
             chunk_latents=self.chunk_latents,

@@ -4,8 +4,10 @@ Inputs and state are put in place before the clock is read. Stages of any length
 and the KV cache of one stage that holds the whole model, as a rank of a pipeline has one set.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,13 +15,13 @@ from torch import Tensor, nn
 
 from streamtwin.calibrate.cases import Case, item_from
 from streamtwin.calibrate.harness import Clock
+from streamtwin.calibrate.timer import HostTimer, Timer
 from streamtwin.core.motion import Motion
 from streamtwin.core.ops import DitPass, Hop, VaeDecode, VaeEncode
 from streamtwin.core.plan import Plan, Stage
 from streamtwin.core.ring import Item, Row
 from streamtwin.core.scenario import STEP_TIMESTEPS
 from streamtwin.kernels.stage import Frames, SessionState, StageKernels, Work
-from streamtwin.runtime.spool import VideoSpool
 
 INPUTS = 4
 """Different random inputs of each shape, used in turn."""
@@ -29,14 +31,25 @@ EVICTED_BYTES = 2**26
 the last-level cache of the CPUs and cards this runs on."""
 
 
+class Output(Protocol):
+    """Where decoded frames go."""
+
+    def append(self, frames: Frames) -> None:
+        """Take uint8 [T, H, W, 3]."""
+        ...
+
+
 class KernelRunner:
     """Performs passes, encodings and decodings of one plan on one device.
 
-    Decoded frames are handed to *spool*, as they are in the pipeline.
+    Decoded frames are handed to *spool*, as they are in the pipeline. *timer* takes the times
+    instead of the clock that the harness brings.
     """
 
-    def __init__(self, plan: Plan, spool: VideoSpool, device: str = "cpu") -> None:
-        self.spool = spool
+    def __init__(
+        self, plan: Plan, spool: Output, device: str = "cpu", timer: Timer | None = None
+    ) -> None:
+        self.spool, self.timer = spool, timer
         self.plan = plan
         self.dtype = torch.float32 if device == "cpu" else torch.bfloat16
         self.whole = StageKernels(
@@ -71,30 +84,28 @@ class KernelRunner:
             None if op.embeds else self._random(op.rows, op.chunk_latents * op.tokens, model.dim)
         )
         work = Work(self._random(*shape), STEP_TIMESTEPS[: op.rows], hidden)
-        self._settle()
-        began_s = clock()
-        kernels.run({self.running.session: self.running}, item, work)
-        self.whole.synchronize()
-        return clock() - began_s
+        states = {self.running.session: self.running}
+        return self._lasted_s(lambda: kernels.run(states, item, work), clock)
 
     def _time_encode(self, op: VaeEncode, clock: Clock) -> float:
         ordinal = 0 if op.first else 1
         frames = self._frames(self.plan.scenario.shape.frames_of(ordinal))
         state = self._state(op.first)
-        self._settle()
-        began_s = clock()
-        self.whole.encode(state, Row(0, ordinal, ordinal, 0), frames, _noise_rate)
-        self.whole.synchronize()
-        return clock() - began_s
+        row = Row(0, ordinal, ordinal, 0)
+        return self._lasted_s(lambda: self.whole.encode(state, row, frames, _noise_rate), clock)
 
     def _time_decode(self, op: VaeDecode, clock: Clock) -> float:
         channels, size = self.plan.model.latent_channels, self.plan.scenario.size
         latents = self._random(op.latents, channels, *size.latent)
         state = self._state(op.first)
+        return self._lasted_s(lambda: self.spool.append(self.whole.decode(state, latents)), clock)
+
+    def _lasted_s(self, perform: Callable[[], object], clock: Clock) -> float:
+        timer = self.timer or HostTimer(clock, self.whole.synchronize)
         self._settle()
-        began_s = clock()
-        self.spool.append(self.whole.decode(state, latents))
-        return clock() - began_s
+        timer.start()
+        perform()
+        return timer.stop()
 
     def _settle(self) -> None:
         """Leave the device idle and its caches with nothing of use, as between services."""
@@ -124,6 +135,8 @@ class KernelRunner:
     def _stage(self, blocks: int, first: bool, last: bool) -> StageKernels:
         """Kernels of a stage of *blocks* blocks, on the weights of the whole model."""
         key = (blocks, first, last)
+        if key == (self.plan.model.blocks, True, True):
+            return self.whole
         if key not in self.stages:
             stage = Stage(0, range(blocks), first, last, first, last)
             # Built without blocks and then given those of the whole model.

@@ -17,6 +17,7 @@ from streamtwin.calibrate.cases import CalibrationRequest, Case, hop_cases, kern
 from streamtwin.calibrate.harness import Measurement, measure
 from streamtwin.calibrate.hop_runner import HopEnd
 from streamtwin.calibrate.kernel_runner import KernelRunner
+from streamtwin.runtime.devices import tune
 from streamtwin.runtime.processes import RankContext
 from streamtwin.runtime.spool import VideoSpool
 from streamtwin.runtime.transport import connect, disconnect
@@ -30,6 +31,7 @@ def measure_kernels(context: RankContext, request: CalibrationRequest, end_s: fl
 
     *end_s* is when the budget ends on the monotonic clock, which all processes share.
     """
+    tune(request.device)
     spool = VideoSpool(Path(f"{context.rendezvous}-frames-{context.rank}"))
     runner = KernelRunner(request.plan(), spool, request.device)
     cases = kernel_cases(request, context.ranks)

@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 
 import typer
 
+from streamtwin.cli.bench import bench as bench_command
 from streamtwin.cli.calibrate import calibrate as calibrate_command
 from streamtwin.cli.catalog import catalog as catalog_command
 from streamtwin.cli.catalog import schema as schema_command
@@ -67,6 +68,7 @@ def build() -> typer.Typer:
     )
     app.callback()(before_command)
     app.command("calibrate")(calibrate_command)
+    app.command("bench")(bench_command)
     app.command("simulate")(simulate_command)
     app.command("run")(run_command)
     app.command("validate")(validate_command)

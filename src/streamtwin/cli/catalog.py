@@ -7,6 +7,12 @@ from typing import Any
 from streamtwin.cli.options import JsonOption
 from streamtwin.cli.output import show
 
+RESOLUTIONS = {"tiny": ((128, 192),)}
+"""Where a row's costs are shown, for models that are not made for the sizes below."""
+
+WAN_RESOLUTIONS = ((480, 832), (512, 512))
+"""Height and width of the published figures."""
+
 
 def catalog(as_json: JsonOption = False) -> None:
     """List models, VAEs, GPUs, links, profiles and scenarios, with their sources."""
@@ -25,6 +31,8 @@ def _document() -> dict[str, list[dict[str, Any]]]:
     from streamtwin.calibrate.locate import list_profiles  # noqa: PLC0415
     from streamtwin.core import catalog as known  # noqa: PLC0415
     from streamtwin.core.library import find_scenario, shipped_names  # noqa: PLC0415
+    from streamtwin.core.row_costs import row_costs  # noqa: PLC0415
+    from streamtwin.core.specs import Resolution  # noqa: PLC0415
 
     models = [known.model(name) for name in known.names("models")]
     return {
@@ -32,6 +40,11 @@ def _document() -> dict[str, list[dict[str, Any]]]:
             {**asdict(one), "dim": one.dim, "parameters": one.parameters,
              "block_parameters": one.block_parameters}
             for one in models
+        ],
+        "costs of a row": [
+            {"resolution": f"{size[0]}x{size[1]}", **asdict(row_costs(one, Resolution(*size)))}
+            for one in models
+            for size in RESOLUTIONS.get(one.name, WAN_RESOLUTIONS)
         ],
         "vaes": [asdict(known.vae(name)) for name in known.names("vaes")],
         "gpus": [asdict(known.gpu(name)) for name in known.names("gpus")],
@@ -64,6 +77,16 @@ COLUMNS: dict[str, tuple[tuple[str, str, float], ...]] = {
         ("ffn_dim", "FFN width", 1),
         ("parameters", "parameters, M", 1e6),
         ("block_parameters", "a block, M", 1e6),
+    ),
+    "costs of a row": (
+        ("model", "model", 0),
+        ("resolution", "resolution", 0),
+        ("block_flops", "GFLOP a block", 1e9),
+        ("flops", "TFLOP", 1e12),
+        ("weight_bytes", "weights, GB", 1e9),
+        ("block_kv_bytes", "KV a block, MB", 1e6),
+        ("kv_bytes", "KV, GB", 1e9),
+        ("hop_bytes", "hop, MB", 1e6),
     ),
     "vaes": (
         ("name", "VAE", 0),
@@ -100,12 +123,15 @@ def _table(kind: str, rows: list[dict[str, Any]]) -> Any:  # noqa: ANN401 - a ri
         table.add_column(heading, justify="right" if size else "left", overflow="fold")
     sources = [f"{row['name']}: {row['source']}" for row in rows if "source" in row]
     table.caption, table.caption_justify = "\n".join(sources) or None, "left"
+    digits = 6
+    if kind == "costs of a row":
+        table.caption, digits = "one latent frame that attends a window of 6, in bfloat16", 4
     for row in rows:
-        table.add_row(*(_cell(row.get(key), size) for key, _, size in COLUMNS[kind]))
+        table.add_row(*(_cell(row.get(key), size, digits) for key, _, size in COLUMNS[kind]))
     return table
 
 
-def _cell(value: Any, size: float) -> str:  # noqa: ANN401 - any value of the catalogue
+def _cell(value: Any, size: float, digits: int) -> str:  # noqa: ANN401 - any value of the catalogue
     if value is None:
         return "-"
-    return f"{value / size:,.6g}" if size else str(value)
+    return f"{value / size:,.{digits}g}" if size else str(value)

@@ -45,9 +45,10 @@ def check_can_run(scenario: Scenario, device: str, ranks_here: int | None = None
     from streamtwin.core.memory import check_memory  # noqa: PLC0415
     from streamtwin.core.partition import Partition  # noqa: PLC0415
     from streamtwin.core.scenario import Batching  # noqa: PLC0415
-    from streamtwin.runtime.devices import check_device, free_bytes  # noqa: PLC0415
+    from streamtwin.runtime.devices import check_device, check_speed, free_bytes  # noqa: PLC0415
 
     check_device(device, ranks_here or scenario.deployment.gpus)
+    check_speed(scenario.deployment, device)
     # what fits is asked before anything is predicted, so of no policy that weighs predictions
     deployment = scenario.deployment
     asked = deployment.partition

@@ -34,6 +34,8 @@ class GpuSpec:
     measured_flops_bf16: float | None = None
     price_usd_per_hour: float | None = None
     price_source: str | None = None
+    device_names: tuple[str, ...] = ()
+    """What a driver calls such cards, or a part of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,14 @@ def vae(name: str) -> VaeSpec:
 def gpu(name: str) -> GpuSpec:
     """The card *name*; UserError with the known names when there is none."""
     return _load("gpus", "GPU", name, GpuSpec)
+
+
+def gpu_called(device_name: str) -> GpuSpec | None:
+    """The card that a driver calls *device_name*; None when it is not in the catalogue."""
+    for card in map(gpu, names("gpus")):
+        if any(known in device_name for known in card.device_names):
+            return card
+    return None
 
 
 def link(name: str) -> LinkSpec:

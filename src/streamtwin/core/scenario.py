@@ -17,7 +17,7 @@ from streamtwin.core.section import MAX_CHUNKS, Section
 from streamtwin.core.specs import Resolution
 from streamtwin.core.weight_sources import Weights
 from streamtwin.core.window import Window
-from streamtwin.core.workload import Visit, Workload
+from streamtwin.core.workload import LIKE_THE_OTHERS, Visit, Workload
 
 MAX_ROWS = 20
 """Most rows of one pass: steps times batch. What the header of an item has room for."""
@@ -61,6 +61,16 @@ class Deployment(Layout):
     ] = Field({})
     window: Annotated[int, Field(ge=2, description="latent frames of K and V kept")] = 6
     sink: Annotated[int, Field(ge=0, description="of these, frames kept as anchors")] = 3
+    cuda_graph: Annotated[
+        bool, Field(description="replay recorded passes instead of launching kernel by kernel")
+    ] = False
+    compile: Annotated[
+        bool, Field(description="compile what a block does around its attention (torch.compile)")
+    ] = False
+    attention: Annotated[
+        Literal["auto", "fa3", "cudnn", "flash", "efficient", "math"],
+        Field(description="what computes attention; auto: the fastest that the device has"),
+    ] = "auto"
 
 
 class Scenario(Section):
@@ -175,7 +185,7 @@ class Scenario(Section):
     def visit(self, session: int) -> Visit:
         """How session number *session* differs from the others; not at all unless listed."""
         visits = self.workload.visits
-        return visits[session] if 0 <= session < len(visits) else Visit()
+        return visits[session] if 0 <= session < len(visits) else LIKE_THE_OTHERS
 
     def chunks_of(self, session: int) -> int:
         """Chunks of that session's input."""

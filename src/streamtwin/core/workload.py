@@ -30,6 +30,10 @@ class Visit(Section):
     ] = None
 
 
+LIKE_THE_OTHERS = Visit()
+"""A session that differs in nothing."""
+
+
 class Workload(Section):
     """Who sends what."""
 

@@ -37,7 +37,7 @@ class BlockState:
     similarities: Mapping[int, tuple[float, ...]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class TextCache:
     """Keys and values of one prompt for the blocks that one stage holds.
 
@@ -108,6 +108,11 @@ class StageCache:
         """Bytes of all tensors."""
         return sum(part.nbytes for part in (*self.k, *self.v))
 
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All tensors that a pass reads and writes; others once a block has come or gone."""
+        return (*self.k, *self.v)
+
     def plan(self, rows: Sequence[PassRow]) -> PassPlan:
         """Work out which tokens *rows* turn, write and attend, and move their books on.
 
@@ -150,6 +155,26 @@ class StageCache:
             self.k[block][w.kv_row, slots] = k[w.batch, source]
             self.v[block][w.kv_row, slots] = v[w.batch, source]
 
+    def slots(self, plan: PassPlan) -> Tensor:
+        """Where *plan* writes, int64 [blocks, B * T'] on the host: kv_row * window.frames + slot."""
+        return torch.tensor(
+            [
+                [
+                    w.kv_row * self.window.frames + (w.target + first) // self.tokens
+                    for w in writes
+                    for first in range(0, w.tokens, self.tokens)
+                ]
+                for writes in plan.writes
+            ],
+            dtype=torch.int64,
+        )
+
+    def scatter(self, block: int, slots: Tensor, k: Tensor, v: Tensor) -> None:
+        """Like `write`, into the *slots* [B * T'] that stand on the device; nothing is turned."""
+        for kept, new in ((self.k[block], k), (self.v[block], v)):
+            frame = (-1, self.tokens, *kept.shape[2:])
+            kept.view(frame).index_copy_(0, slots, new.reshape(frame))
+
     def view(self, block: int, kv_rows: Sequence[int], tokens: int) -> tuple[Tensor, Tensor]:
         """Keys and values [len(kv_rows), tokens, heads, head_dim] of the filled slots.
 
@@ -162,6 +187,13 @@ class StageCache:
         k = torch.stack([self.k[block][row, :tokens] for row in kv_rows])
         v = torch.stack([self.v[block][row, :tokens] for row in kv_rows])
         return k, v
+
+    def clear(self) -> None:
+        """Forget all of the stream, as before its first chunk, and leave the tensors where they lie."""
+        for part in self.tensors:
+            part.zero_()
+        self.held = [[Slots.empty(self.window)] * self.kv_rows for _ in self.held]
+        self.watch = SinkWatch(self.watch.join)
 
     def repeat_first_row(self) -> None:
         """Copy KV row 0 to all rows, as is done once the first chunk has been denoised."""

@@ -13,18 +13,20 @@ from torch import Tensor, nn
 
 from streamtwin.core.specs import ModelSpec, Resolution
 from streamtwin.core.window import Window
-from streamtwin.kernels.cache import PassRow, StageCache, TextCache
-from streamtwin.kernels.dit_layers import (
-    Block,
-    BlockPass,
-    Head,
-    PatchEmbedding,
-    PromptRows,
-    SessionRows,
+from streamtwin.kernels.attention import (
+    Attend,
+    attend,
+    chosen_backends,
+    implementation,
+    priority,
 )
-from streamtwin.kernels.rope import pass_rotations, space_rotations
+from streamtwin.kernels.cache import PassRow, StageCache, TextCache
+from streamtwin.kernels.dit_layers import EAGER, Block, BlockParts, BlockPass, Head, PatchEmbedding
+from streamtwin.kernels.lean import Gelu, Layers, Linear, Silu
+from streamtwin.kernels.rope import frame_positions, pass_rotations, space_rotations
 from streamtwin.kernels.seeding import materialise
 from streamtwin.kernels.sequence import SequenceGroup
+from streamtwin.kernels.touched import Touched, touched
 
 
 def sinusoid(timesteps: Tensor, size: int) -> Tensor:
@@ -58,14 +60,27 @@ class DiTStage(nn.Module):
         d = spec.dim
         self.spec, self.resolution, self.interval = spec, resolution, blocks
         self.sequence = sequence
-        self.text_embedding = nn.Sequential(
-            nn.Linear(spec.text_dim, d), nn.GELU(approximate="tanh"), nn.Linear(d, d)
-        )
-        self.time_embedding = nn.Sequential(nn.Linear(spec.freq_dim, d), nn.SiLU(), nn.Linear(d, d))
-        self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(d, 6 * d))
+        self.text_embedding = Layers(Linear(spec.text_dim, d), Gelu(), Linear(d, d))
+        self.time_embedding = Layers(Linear(spec.freq_dim, d), Silu(), Linear(d, d))
+        self.time_projection = Layers(Silu(), Linear(d, 6 * d))
         self.blocks = nn.ModuleDict({str(index): Block(spec) for index in blocks})
         self.patch_embedding = PatchEmbedding(spec) if embeds else None
         self.head = Head(spec) if heads_out else None
+        self.parts: BlockParts = EAGER
+        """How the halves of a block are computed; see `kernels.compiled`."""
+        self.backends: tuple[str, ...] = ()
+        """What computes attention, in order of preference; see `choose_attention`."""
+        self.attend: Attend = attend
+        self._space: Tensor | None = None
+
+    def choose_attention(self, choice: str) -> None:
+        """Compute attention by *choice*, "auto" or a name, on the device of the weights.
+
+        Raises:
+            UserError: it is not there.
+        """
+        self.backends = chosen_backends(choice, self._weight.device, self._weight.dtype)
+        self.attend = implementation(self.backends)
 
     @property
     def _weight(self) -> Tensor:
@@ -154,11 +169,23 @@ class DiTStage(nn.Module):
         Raises:
             ValueError: shapes and rows disagree, or rows do not fit.
         """
-        self._check(x, timesteps, rows, caches, texts)
-        work = self._prepare(timesteps, rows, caches, texts)
-        for index, block in enumerate(self._blocks()):
-            x = block(x, index, work)
-        return x
+        self._check(x, timesteps, rows)
+        positions = frame_positions(rows, timesteps.device)
+        return self.advance(x, timesteps, positions, touched(rows, caches, texts))
+
+    def advance(self, x: Tensor, timesteps: Tensor, positions: Tensor, touches: Touched) -> Tensor:
+        """`forward` with all that the host has to say worked out: the device's part of a pass.
+
+        Tokens [B, T'*S, d], timesteps and temporal *positions* (float64) [B, T'] -> [B, T'*S, d].
+        Everything that varies between two passes of one key stands in tensors, so a recording of
+        the pass can be replayed with other contents.
+        """
+        work = self._prepare(timesteps, positions, touches)
+        frames = x.view(*timesteps.shape, -1, self.spec.dim)
+        with priority(self.backends):
+            for index, block in enumerate(self._blocks()):
+                frames = block(frames, index, work)
+        return frames.view_as(x)
 
     def unembed(self, x: Tensor, timesteps: Tensor) -> Tensor:
         """Tokens [B, T'*S, d] and timesteps [B, T'] -> velocity [B, T', C, h, w].
@@ -180,35 +207,23 @@ class DiTStage(nn.Module):
         e: Tensor = self.time_embedding(waves)
         return e
 
-    def _prepare(
-        self,
-        timesteps: Tensor,
-        rows: Sequence[PassRow],
-        caches: Sequence[StageCache],
-        texts: Sequence[TextCache],
-    ) -> BlockPass:
-        e0 = self.time_projection(self._time(timesteps)).unflatten(-1, (6, -1))
+    def _prepare(self, timesteps: Tensor, positions: Tensor, touches: Touched) -> BlockPass:
+        e0 = self.time_projection(self._time(timesteps)).view(*timesteps.shape, 6, -1)
+        table = pass_rotations(positions, self.space(timesteps.device), self.spec.head_dim)
+        if self.parts.real_rotations:
+            table = torch.view_as_real(table)
+        return BlockPass(e0, table, touches, self.parts, self.attend, self.sequence)
+
+    def space(self, device: torch.device) -> Tensor:
+        """Rotations of this stage's tokens of a frame on *device*, computed once. Do not write into it."""
         precise = self._weight.dtype == torch.float64
         kind = torch.complex128 if precise else torch.complex64
-        space = space_rotations(*self.resolution.grid, self.spec.head_dim, timesteps.device, kind)
-        if self.sequence is not None:
-            space = self.sequence.own(space, 0)
-        table = pass_rotations(rows, space, self.spec.head_dim)
-        sessions = tuple(
-            SessionRows(part, caches[part.start], caches[part.start].plan(rows[part]))
-            for part in _runs(caches)
-        )
-        prompts = tuple(PromptRows(part, texts[part.start]) for part in _runs(texts))
-        return BlockPass(e0, table, sessions, prompts, self.sequence)
+        if self._space is None or (self._space.device, self._space.dtype) != (device, kind):
+            space = space_rotations(*self.resolution.grid, self.spec.head_dim, device, kind)
+            self._space = space if self.sequence is None else self.sequence.own(space, 0)
+        return self._space
 
-    def _check(
-        self,
-        x: Tensor,
-        timesteps: Tensor,
-        rows: Sequence[PassRow],
-        caches: Sequence[StageCache],
-        texts: Sequence[TextCache],
-    ) -> None:
+    def _check(self, x: Tensor, timesteps: Tensor, rows: Sequence[PassRow]) -> None:
         B, T = timesteps.shape
         if len(rows) != B or any(row.frames != T for row in rows):
             raise ValueError(f"timesteps are [{B}, {T}] but the rows are {list(rows)}")
@@ -216,16 +231,6 @@ class DiTStage(nn.Module):
         expected = (B, T * tokens, self.spec.dim)
         if tuple(x.shape) != expected:
             raise ValueError(f"x has shape {tuple(x.shape)}, expected {expected}")
-        if not len(caches) == len(texts) == B:
-            raise ValueError(f"{B} rows need a cache and a text each: {len(caches)}, {len(texts)}")
-        if len(_runs(caches)) != len({id(cache) for cache in caches}):
-            raise ValueError("rows of one session must stand together")
-
-
-def _runs(owners: Sequence[object]) -> list[slice]:
-    """Slices of neighbours that are the same object."""
-    starts = [i for i, owner in enumerate(owners) if i == 0 or owner is not owners[i - 1]]
-    return [slice(a, b) for a, b in zip(starts, [*starts[1:], len(owners)], strict=True)]
 
 
 def build_dit(

@@ -4,6 +4,7 @@ Layers of the Wan 2.1 transformer with its checkpoint names. They hold weights o
 that belongs to a session comes in as a `BlockPass`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,33 +12,29 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from streamtwin.core.specs import ModelSpec
-from streamtwin.kernels.cache import PassPlan, StageCache, TextCache
+from streamtwin.kernels.attention import Attend
+from streamtwin.kernels.cache import TextCache
+from streamtwin.kernels.lean import Gelu, LayerNorm, Layers, Linear, RMSNorm, at_hand
 from streamtwin.kernels.rope import rotate
-from streamtwin.kernels.sequence import Attention as AttentionKernel
 from streamtwin.kernels.sequence import SequenceGroup
+from streamtwin.kernels.touched import SessionRows, Touched
+
+Tensors = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class SessionRows:
-    """Neighbouring rows of a pass that belong to one session.
+class BlockParts:
+    """What a block does around its two attentions.
 
-    Attributes:
-        rows: where they stand in the pass.
-        cache: the session's keys and values.
-        plan: which of its slots these rows write and attend.
+    None of it knows which slots, prompts or how many tokens are attended, so its shapes change
+    with rows and frames alone: few enough to compile each.
     """
 
-    rows: slice
-    cache: StageCache
-    plan: PassPlan
-
-
-@dataclass(frozen=True, slots=True)
-class PromptRows:
-    """Neighbouring rows of a pass under one prompt, and that prompt's keys and values."""
-
-    rows: slice
-    text: TextCache
+    opening: Callable[["Block", Tensor, Tensors, Tensor], tuple[Tensor, Tensor, Tensor]]
+    middle: Callable[["Block", Tensor, Tensor, Tensors], tuple[Tensor, Tensor]]
+    closing: Callable[["Block", Tensor, Tensor, Tensors], Tensor]
+    real_rotations: bool = False
+    """Whether `opening` takes the rotations as real numbers (see `rope.rotate`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +44,18 @@ class BlockPass:
     Attributes:
         modulation: e0, per-frame shifts, scales and gates, [B, T', 6, d].
         rotations: from `rope.pass_rotations`, [B, T'*S, 1, head_dim/2].
-        sessions: the rows by session, in order.
-        prompts: the rows by prompt, in order.
+        touched: whose keys and values the rows write and attend.
+        parts: how a block computes what lies around its attentions.
+        attend: how attention is computed.
         sequence: the members that share the pass, each with its own tokens (S is S/G then).
     """
 
     modulation: Tensor
     rotations: Tensor
-    sessions: tuple[SessionRows, ...]
-    prompts: tuple[PromptRows, ...]
+    touched: Touched
+    parts: BlockParts
+    attend: Attend
     sequence: SequenceGroup | None = None
-
-
-def _attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Non-causal attention over [B, L, heads, head_dim]; returns [B, L, heads * head_dim]."""
-    q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
-    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
 
 
 def _joined(parts: list[Tensor]) -> Tensor:
@@ -71,7 +64,7 @@ def _joined(parts: list[Tensor]) -> Tensor:
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
     """LayerNorm without gains of [B, T', S, d], then * (1 + scale) + shift per frame."""
-    return torch.addcmul(shift, F.layer_norm(x, x.shape[-1:], eps=eps), scale + 1)
+    return torch.addcmul(shift, torch.layer_norm(x, x.shape[-1:], None, None, eps), scale + 1)
 
 
 class Attention(nn.Module):
@@ -81,43 +74,44 @@ class Attention(nn.Module):
         super().__init__()
         d = spec.dim
         self.split = (spec.heads, spec.head_dim)
-        self.q, self.k = nn.Linear(d, d), nn.Linear(d, d)
-        self.v, self.o = nn.Linear(d, d), nn.Linear(d, d)
-        self.norm_q, self.norm_k = nn.RMSNorm(d, spec.eps), nn.RMSNorm(d, spec.eps)
+        self.q, self.k = Linear(d, d), Linear(d, d)
+        self.v, self.o = Linear(d, d), Linear(d, d)
+        self.norm_q, self.norm_k = RMSNorm(d, spec.eps), RMSNorm(d, spec.eps)
+        at_hand(self)
 
     def queries(self, x: Tensor) -> Tensor:
-        """[B, L, d] -> normed queries [B, L, heads, head_dim]."""
-        heads: Tensor = self.norm_q(self.q(x)).unflatten(-1, self.split)
-        return heads
+        """[B, .., d] -> normed queries [B, L, heads, head_dim]."""
+        return self.norm_q(self.q(x)).view(x.shape[0], -1, *self.split)
 
     def keys_values(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, L, d] -> normed keys and values [B, L, heads, head_dim]."""
-        k: Tensor = self.norm_k(self.k(x)).unflatten(-1, self.split)
-        v: Tensor = self.v(x).unflatten(-1, self.split)
-        return k, v
+        """[B, .., d] -> normed keys and values [B, L, heads, head_dim]."""
+        shape = (x.shape[0], -1, *self.split)
+        return self.norm_k(self.k(x)).view(shape), self.v(x).view(shape)
 
 
 class SelfAttention(Attention):
     """Attention over the session's window; writes its own keys and values first."""
 
-    def forward(self, x: Tensor, index: int, work: BlockPass) -> Tensor:
-        """[B, T'*S, d] -> [B, T'*S, d]; *index* counts the stage's own blocks from 0."""
-        q = rotate(self.queries(x), work.rotations)
+    def project(self, x: Tensor, rotations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """[B, .., d] -> rotated queries and keys, and values, [B, L, heads, head_dim] each."""
         k, v = self.keys_values(x)
-        k = rotate(k, work.rotations)
-        out: Tensor = self.o(self._share(q, k, v, index, work))
-        return out
+        return rotate(self.queries(x), rotations), rotate(k, rotations), v
 
-    def _share(self, q: Tensor, k: Tensor, v: Tensor, index: int, work: BlockPass) -> Tensor:
-        """Write keys and values, then attend: alone, or with the members that share the pass."""
+    @classmethod
+    def window(cls, q: Tensor, k: Tensor, v: Tensor, index: int, work: BlockPass) -> Tensor:
+        """Put *k* and *v* into the sessions' caches and attend what these hold; before `o`.
+
+        [B, L, heads, head_dim] each -> [B, L, d]; with the members that share the pass, if there
+        are any. *index* counts the stage's own blocks from 0.
+        """
 
         def store(k: Tensor, v: Tensor) -> None:
-            for own in work.sessions:
-                own.cache.write(index, own.plan, k[own.rows], v[own.rows])
+            for own in work.touched.sessions:
+                own.write(index, k[own.rows], v[own.rows])
 
-        def attend(q: Tensor, attention: AttentionKernel = _attention) -> Tensor:
-            attended = [self._attend(q[o.rows], index, o, attention) for o in work.sessions]
-            return _joined(attended)
+        def attend(q: Tensor, attention: Attend = work.attend) -> Tensor:
+            sessions = work.touched.sessions
+            return _joined([cls._attend(q[own.rows], index, own, attention) for own in sessions])
 
         if work.sequence is not None:
             return work.sequence.attend(q, k, v, store, attend)
@@ -125,29 +119,31 @@ class SelfAttention(Attention):
         return attend(q)
 
     @staticmethod
-    def _attend(q: Tensor, index: int, own: SessionRows, attention: AttentionKernel) -> Tensor:
+    def _attend(q: Tensor, index: int, own: SessionRows, attend: Attend) -> Tensor:
         plan, cache = own.plan, own.cache
         if plan.uniform:
-            return attention(q, *cache.view(index, plan.kv_rows, plan.lengths[0]))
+            return attend(q, *cache.view(index, plan.kv_rows, plan.lengths[0]))
         # Rows whose windows are filled differently (a stream's first chunks) go one by one.
         rows = zip(q.unbind(), plan.kv_rows, plan.lengths, strict=True)
-        return torch.cat([attention(r[None], *cache.view(index, (n,), K)) for r, n, K in rows])
+        return torch.cat([attend(r[None], *cache.view(index, (n,), K)) for r, n, K in rows])
 
 
 class CrossAttention(Attention):
     """Attention to the text, whose keys and values were computed once per prompt."""
 
-    def forward(self, x: Tensor, index: int, work: BlockPass) -> Tensor:
-        """[B, L, d] -> [B, L, d]; all text positions are attended, padding included."""
-        q = self.queries(x)
-        attended = [self._attend(q[own.rows], index, own.text) for own in work.prompts]
-        y: Tensor = self.o(_joined(attended))
-        return y
+    @classmethod
+    def prompts(cls, q: Tensor, index: int, work: BlockPass) -> Tensor:
+        """Queries [B, L, heads, head_dim] -> [B, L, d] before `o`; padding is attended too."""
+        attended = [
+            cls._attend(q[part.rows], index, part.text, work.attend)
+            for part in work.touched.prompts
+        ]
+        return _joined(attended)
 
     @staticmethod
-    def _attend(q: Tensor, index: int, text: TextCache) -> Tensor:
+    def _attend(q: Tensor, index: int, text: TextCache, attend: Attend) -> Tensor:
         # Rows that see the same text attend as one long row: no expanded copy of it.
-        out = _attention(q.flatten(0, 1)[None], text.k[index][None], text.v[index][None])
+        out = attend(q.flatten(0, 1)[None], text.k[index][None], text.v[index][None])
         return out.view(*q.shape[:2], -1)
 
 
@@ -160,24 +156,40 @@ class Block(nn.Module):
         self.eps = spec.eps
         self.modulation = nn.Parameter(torch.empty(1, 6, d))
         self.self_attn = SelfAttention(spec)
-        self.norm3 = nn.LayerNorm(d, spec.eps)
+        self.norm3 = LayerNorm(d, spec.eps)
         self.cross_attn = CrossAttention(spec)
-        self.ffn = nn.Sequential(
-            nn.Linear(d, spec.ffn_dim), nn.GELU(approximate="tanh"), nn.Linear(spec.ffn_dim, d)
-        )
+        self.ffn = Layers(Linear(d, spec.ffn_dim), Gelu(), Linear(spec.ffn_dim, d))
+        at_hand(self)
 
     def forward(self, x: Tensor, index: int, work: BlockPass) -> Tensor:
-        """[B, T'*S, d] -> [B, T'*S, d]; *index* counts the stage's own blocks from 0."""
-        # [B, T', 1, d] each, broadcast over the tokens of a frame.
+        """[B, T', S, d] -> [B, T', S, d]; *index* counts the stage's own blocks from 0."""
+        parts = work.parts
+        # Six of [B, T', 1, d], broadcast over the tokens of a frame: shift, scale and gate of the
+        # self-attention, then of the FFN.
         m = (work.modulation + self.modulation).unsqueeze(3).unbind(2)
-        B, T, _, d = work.modulation.shape
-        frames = x.view(B, T, -1, d)
-        y = self.self_attn(modulate(frames, m[0], m[1], self.eps).flatten(1, 2), index, work)
-        x = torch.addcmul(frames, y.view(frames.shape), m[2]).flatten(1, 2)
-        x = x + self.cross_attn(self.norm3(x), index, work)
-        frames = x.view(frames.shape)
-        y = self.ffn(modulate(frames, m[3], m[4], self.eps))
-        return torch.addcmul(frames, y, m[5]).flatten(1, 2)
+        q, k, v = parts.opening(self, x, m, work.rotations)
+        x, q = parts.middle(self, x, self.self_attn.window(q, k, v, index, work), m)
+        return parts.closing(self, x, self.cross_attn.prompts(q, index, work), m)
+
+    __call__ = forward
+
+    def opening(self, x: Tensor, m: Tensors, rotations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Tokens [B, T', S, d] -> rotated queries and keys, and values of the self-attention."""
+        return self.self_attn.project(modulate(x, m[0], m[1], self.eps), rotations)
+
+    def middle(self, x: Tensor, y: Tensor, m: Tensors) -> tuple[Tensor, Tensor]:
+        """Tokens and what they attended, [B, T'*S, d] -> tokens and queries of the text."""
+        x = torch.addcmul(x, self.self_attn.o(y).view_as(x), m[2])
+        return x, self.cross_attn.queries(self.norm3(x))
+
+    def closing(self, x: Tensor, y: Tensor, m: Tensors) -> Tensor:
+        """Tokens and what they attended of the text, [B, T'*S, d] -> tokens."""
+        x = x + self.cross_attn.o(y).view_as(x)
+        return torch.addcmul(x, self.ffn(modulate(x, m[3], m[4], self.eps)), m[5])
+
+
+EAGER = BlockParts(Block.opening, Block.middle, Block.closing)
+"""Operator by operator, as PyTorch runs them."""
 
 
 class PatchEmbedding(nn.Module):
@@ -196,6 +208,8 @@ class PatchEmbedding(nn.Module):
         cells = latents.reshape(B, T, C, h // p, p, w // p, p).permute(0, 1, 3, 5, 2, 4, 6)
         return F.linear(cells.reshape(B, -1, C * p * p), self.weight.flatten(1), self.bias)
 
+    __call__ = forward
+
 
 class Head(nn.Module):
     """Modulated norm and the map from tokens back to patches."""
@@ -203,7 +217,7 @@ class Head(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.eps, self.patch = spec.eps, spec.patch
-        self.head = nn.Linear(spec.dim, spec.latent_channels * spec.patch**2)
+        self.head = Linear(spec.dim, spec.latent_channels * spec.patch**2)
         self.modulation = nn.Parameter(torch.empty(1, 2, spec.dim))
 
     def forward(self, x: Tensor, e: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -215,3 +229,5 @@ class Head(nn.Module):
         # Channels run fastest within a patch: (p, p, C).
         cells: Tensor = y.view(B, T, rows, columns, p, p, -1).permute(0, 1, 6, 2, 4, 3, 5)
         return cells.reshape(B, T, -1, rows * p, columns * p)
+
+    __call__ = forward

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from streamtwin.kernels.seeding import stable_seed
+from streamtwin.kernels.upload import upload
 
 SHIFT = 8.0
 ENTRIES = 1000
@@ -71,8 +72,4 @@ def noise(
     """
     key = stable_seed("noise", seed, session, chunk, step)
     draw = torch.randn(shape, generator=torch.Generator().manual_seed(key)).to(dtype)
-    target = torch.device(device)
-    if target.type == "cuda":
-        # Pinned memory lets the copy queue behind the running kernels without stopping the host.
-        return draw.pin_memory().to(target, non_blocking=True)
-    return draw.to(target)
+    return upload(draw, torch.device(device))

@@ -8,7 +8,6 @@ current frame's angles.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -38,7 +37,6 @@ def rotations(positions: Tensor, pairs: int, dtype: torch.dtype) -> Tensor:
     return torch.complex(angles.cos(), angles.sin()).to(dtype)
 
 
-@lru_cache(maxsize=16)
 def space_rotations(
     rows: int,
     columns: int,
@@ -46,7 +44,7 @@ def space_rotations(
     device: torch.device,
     dtype: torch.dtype = torch.complex64,
 ) -> Tensor:
-    """Height and width part, complex [rows * columns, pairs]. Shared: do not write into it."""
+    """Height and width part, complex [rows * columns, pairs]."""
     _, high, wide = axis_pairs(head_dim)
     y = rotations(torch.arange(rows, dtype=torch.float64, device=device), high, dtype)
     x = rotations(torch.arange(columns, dtype=torch.float64, device=device), wide, dtype)
@@ -55,18 +53,27 @@ def space_rotations(
     return torch.cat([y, x], dim=-1).flatten(0, 1)
 
 
-def pass_rotations(rows: Sequence[PassRow], space: Tensor, head_dim: int) -> Tensor:
-    """Rotations of a pass, complex [B, T'*S, 1, head_dim/2]; *space* from `space_rotations`.
+def frame_positions(rows: Sequence[PassRow], device: torch.device) -> Tensor:
+    """Temporal positions of the frames of a pass, float64 [B, T'].
 
-    Frame numbers reach the device as kernel arguments (`arange`), so nothing is copied or awaited.
+    They reach the device as kernel arguments (`arange`), so nothing is copied or awaited.
     """
     frames = [
         torch.arange(
-            r.first_position, r.first_position + r.frames, dtype=torch.float64, device=space.device
+            r.first_position, r.first_position + r.frames, dtype=torch.float64, device=device
         )
         for r in rows
     ]
-    time = rotations(torch.stack(frames), axis_pairs(head_dim)[0], space.dtype)
+    return torch.stack(frames)
+
+
+def pass_rotations(positions: Tensor, space: Tensor, head_dim: int) -> Tensor:
+    """Rotations of a pass, complex [B, T'*S, 1, head_dim/2].
+
+    *positions* as from `frame_positions`, *space* from `space_rotations`. On the device alone, so
+    that a captured pass follows what stands in *positions* when it is replayed.
+    """
+    time = rotations(positions, axis_pairs(head_dim)[0], space.dtype)
     B, T, pairs = time.shape
     S = space.shape[0]
     time = time[:, :, None].expand(B, T, S, pairs)
@@ -77,10 +84,18 @@ def pass_rotations(rows: Sequence[PassRow], space: Tensor, head_dim: int) -> Ten
 def rotate(x: Tensor, table: Tensor) -> Tensor:
     """Rotate [B, L, heads, head_dim] by *table*; neighbouring entries form a complex pair.
 
-    The product is taken in the table's precision, float32 or float64, whatever x has.
+    The product is taken in the table's precision, float32 or float64, whatever x has. A complex
+    table [.., head_dim/2] makes it one complex product, which is the faster way operator by
+    operator. The same table as real numbers [.., head_dim/2, 2] spells the product out, for a
+    compiler, which fuses it but knows no complex numbers.
     """
-    pairs = torch.view_as_complex(x.to(table.dtype.to_real()).view(*x.shape[:-1], -1, 2))
-    return torch.view_as_real(pairs * table).flatten(-2).to(x.dtype)
+    if table.is_complex():
+        pairs = torch.view_as_complex(x.to(table.dtype.to_real()).view(*x.shape[:-1], -1, 2))
+        return torch.view_as_real(pairs * table).flatten(-2).to(x.dtype)
+    even, odd = x.to(table.dtype).view(*x.shape[:-1], -1, 2).unbind(-1)
+    cos, sin = table.unbind(-1)
+    turned = torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1)
+    return turned.flatten(-2).to(x.dtype)
 
 
 def turn(keys: Tensor, shift: int) -> Tensor:

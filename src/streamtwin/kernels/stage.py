@@ -22,11 +22,13 @@ from streamtwin.core.window import Window
 from streamtwin.kernels import flow_matching
 from streamtwin.kernels.cache import StageCache, TextCache
 from streamtwin.kernels.dit import DiTStage
+from streamtwin.kernels.passes import Passes, passes_of
 from streamtwin.kernels.prompts import PromptSource, SeededPrompts
 from streamtwin.kernels.refresh import SinkRefresh
 from streamtwin.kernels.rows import PassRow
 from streamtwin.kernels.sequence import SequenceGroup
-from streamtwin.kernels.shared_pass import enter, leave
+from streamtwin.kernels.shared_pass import brought
+from streamtwin.kernels.upload import upload
 from streamtwin.kernels.weights import stage_decoder, stage_dit, stage_encoder
 from streamtwin.kernels.work import SessionState, Work
 
@@ -56,6 +58,9 @@ class StageKernels:
         self.prompts = prompts or SeededPrompts(plan.model, plan.scenario.seed)
         # a rank of the VAE's own needs none of what blocks share
         self._dit = None if stage.vae_only else stage_dit(plan, stage, device, dtype, sequence)
+        self._passes = None
+        if self._dit is not None:
+            self._passes = passes_of(self._dit, plan.scenario.deployment, self.device)
         self.encoder = stage_encoder(plan, device, dtype) if stage.encodes else None
         self.decoder = stage_decoder(plan, device, dtype) if stage.decodes else None
 
@@ -64,6 +69,12 @@ class StageKernels:
         """The stage's blocks and what they need besides; a rank of the VAE's own has none."""
         assert self._dit is not None, f"rank {self.stage.rank} has no blocks"
         return self._dit
+
+    @property
+    def passes(self) -> Passes:
+        """How the blocks' part of an item is run."""
+        assert self._passes is not None, f"rank {self.stage.rank} has no blocks"
+        return self._passes
 
     @property
     def modules(self) -> list[nn.Module]:
@@ -95,7 +106,7 @@ class StageKernels:
         assert self.encoder is not None
         assert state.encoder is not None
         rate = rate_of(chunk_motion(frames))
-        pixels = torch.from_numpy(frames).to(self.device).permute(3, 0, 1, 2).to(self.dtype)
+        pixels = upload(torch.from_numpy(frames), self.device).permute(3, 0, 1, 2).to(self.dtype)
         latents = self.encoder.encode(pixels.div_(127.5).sub_(1.0), state.encoder)
         return flow_matching.mix(latents, self._noise(row, latents.shape), rate)
 
@@ -105,24 +116,19 @@ class StageKernels:
 
         *states* has the state of every session that has a row in the item.
         """
-        hidden = enter(self.dit, work.latents, work.hidden)
-        frames = work.latents.shape[1]
-        timesteps = torch.tensor(work.timesteps, dtype=torch.float32, device=self.device)
-        timesteps = timesteps[:, None].expand(-1, frames)
+        taken = brought(self.dit, work.latents, work.hidden)
         own = [states[row.session] for row in item.rows]
         caches = [state.cache for state in own]
         texts = [self._text(state, row) for state, row in zip(own, item.rows, strict=True)]
         rows = [self._pass_row(state, item, row) for state, row in zip(own, item.rows, strict=True)]
-        hidden = self.dit(hidden, timesteps, rows, caches, texts)
+        hidden, *velocity = self.passes.run(taken, work.timesteps, rows, caches, texts)
         for state, row in zip(own, rows, strict=True):
             state.sinks.observe(state.cache, [row])
         if item.first and item.rows[0].step == self._steps - 1:
             caches[0].repeat_first_row()
-        hidden = leave(self.dit, hidden)
         if not self.stage.last:
             return Work(work.latents, work.timesteps, hidden)
-        velocity = self.dit.unembed(hidden, timesteps)
-        return Work(self._step(item, work, velocity), work.timesteps, hidden)
+        return Work(self._step(item, work, velocity[0]), work.timesteps, hidden)
 
     @torch.inference_mode()
     def decode(self, state: SessionState, latents: Tensor) -> Frames:
@@ -234,4 +240,4 @@ class StageKernels:
         return {n: float(cosine_similarity(own, one, 0)) for n, one in enumerate(earlier)}
 
     def _read(self, prompt: str) -> TextCache:
-        return self.dit.read_text(self.prompts(prompt).to(self.device, self.dtype))
+        return self.dit.read_text(upload(self.prompts(prompt).to(self.dtype), self.device))

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from streamtwin.kernels.lean import Silu
+
 
 @dataclass(slots=True)
 class VaeState:
@@ -41,8 +43,11 @@ class RMSNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[T, C, H, W] -> same shape."""
         # Wan divides by max(|x|, 1e-12); an epsilon on the mean square is the same off zero.
-        y = F.rms_norm(x.permute(0, 2, 3, 1), self.gamma.shape[:1], self.gamma.flatten(), 1e-24)
+        gamma = self.gamma.flatten()
+        y = torch.rms_norm(x.permute(0, 2, 3, 1), gamma.shape, gamma, 1e-24)
         return y.permute(0, 3, 1, 2)
+
+    __call__ = forward
 
 
 class CausalConv3d(nn.Module):
@@ -72,6 +77,8 @@ class CausalConv3d(nn.Module):
         # A copy: a view would keep the whole clip alive until the next call.
         state.features[self.slot] = x[-self.keep :].clone(memory_format=torch.channels_last)
         return self.convolve(x)
+
+    __call__ = forward
 
     def convolve(self, x: Tensor) -> Tensor:
         """Convolve frames that already include the past; no padding along time."""
@@ -107,13 +114,17 @@ class Chain(nn.ModuleList):
 
     def __init__(self, *layers: nn.Module) -> None:
         super().__init__(layers)
+        keeping = CausalConv3d | ResidualBlock | Downsample | Upsample
+        self.keeps = tuple(isinstance(layer, keeping) for layer in layers)
 
     def forward(self, x: Tensor, state: VaeState) -> Tensor:
         """[T, C, H, W] -> whatever the last layer makes of it."""
-        for layer in self:
-            keeps = isinstance(layer, CausalConv3d | ResidualBlock | Downsample | Upsample)
+        for layer, keeps in zip(self._modules.values(), self.keeps, strict=True):
+            assert layer is not None
             x = layer(x, state) if keeps else layer(x)
         return x
+
+    __call__ = forward
 
 
 class ResidualBlock(nn.Module):
@@ -123,10 +134,10 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.residual = Chain(
             RMSNorm(channels),
-            nn.SiLU(inplace=True),
+            Silu(),
             CausalConv3d(channels, out, 3, 3),
             RMSNorm(out),
-            nn.SiLU(inplace=True),
+            Silu(),
             nn.Identity(),  # dropout in training; keeps the checkpoint's numbering
             CausalConv3d(out, out, 3, 3),
         )
@@ -136,6 +147,8 @@ class ResidualBlock(nn.Module):
         """[T, C, H, W] -> [T, out, H, W]."""
         y: Tensor = self.residual(x, state)
         return y.add_(x if self.shortcut is None else self.shortcut(x, state))
+
+    __call__ = forward
 
 
 class FrameAttention(nn.Module):
@@ -215,4 +228,4 @@ def middle(channels: int) -> Chain:
 
 def out_head(channels: int, out: int) -> Chain:
     """Norm, SiLU and the last convolution."""
-    return Chain(RMSNorm(channels), nn.SiLU(inplace=True), CausalConv3d(channels, out, 3, 3))
+    return Chain(RMSNorm(channels), Silu(), CausalConv3d(channels, out, 3, 3))

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from streamtwin.core.errors import UserError
+from streamtwin.core.scenario import Deployment
 
 MEMINFO, CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 """Where Linux tells of the host's memory, and of the limit of the container we may be in."""
@@ -39,6 +40,47 @@ def host_free_bytes(meminfo: Path = MEMINFO, group: Path = CGROUP) -> float:
     if limit.exists() and used.exists() and (text := limit.read_text("ascii").strip()) != "max":
         free = min(free, max(0.0, float(text) - float(used.read_text("ascii"))))
     return free
+
+
+def check_speed(deployment: Deployment, device: str) -> None:
+    """Refuse ways of running faster that *device* does not have.
+
+    Raises:
+        UserError: names the key and what it needs.
+    """
+    if deployment.cuda_graph and device == "cpu":
+        raise UserError("deployment.cuda_graph = true needs --device cuda; on cpu set it to false")
+    try:
+        check_attention(deployment.attention, device)
+    except UserError as error:
+        raise UserError(f"deployment.attention: {error}") from error
+
+
+def check_attention(choice: str, device: str) -> None:
+    """Refuse what cannot compute attention on *device* in the type that stages use there.
+
+    Raises:
+        UserError: names what can.
+    """
+    if choice == "auto":
+        return
+    import torch  # noqa: PLC0415
+
+    from streamtwin.kernels.attention import chosen_backends  # noqa: PLC0415 - loads torch
+
+    dtype = torch.float32 if device == "cpu" else torch.bfloat16
+    chosen_backends(choice, torch.device(device), dtype)
+
+
+def tune(device: str) -> None:
+    """Set what a process should set once for the card it computes on.
+
+    Shapes are fixed, so cuDNN may try its convolution algorithms out when it first meets one.
+    """
+    if device != "cpu":
+        import torch  # noqa: PLC0415
+
+        torch.backends.cudnn.benchmark = True
 
 
 def free_bytes(device: str, ranks: int) -> float:

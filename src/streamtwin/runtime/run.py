@@ -14,7 +14,7 @@ from streamtwin.core.motion import Motion, chunk_motion
 from streamtwin.core.plan import Plan
 from streamtwin.core.records import Recorder, Records
 from streamtwin.core.run_info import partition_decision, run_info
-from streamtwin.runtime.devices import check_device
+from streamtwin.runtime.devices import check_device, check_speed
 from streamtwin.runtime.processes import run_ranks
 from streamtwin.runtime.scratch import scratch_folder
 from streamtwin.runtime.spool import encode_spool, spool_path
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int], None]
 
-START_S, START_FROM_FILE_S = 120.0, 1800.0
-"""Time that ranks have to become ready: 14B parameters in float32 are 57 GB, half an hour at
-32 MB/s from a shared disk."""
+START_S, LONG_START_S = 120.0, 1800.0
+"""Time that ranks have to become ready. Long, where a file is read (14B parameters in float32 are
+57 GB, half an hour at 32 MB/s from a shared disk) or passes are compiled or recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,7 @@ def run_pipeline(
     from streamtwin.runtime.worker import Job, run_rank  # noqa: PLC0415 - loads torch
 
     check_device(device, plan.ranks)
+    check_speed(plan.scenario.deployment, device)
     check_files(plan)
     with scratch_folder() as folder:
         source = prepare_prompts(plan, plan.scenario.prompts, folder / "prompts.safetensors")
@@ -101,7 +102,7 @@ def run_pipeline(
                 (job,),
                 pin=device == "cpu",
                 hang_timeout_s=hang_timeout_s,
-                start_timeout_s=START_S if plan.scenario.weights.dit is None else START_FROM_FILE_S,
+                start_timeout_s=start_timeout_s(plan),
                 on_progress=count.emitted,
             )
         except RunError as error:
@@ -114,6 +115,13 @@ def run_pipeline(
             raise
         frames_by_video = write_emitted(job, video)
     return RealRun(join_results(job, results, environment or {}), frames_by_video)
+
+
+def start_timeout_s(plan: Plan) -> float:
+    """Time that the ranks of *plan* have to become ready."""
+    deployment = plan.scenario.deployment
+    quick = plan.scenario.weights.dit is None and not (deployment.compile or deployment.cuda_graph)
+    return START_S if quick else LONG_START_S
 
 
 def write_input(clip: Clip, path: Path) -> None:
@@ -140,9 +148,24 @@ def join_results(
     merged = recorder.merge([result.recorder for result in results])
     scenario = job.plan.scenario
     origins = scenario.weights.origins(scenario.seed, taehv=job.plan.vae.decoder == "taehv")
-    provenance = {"service_times": "measured", "device": job.device, **origins, **environment}
+    ways = _ways(job, results)
+    about = {"service_times": "measured", "device": job.device}
+    provenance = {**about, **ways, **origins, **environment}
     memory = [result.memory_bytes for result in results]
     return merged.records(run_info(job.plan, "measured", provenance, memory))
+
+
+def _ways(job: "Job", results: "Sequence[RankResult]") -> dict[str, str]:
+    """In which ways the passes were run, where a device has several."""
+    ways = {}
+    if job.device != "cpu":
+        ways["attention"] = next(one.attention for one in results if one.attention)
+    if job.plan.scenario.deployment.cuda_graph:
+        replayed, launched = (
+            sum(counts) for counts in zip(*(one.passes for one in results), strict=True)
+        )
+        ways["passes"] = f"{replayed} replayed, {launched} launched kernel by kernel"
+    return ways
 
 
 class _Count:

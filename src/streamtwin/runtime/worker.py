@@ -11,8 +11,10 @@ from streamtwin.core.plan import Plan
 from streamtwin.core.records import Recorder
 from streamtwin.core.ring import Item, Row
 from streamtwin.kernels.prompts import PromptSource
+from streamtwin.kernels.rehearsal import record_ahead
 from streamtwin.kernels.sequence import SequenceGroup
 from streamtwin.kernels.stage import StageKernels, Work
+from streamtwin.runtime.devices import tune
 from streamtwin.runtime.exchange import BlockExchange
 from streamtwin.runtime.long_recorder import LongRecorder
 from streamtwin.runtime.loops import follow, lead
@@ -47,6 +49,10 @@ class RankResult:
 
     recorder: Recorder
     memory_bytes: dict[str, int]
+    attention: str = ""
+    """What computed attention, in order of preference; nothing on a rank without blocks."""
+    passes: tuple[int, int] = (0, 0)
+    """How many passes were replayed from a recording, and how many ran kernel by kernel."""
 
 
 def run_rank(context: RankContext, job: Job) -> RankResult:
@@ -54,6 +60,7 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
     stage = job.plan.stage_of(context.rank)
     device = context.device(job.device)
     dtype = torch.float32 if job.device == "cpu" else torch.bfloat16
+    tune(job.device)
     # before the warm-up, which the members of a stage do together
     groups = join(context, job, device)
     sequence = form_groups(job.plan, context.rank, device, context.pulse)
@@ -64,6 +71,8 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
     context.holds = states.measure
     for session in first_sessions(job.plan):
         states.of(session)
+    if not stage.vae_only:
+        record_ahead(kernels, states.held)
     if sequence is not None and not sequence.leads:
         return follow_leader(context, states, sequence)
     source = _source(job) if stage.encodes else None
@@ -90,7 +99,7 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
     if spools is not None:
         spools.close()
     disconnect()
-    return RankResult(recorder.gathered(), states.measure())
+    return result_of(recorder, states)
 
 
 def join(context: RankContext, job: Job, device: str) -> Groups:
@@ -134,8 +143,17 @@ def follow_leader(context: RankContext, states: States, sequence: SequenceGroup)
     context.ready()
     member.follow()
     disconnect()
-    memory = {"weights": weight_bytes(states.kernels), **states.measure()}
-    return RankResult(recorder.gathered(), memory)
+    return result_of(recorder, states)
+
+
+def result_of(recorder: LongRecorder, states: States) -> RankResult:
+    """What the rank of *states* leaves at its end."""
+    memory, kernels = states.measure(), states.kernels
+    if kernels.stage.vae_only:
+        return RankResult(recorder.gathered(), memory)
+    recorded = kernels.passes.recorded
+    passes = (0, 0) if recorded is None else (recorded.replayed, recorded.launched)
+    return RankResult(recorder.gathered(), memory, ", ".join(kernels.dit.backends), passes)
 
 
 def backend_of(device: str) -> str:
@@ -157,14 +175,16 @@ def warm_up(kernels: StageKernels) -> None:
             frames = np.zeros((shape.frames_of(ordinal), size.height, size.width, 3), np.uint8)
             kernels.encode(state, row, frames, lambda _: 0.8)
         rows = tuple(Row(one, ordinal, ordinal, step) for one in states for step in range(steps))
-        item = Item(ordinal, rows if ordinal else rows[:1])
-        count, latents = len(item.rows), shape.latents_of(ordinal)
-        work = Work(
-            kernels.zeros(count, latents, model.latent_channels, *size.latent),
-            tuple(kernels.timestep(row.step) for row in item.rows),
-            kernels.zeros(count, latents * size.tokens, model.dim),
-        )
-        done = work if stage.vae_only else kernels.run(states, item, work)
+        # each number of rows is compiled for itself
+        least = 1 if plan.scenario.deployment.compile else len(rows)
+        for count in range(least, len(rows) + 1) if ordinal else (1,):
+            item, latents = Item(ordinal, rows[:count]), shape.latents_of(ordinal)
+            work = Work(
+                kernels.zeros(count, latents, model.latent_channels, *size.latent),
+                tuple(kernels.timestep(row.step) for row in item.rows),
+                kernels.zeros(count, latents * size.tokens, model.dim),
+            )
+            done = work if stage.vae_only else kernels.run(states, item, work)
         if stage.decodes:
             kernels.decode(state, done.latents[0])
     kernels.synchronize()

@@ -1,0 +1,1 @@
+"""How fast is one device: what a pass, an encoding and a decoding take, beside published figures."""
