@@ -21,6 +21,10 @@ class Weights(BaseModel):
     vae: Annotated[
         Location | None, Field(description="checkpoint of the VAE, a file or folder; null: random")
     ] = None
+    taehv: Annotated[
+        Location | None,
+        Field(description="checkpoint of a TAEHV decoder, such as taew2_1.pth; null: random"),
+    ] = None
     prompt_embedding: Annotated[
         Location | None,
         Field(description="embedding of the prompt, .pt, .safetensors or .npy; null: text_encoder"),
@@ -39,12 +43,20 @@ class Weights(BaseModel):
             )
         return self
 
-    def origins(self, seed: int) -> dict[str, str]:
-        """Where each part comes from, in words; *seed* draws what no file gives."""
+    def origins(self, seed: int, *, taehv: bool = False) -> dict[str, str]:
+        """Where each part comes from, in words; *seed* draws what no file gives.
+
+        *taehv*: the decoder is TAEHV's, with weights of its own.
+        """
         drawn = f"random, seed {seed}"
         return {
             "weights_dit": drawn if self.dit is None else _named(self.dit),
             "weights_vae": drawn if self.vae is None else _named(self.vae),
+            **(
+                {"weights_taehv": drawn if self.taehv is None else _named(self.taehv)}
+                if taehv
+                else {}
+            ),
             "prompt": self._prompt_origin(),
         }
 

@@ -17,6 +17,8 @@ from streamtwin.core.specs import ModelSpec, Resolution, VaeSpec
 from streamtwin.kernels.checkpoint_files import check_config, open_files
 from streamtwin.kernels.checkpoint_names import Layout, Part, dit_layouts, vae_layouts
 from streamtwin.kernels.dit import DiTStage
+from streamtwin.kernels.taehv import TaehvDecoder, TGrow
+from streamtwin.kernels.taehv_files import DecoderFiles
 from streamtwin.kernels.tensor_files import TensorFiles
 from streamtwin.kernels.vae import StreamVae, VaeDecoder, VaeEncoder
 
@@ -68,6 +70,23 @@ def open_vae(path: Path, spec: VaeSpec) -> Checkpoint:
     return _open(path, "vae", spec, vae_shapes(spec), vae_layouts(spec))
 
 
+def open_taehv(path: Path, spec: VaeSpec) -> Checkpoint:
+    """The checkpoint of a TAEHV decoder at *path*, held against *spec*.
+
+    Raises:
+        UserError: it cannot be read, or it is no checkpoint of *spec*'s decoder.
+    """
+    with torch.device("meta"):
+        decoder = TaehvDecoder(spec)
+    grows = {
+        f"{name}.conv.weight": layer.conv.out_channels
+        for name, layer in decoder.named_modules()
+        if isinstance(layer, TGrow)
+    }
+    files = DecoderFiles(open_files(path, "taehv"), grows)
+    return _held(path, files, spec, _shapes(decoder), {"taew2_1": lambda name: name})
+
+
 def dit_shapes(spec: ModelSpec) -> Shapes:
     """Shapes of all parameters of the whole model, by our names."""
     with torch.device("meta"):
@@ -96,7 +115,16 @@ def _open(
 ) -> Checkpoint:
     if path.is_dir():
         check_config(path, part, spec)
-    files = open_files(path, part)
+    return _held(path, open_files(path, part), spec, shapes, layouts)
+
+
+def _held(
+    path: Path,
+    files: TensorFiles,
+    spec: ModelSpec | VaeSpec,
+    shapes: Shapes,
+    layouts: Mapping[str, Layout],
+) -> Checkpoint:
     label, names = _layout(shapes, layouts, files)
     mistakes = _mistakes(files, {names[ours]: shape for ours, shape in shapes.items()})
     if mistakes:

@@ -18,10 +18,11 @@ SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.safetensors")
 STEMS: Mapping[Part, tuple[str, ...]] = {
     "dit": ("diffusion_pytorch_model", "model"),
     "vae": ("Wan2.1_VAE", "diffusion_pytorch_model"),
+    "taehv": ("taew2_1",),
 }
 """How the files of each part are named, where a folder holds several things; best first."""
 
-INSIDE: Mapping[Part, str] = {"dit": "transformer", "vae": "vae"}
+INSIDE: Mapping[Part, str] = {"dit": "transformer", "vae": "vae", "taehv": "taehv"}
 """Folders of each part in that of a whole diffusers pipeline."""
 
 DIT_KEYS = {

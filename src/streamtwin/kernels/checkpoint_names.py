@@ -11,7 +11,7 @@ from typing import Literal
 
 from streamtwin.core.specs import VaeSpec
 
-Part = Literal["dit", "vae"]
+Part = Literal["dit", "vae", "taehv"]
 Layout = Callable[[str], str]
 
 _DIT_OUTSIDE = {

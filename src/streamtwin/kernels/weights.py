@@ -6,7 +6,7 @@ import torch
 
 from streamtwin.core.errors import UserError
 from streamtwin.core.plan import Plan, Stage
-from streamtwin.kernels.checkpoint import Checkpoint, open_dit, open_vae
+from streamtwin.kernels.checkpoint import Checkpoint, open_dit, open_taehv, open_vae
 from streamtwin.kernels.dit import DiTStage, build_dit
 from streamtwin.kernels.sequence import SequenceGroup
 from streamtwin.kernels.taehv import TaehvDecoder
@@ -60,11 +60,12 @@ def stage_decoder(
     plan: Plan, device: torch.device | str, dtype: torch.dtype
 ) -> VaeDecoder | TaehvDecoder:
     """The decoder; UserError as for `stage_dit`."""
-    checkpoint = vae_checkpoint(plan)
-    if checkpoint is None or plan.vae.decoder == "taehv":
+    small = plan.vae.decoder == "taehv"
+    checkpoint = taehv_checkpoint(plan) if small else vae_checkpoint(plan)
+    if checkpoint is None:
         return build_decoder(plan.vae, seed=plan.scenario.seed, device=device, dtype=dtype)
     with torch.device("meta"):
-        decoder = VaeDecoder(plan.vae)
+        decoder = TaehvDecoder(plan.vae) if small else VaeDecoder(plan.vae)
     checkpoint.fill(decoder, device, dtype)
     return decoder
 
@@ -97,3 +98,24 @@ def vae_checkpoint(plan: Plan) -> Checkpoint | None:
         return open_vae(Path(path).expanduser(), plan.vae)
     except UserError as error:
         raise UserError(f"weights.vae: {error}") from error
+
+
+def taehv_checkpoint(plan: Plan) -> Checkpoint | None:
+    """The TAEHV decoder's checkpoint, checked against its spec by its headers; None without one.
+
+    Raises:
+        UserError: names the scenario's key, the file, and what is wrong with it; or the decoder
+            is another one.
+    """
+    path = plan.scenario.weights.taehv
+    if path is None:
+        return None
+    if plan.vae.decoder != "taehv":
+        raise UserError(
+            f"weights.taehv = {path!r} with vae = {plan.vae.name!r}, whose decoder is not TAEHV's: "
+            "leave it null, or choose a vae with that decoder, such as taehv"
+        )
+    try:
+        return open_taehv(Path(path).expanduser(), plan.vae)
+    except UserError as error:
+        raise UserError(f"weights.taehv: {error}") from error

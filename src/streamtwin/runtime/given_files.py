@@ -13,7 +13,7 @@ from streamtwin.core.errors import UserError
 from streamtwin.core.plan import Plan
 from streamtwin.kernels.prompts import PromptSource, hand_over, read_embedding
 from streamtwin.kernels.text_encoder import TextEncoder, check_encoder
-from streamtwin.kernels.weights import dit_checkpoint, vae_checkpoint
+from streamtwin.kernels.weights import dit_checkpoint, taehv_checkpoint, vae_checkpoint
 
 
 def check_files(plan: Plan) -> None:
@@ -24,6 +24,7 @@ def check_files(plan: Plan) -> None:
     """
     dit_checkpoint(plan)
     vae_checkpoint(plan)
+    taehv_checkpoint(plan)
     weights = plan.scenario.weights
     try:
         if weights.prompt_embedding is not None:

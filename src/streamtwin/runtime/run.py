@@ -139,7 +139,7 @@ def join_results(
     recorder = Recorder(decisions=[partition_decision(job.plan)])
     merged = recorder.merge([result.recorder for result in results])
     scenario = job.plan.scenario
-    origins = scenario.weights.origins(scenario.seed)
+    origins = scenario.weights.origins(scenario.seed, taehv=job.plan.vae.decoder == "taehv")
     provenance = {"service_times": "measured", "device": job.device, **origins, **environment}
     memory = [result.memory_bytes for result in results]
     return merged.records(run_info(job.plan, "measured", provenance, memory))
