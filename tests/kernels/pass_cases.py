@@ -54,7 +54,7 @@ def stage(plan: Plan, place: str = "alone") -> StageKernels:
         "middle": (False, False),
         "last": (False, True),
     }
-    return StageKernels(plan, Stage(0, range(2), *ends[place]))
+    return StageKernels(plan, Stage(0, range(2), *ends[place] * 2))
 
 
 def recording(kernels: StageKernels, limit: int = 64) -> HostRecord:

@@ -73,7 +73,9 @@ def passes(sequence: SequenceGroup | None, T: int, dtype: torch.dtype) -> Done:
         session.cache.watch.compare(session.cache.k, session.cache.v, session.cache.held, 0, 2)
     found = session.cache.watch.read(0)
     assert found is not None
-    return Done(velocities, session.cache.k.numpy(), session.cache.v.numpy(), found)
+    return Done(
+        velocities, *(torch.stack(one).numpy() for one in (session.cache.k, session.cache.v)), found
+    )
 
 
 def shared_passes(run: RankContext, method: str, T: int) -> list[Done]:

@@ -109,11 +109,9 @@ def test_nothing_of_a_pass_stays_on_the_host(place, dtype):
     state = kernels.new_session(0)
     kernels.device, kernels.dtype = torch.device("meta"), dtype
     to_meta(kernels.dit, dtype)
-    state.cache.k, state.cache.v = (x.to("meta", dtype) for x in state.cache.tensors)
-    state.texts = {
-        prompt: type(text)(text.k.to("meta", dtype), text.v.to("meta", dtype))
-        for prompt, text in state.texts.items()
-    }
+    for tensors in (state.cache, *state.texts.values()):
+        for blocks in (tensors.k, tensors.v):
+            blocks[:] = [block.to("meta", dtype) for block in blocks]
     for item in stream(plan, 14):
         work = some_work(plan, item)
         work.latents, work.hidden = work.latents.to("meta", dtype), work.hidden.to("meta", dtype)
