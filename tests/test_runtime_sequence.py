@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-import torch
 
 from builders import make_plan
 from streamtwin.core.bubbles import CAUSES
@@ -76,7 +75,10 @@ def kept(context: RankContext, job: worker.Job) -> Kept:
     recorder = worker.run_rank(context, job).recorder
     return Kept(
         {session: np.concatenate(parts) for session, parts in latents.items()},
-        {session: torch.stack(state.cache.k).numpy() for session, state in begun.items()},
+        {
+            session: np.array([keys.numpy() for keys in state.cache.k])
+            for session, state in begun.items()
+        },
         {
             (d.session, d.chunk, d.saw["row"], d.saw["block"], d.chose)
             for d in recorder.decisions
