@@ -6,8 +6,9 @@ import torch
 from streamtwin.core.specs import ModelSpec, Resolution
 from streamtwin.core.window import Window
 from streamtwin.kernels.cache import StageCache, TextCache
-from streamtwin.kernels.dit import DiTStage, build_dit
+from streamtwin.kernels.dit import DiTStage
 from streamtwin.kernels.rows import PassRow
+from streamtwin.kernels.weights import build_dit
 
 pytestmark = [
     pytest.mark.gpu,

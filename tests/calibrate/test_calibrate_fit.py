@@ -20,7 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamtwin.calibrate.cases import hop_cases
-from streamtwin.calibrate.fit import Parameter, fit_all, fit_family
+from streamtwin.calibrate.fit import fit_all, fit_family
+from streamtwin.calibrate.fitted import Parameter
 from streamtwin.calibrate.forms import FORMS
 from streamtwin.calibrate.least_squares import COVERAGE, half_width, solve
 from streamtwin.calibrate.observed import observe

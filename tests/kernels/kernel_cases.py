@@ -9,8 +9,9 @@ from torch import Tensor
 from streamtwin.core.specs import ModelSpec, Resolution, VaeSpec
 from streamtwin.core.window import Window
 from streamtwin.kernels.cache import PassRow, StageCache, TextCache
-from streamtwin.kernels.dit import DiTStage, build_dit
+from streamtwin.kernels.dit import DiTStage
 from streamtwin.kernels.vae import build_decoder, build_encoder
+from streamtwin.kernels.weights import build_dit
 
 SPEC = ModelSpec(
     "small", blocks=4, heads=2, ffn_dim=96, head_dim=32, freq_dim=32, text_len=6, text_dim=24

@@ -5,7 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from streamtwin.kernels.dit import sinusoid
+from streamtwin.kernels.dit_layers import sinusoid
 
 
 class Memory:

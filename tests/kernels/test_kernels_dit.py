@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from streamtwin.core.specs import ModelSpec, Resolution
 from streamtwin.core.window import Window
 from streamtwin.kernels.cache import PassRow
-from streamtwin.kernels.dit import build_dit
+from streamtwin.kernels.weights import build_dit
 
 WINDOW = Window(6, 3)
 STEPS = (700.0, 500.0, 400.0, 200.0)

@@ -10,7 +10,8 @@ from kernel_cases import error
 from streamtwin.core.specs import ModelSpec, Resolution
 from streamtwin.core.window import Window
 from streamtwin.kernels.cache import PassRow
-from streamtwin.kernels.dit import build_dit, sinusoid
+from streamtwin.kernels.dit_layers import sinusoid
+from streamtwin.kernels.weights import build_dit
 
 SPEC = ModelSpec("small", blocks=3, heads=3, ffn_dim=160, text_len=10, text_dim=40)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from math import log
 from statistics import fmean
 
-from streamtwin.calibrate.fit import Fit, Point
+from streamtwin.calibrate.fitted import Fit, Point
 from streamtwin.calibrate.forms import FORMS, coordinates, family_of, subject_of
 from streamtwin.core.errors import CalibrationError
 from streamtwin.core.latency import Prediction, Provenance

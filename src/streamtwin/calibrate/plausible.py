@@ -6,7 +6,7 @@ survives; it is better refused where it is read than met as an infinity in a res
 
 from pathlib import Path
 
-from streamtwin.calibrate.fit import Fit
+from streamtwin.calibrate.fitted import Fit
 from streamtwin.calibrate.forms import FORMS
 from streamtwin.core.errors import CalibrationError
 

@@ -17,7 +17,8 @@ import yaml
 from streamtwin.calibrate import samples
 from streamtwin.calibrate.cases import CalibrationRequest
 from streamtwin.calibrate.environment import Environment
-from streamtwin.calibrate.fit import Fit, fit_all, with_points
+from streamtwin.calibrate.fit import fit_all, with_points
+from streamtwin.calibrate.fitted import Fit
 from streamtwin.calibrate.forms import FORMS
 from streamtwin.calibrate.harness import Measurement
 from streamtwin.calibrate.meta import META, Meta, plain, read_meta

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from streamtwin.calibrate.cases import Case
-from streamtwin.calibrate.fit import Fit
+from streamtwin.calibrate.fitted import Fit
 from streamtwin.calibrate.forms import Family, family_of, subject_of
 from streamtwin.calibrate.harness import WARMUPS, Measurement
 from streamtwin.calibrate.meta import explain

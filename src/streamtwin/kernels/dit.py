@@ -5,7 +5,6 @@ head. It holds weights only; a session's state is the `StageCache` that the call
 sessions share one stage. Nothing in a forward pass makes the host wait for the device.
 """
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -21,20 +20,19 @@ from streamtwin.kernels.attention import (
     priority,
 )
 from streamtwin.kernels.cache import PassRow, StageCache, TextCache
-from streamtwin.kernels.dit_layers import EAGER, Block, BlockParts, BlockPass, Head, PatchEmbedding
+from streamtwin.kernels.dit_layers import (
+    EAGER,
+    Block,
+    BlockParts,
+    BlockPass,
+    Head,
+    PatchEmbedding,
+    sinusoid,
+)
 from streamtwin.kernels.lean import Gelu, Layers, Linear, Silu
 from streamtwin.kernels.rope import frame_positions, pass_rotations, space_rotations
-from streamtwin.kernels.seeding import materialise
 from streamtwin.kernels.sequence import SequenceGroup
 from streamtwin.kernels.touched import Touched, touched
-
-
-def sinusoid(timesteps: Tensor, size: int) -> Tensor:
-    """Cosines then sines of timesteps [...] at *size*/2 frequencies; float64 [..., size]."""
-    half = size // 2
-    index = torch.arange(half, dtype=torch.float64, device=timesteps.device)
-    angles = timesteps.double()[..., None] * torch.exp(index * (-math.log(10000.0) / half))
-    return torch.cat([angles.cos(), angles.sin()], dim=-1)
 
 
 class DiTStage(nn.Module):
@@ -231,28 +229,3 @@ class DiTStage(nn.Module):
         expected = (B, T * tokens, self.spec.dim)
         if tuple(x.shape) != expected:
             raise ValueError(f"x has shape {tuple(x.shape)}, expected {expected}")
-
-
-def build_dit(
-    spec: ModelSpec,
-    resolution: Resolution,
-    blocks: range,
-    *,
-    embeds: bool,
-    heads_out: bool,
-    seed: int,
-    device: torch.device | str = "cpu",
-    dtype: torch.dtype = torch.float32,
-    sequence: SequenceGroup | None = None,
-) -> DiTStage:
-    """A stage with random weights that *seed* and the parameters' global names fix.
-
-    Raises:
-        ValueError: *blocks* is no interval of the model's blocks.
-    """
-    with torch.device("meta"):
-        stage = DiTStage(
-            spec, resolution, blocks, embeds=embeds, heads_out=heads_out, sequence=sequence
-        )
-    materialise(stage, seed=seed, device=device, dtype=dtype)
-    return stage

@@ -4,6 +4,7 @@ Layers of the Wan 2.1 transformer with its checkpoint names. They hold weights o
 that belongs to a session comes in as a `BlockPass`.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -60,6 +61,14 @@ class BlockPass:
 
 def _joined(parts: list[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def sinusoid(timesteps: Tensor, size: int) -> Tensor:
+    """Cosines then sines of timesteps [...] at *size*/2 frequencies; float64 [..., size]."""
+    half = size // 2
+    index = torch.arange(half, dtype=torch.float64, device=timesteps.device)
+    angles = timesteps.double()[..., None] * torch.exp(index * (-math.log(10000.0) / half))
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from streamtwin.core.specs import TIME_STRIDE, VaeSpec
 from streamtwin.core.vae_layout import TAEHV_MEM_BLOCKS
-from streamtwin.kernels.vae_layers import VaeState
+from streamtwin.kernels.vae_layers import VaeState, check_latents
 
 WARM_UP_FRAMES = TIME_STRIDE - 1
 """Frames of a stream's first latent that come before its first pixel frame and are dropped."""
@@ -96,11 +96,7 @@ class TaehvDecoder(nn.Module):
         Raises:
             ValueError: there is no latent, or its channels are not the VAE's.
         """
-        if latents.shape[0] < 1 or latents.shape[1] != self.spec.latent_channels:
-            raise ValueError(
-                f"latents have shape {tuple(latents.shape)}: expected at least one of "
-                f"{self.spec.latent_channels} channels, [T', C, h, w]"
-            )
+        check_latents(latents, self.spec)
         dtype = next(self.parameters()).dtype
         x = latents.to(dtype).contiguous(memory_format=torch.channels_last)
         frames = []

@@ -21,6 +21,7 @@ from streamtwin.kernels.vae_layers import (
     ResidualBlock,
     Upsample,
     VaeState,
+    check_latents,
     middle,
     number_slots,
     out_head,
@@ -148,11 +149,7 @@ class VaeDecoder(nn.Module):
         Raises:
             ValueError: there is no latent, or its channels are not the VAE's.
         """
-        if latents.shape[0] < 1 or latents.shape[1] != self.spec.latent_channels:
-            raise ValueError(
-                f"latents have shape {tuple(latents.shape)}: expected at least one of "
-                f"{self.spec.latent_channels} channels, [T', C, h, w]"
-            )
+        check_latents(latents, self.spec)
         scaled = self._scale(latents).contiguous(memory_format=torch.channels_last)
         frames = []
         for latent in scaled.unbind():

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from streamtwin.core.specs import VaeSpec
 from streamtwin.kernels.lean import Silu
 
 
@@ -31,6 +32,19 @@ class VaeState:
     def size_bytes(self) -> int:
         """Bytes of all kept features."""
         return sum(kept.nbytes for kept in self.features if kept is not None)
+
+
+def check_latents(latents: Tensor, spec: VaeSpec) -> None:
+    """Refuse latents that no decoder of *spec* takes.
+
+    Raises:
+        ValueError: there is no latent, or its channels are not the VAE's.
+    """
+    if latents.shape[0] < 1 or latents.shape[1] != spec.latent_channels:
+        raise ValueError(
+            f"latents have shape {tuple(latents.shape)}: expected at least one of "
+            f"{spec.latent_channels} channels, [T', C, h, w]"
+        )
 
 
 class RMSNorm(nn.Module):

@@ -6,8 +6,10 @@ import torch
 
 from streamtwin.core.errors import UserError
 from streamtwin.core.plan import Plan, Stage
+from streamtwin.core.specs import ModelSpec, Resolution
 from streamtwin.kernels.checkpoint import Checkpoint, open_dit, open_taehv, open_vae
-from streamtwin.kernels.dit import DiTStage, build_dit
+from streamtwin.kernels.dit import DiTStage
+from streamtwin.kernels.seeding import materialise
 from streamtwin.kernels.sequence import SequenceGroup
 from streamtwin.kernels.taehv import TaehvDecoder
 from streamtwin.kernels.vae import VaeDecoder, VaeEncoder, build_decoder, build_encoder
@@ -119,3 +121,28 @@ def taehv_checkpoint(plan: Plan) -> Checkpoint | None:
         return open_taehv(Path(path).expanduser(), plan.vae)
     except UserError as error:
         raise UserError(f"weights.taehv: {error}") from error
+
+
+def build_dit(
+    spec: ModelSpec,
+    resolution: Resolution,
+    blocks: range,
+    *,
+    embeds: bool,
+    heads_out: bool,
+    seed: int,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    sequence: SequenceGroup | None = None,
+) -> DiTStage:
+    """A stage with random weights that *seed* and the parameters' global names fix.
+
+    Raises:
+        ValueError: *blocks* is no interval of the model's blocks.
+    """
+    with torch.device("meta"):
+        stage = DiTStage(
+            spec, resolution, blocks, embeds=embeds, heads_out=heads_out, sequence=sequence
+        )
+    materialise(stage, seed=seed, device=device, dtype=dtype)
+    return stage

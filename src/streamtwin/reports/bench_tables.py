@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from rich import box
 from rich.markup import escape
 from rich.table import Table
+
+from streamtwin.reports.tables import slim_table
 
 
 class _Time(Protocol):
@@ -46,7 +47,7 @@ class _Rate(Protocol):
 
 def time_table(title: str, ceiling: str, lines: Sequence[_Time]) -> Table:
     """Times of passes and of the VAE; *ceiling* says what the shares are of."""
-    table = _empty(escape(title), ("", "mode"))
+    table = slim_table(title, ("", "mode"))
     for heading in ("ms", "spread %", "TFLOP/s", "share %", "publ. ms"):
         table.add_column(heading, justify="right")
     for line in lines:
@@ -66,23 +67,10 @@ def time_table(title: str, ceiling: str, lines: Sequence[_Time]) -> Table:
 
 def rate_table(lines: Sequence[_Rate]) -> Table:
     """Frames/s of one device by denoising steps."""
-    table = _empty("frames/s on one device: encode, pass, decode in turn", ("steps", "mode"))
+    table = slim_table("frames/s on one device: encode, pass, decode in turn", ("steps", "mode"))
     for heading in ("fps", "publ. fps"):
         table.add_column(heading, justify="right")
     for line in lines:
         known = "-" if line.reference_fps is None else f"{line.reference_fps:,.2f}"
         table.add_row(str(line.steps), line.mode, f"{line.fps:,.2f}", known)
-    return table
-
-
-def _empty(title: str, columns: Sequence[str]) -> Table:
-    table = Table(
-        title=title,
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,  # fits a terminal of 80 columns
-    )
-    for heading in columns:
-        table.add_column(heading, no_wrap=True)
     return table

@@ -53,15 +53,7 @@ def sessions_table(metrics: _Metrics) -> Table:
 
 def comparison_table(result: ValidationResult) -> Table:
     """Predicted beside measured for every deployment, with error, spread and bound."""
-    title = escape(f"{result.name}: predicted and measured")
-    table = Table(
-        title=title,
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,  # fits a terminal of 80 columns
-    )
-    table.add_column("")
+    table = slim_table(f"{result.name}: predicted and measured", ("",))
     for heading in ("predicted", "measured", "error %", "spread %", "bound %"):
         table.add_column(heading, justify="right")
     table.add_column("verdict")
@@ -89,6 +81,20 @@ def comparison_cells(row: ComparisonRow) -> list[str]:
         "" if row.bound is None else share(row.bound),
         verdict(row.ok, row.reason),
     ]
+
+
+def slim_table(title: str, columns: Sequence[str]) -> Table:
+    """A table without lines that fits a terminal of 80 columns, begun with *columns* of words."""
+    table = Table(
+        title=escape(title),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for heading in columns:
+        table.add_column(heading, no_wrap=True)
+    return table
 
 
 def _whole(metrics: _Metrics) -> Table:

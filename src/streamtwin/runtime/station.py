@@ -4,9 +4,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-import torch
-from torch import Tensor
-
 from streamtwin.core.controller import Controller
 from streamtwin.core.motion import Motion
 from streamtwin.core.policies.noise import entry_timestep
@@ -15,6 +12,7 @@ from streamtwin.core.ring import Item, Row
 from streamtwin.core.slip import Meter, Slip
 from streamtwin.kernels.stage import StageKernels, Work
 from streamtwin.runtime.exchange import BlockExchange
+from streamtwin.runtime.kept_rows import KeptRows
 from streamtwin.runtime.members import Leader
 from streamtwin.runtime.pulse import Pulse
 from streamtwin.runtime.sink_notes import kept, replaced
@@ -49,8 +47,7 @@ class Station:
         self.slower = self.plan.scenario.deployment.slowdown.get(self.stage.rank, 1.0)
         self.recorder = recorder
         self.pulse = pulse or Pulse()
-        self._latents: dict[tuple[int, int], Tensor] = {}
-        self._timesteps: dict[tuple[int, int], int] = {}
+        self._kept = KeptRows()
         self._work: Work | None = None
 
     @property
@@ -76,15 +73,14 @@ class Station:
         assert self.source is not None
         self.pulse.busy("encode", row.ordinal)
         began_s = self.now_s
-        frames = self.source.frames(row.chunk, leads=row.ordinal == 0)
+        frames, rates = self.source.frames(row.chunk, leads=row.ordinal == 0), list[float]()
 
         def rate_of(motion: Motion) -> float:
-            rate = controller.noise_rate(row, motion, began_s)
-            self._timesteps[_key(row)] = entry_timestep(rate)
-            return rate
+            rates.append(controller.noise_rate(row, motion, began_s))
+            return rates[-1]
 
-        state = self.states.of(row.session)
-        self._latents[_key(row)] = self.kernels.encode(state, row, frames, rate_of)
+        latents = self.kernels.encode(self.states.of(row.session), row, frames, rate_of)
+        self._kept.enter(row, latents, entry_timestep(rates[-1]))
         self._done("encode", began_s, row, controller.ring.sent_items)
 
     def forward(self, item: Item) -> None:
@@ -92,12 +88,12 @@ class Station:
         self.pulse.busy("dit", item.index)
         began_s = self.now_s
         if self.stage.encodes:
-            self._work = self._assembled(item)
+            self._work = self._kept.assembled(item)
         if not self.stage.vae_only:
             self._pass(item, began_s)
         if self.stage.alone:
             assert self._work is not None
-            self._keep(item, self._work)
+            self._kept.keep(item, self._work, self.plan.steps)
         if not self.stage.decodes:
             self._drop(item.leaving)
 
@@ -148,7 +144,7 @@ class Station:
         returned = self.receive()
         assert returned == item, f"{returned} came back, {item} was due"
         assert self._work is not None
-        self._keep(item, self._work)
+        self._kept.keep(item, self._work, self.plan.steps)
         came, (self._work, self.slip) = self.slip, kept
         return came
 
@@ -196,19 +192,6 @@ class Station:
             transport.drain()
         self.pulse.busy("end")
 
-    def _assembled(self, item: Item) -> Work:
-        """Join the rows' latents and timesteps, which rank 0 has kept."""
-        keys = [_key(row) for row in item.rows]
-        latents = torch.stack([self._latents.pop(key) for key in keys])
-        return Work(latents, tuple(self._timesteps.pop(key) for key in keys))
-
-    def _keep(self, item: Item, work: Work) -> None:
-        """Keep the rows that go on, for the next turn of their lane."""
-        for position, row in enumerate(item.rows):
-            if row.step + 1 < self.plan.steps:
-                self._latents[_key(row)] = work.latents[position]
-                self._timesteps[_key(row)] = self.kernels.timestep(row.step + 1)
-
     def _emit(self, row: Row, frames: int) -> None:
         key = (row.session, row.chunk)
         known = self.recorder.chunks.get(key, ChunkRecord(*key, released_s=self.now_s))
@@ -249,7 +232,3 @@ class Station:
         until_s = self.now_s if ended_s is None else ended_s
         self.meter.note(kind, until_s - began_s)
         self.recorder.span(self.stage.rank, kind, began_s, until_s, **about)
-
-
-def _key(row: Row) -> tuple[int, int]:
-    return row.session, row.ordinal
