@@ -37,7 +37,7 @@ HangOption = Annotated[
 ]
 BudgetOption = Annotated[
     float | None,
-    typer.Option("--budget", metavar="SECONDS", help="time that calibrating may take in all"),
+    typer.Option("--budget", metavar="SECONDS", help="time that measuring may take in all"),
 ]
 CheckOption = Annotated[
     bool, typer.Option("--check", help="exit with status 1 if a bound is broken")
