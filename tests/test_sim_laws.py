@@ -1,6 +1,7 @@
 """Laws that every simulated run keeps, whatever the deployment."""
 
 import pickle
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import pytest
@@ -12,7 +13,7 @@ from streamtwin.core.camera import ReleaseClock
 from streamtwin.core.errors import RunError
 from streamtwin.core.latency import Prediction
 from streamtwin.core.metrics import compute_metrics
-from streamtwin.core.ops import DitPass
+from streamtwin.core.ops import DitPass, Hop, Op
 from streamtwin.core.plan import Plan
 from streamtwin.core.policies import batching
 from streamtwin.core.policies.admission import ADMISSION, QueueView
@@ -301,3 +302,20 @@ def test_the_window_grows_and_then_stays() -> None:
     tokens = make_plan().scenario.size.tokens
     expected = [6e-6 * tokens * k for k in (2, 3, 4, 5, 6, 6, 6)]
     assert cost[:7] == pytest.approx(expected)
+
+
+@dataclass(frozen=True)
+class FarHops(FlatLatency):
+    """Knows everything but hops, which it extrapolates."""
+
+    def predict(self, op: Op) -> Prediction:
+        known = super().predict(op)
+        far = isinstance(op, Hop)
+        return replace(known, provenance=replace(known.provenance, extrapolated=far))
+
+
+def test_one_extrapolated_answer_marks_the_whole_prediction() -> None:
+    plan = make_plan(gpus=2)
+    assert simulate(plan, FlatLatency()).info.provenance["extrapolated"] == "false"
+    assert simulate(plan, FarHops()).info.provenance["extrapolated"] == "true"
+    assert simulate(make_plan(gpus=1), FarHops()).info.provenance["extrapolated"] == "false"

@@ -25,6 +25,8 @@ class ServiceTimes:
             kind: np.random.default_rng([seed, rank, stream]) for kind, stream in STREAMS.items()
         }
         self._known: dict[Op, tuple[float, np.ndarray]] = {}
+        self.extrapolated = False
+        """Whether any answer came from outside what was calibrated."""
 
     def __call__(self, op: Op) -> float:
         """Time of one service of *op*: its predicted time times a factor seen in calibration."""
@@ -36,6 +38,7 @@ class ServiceTimes:
     def _lookup(self, op: Op) -> tuple[float, np.ndarray]:
         if op not in self._known:
             prediction = self.latency.predict(op)
+            self.extrapolated |= prediction.provenance.extrapolated
             expected_s = {
                 "low": prediction.low_s,
                 "mean": prediction.mean_s,

@@ -1,6 +1,6 @@
 """What will a deployment do? Build its processes, let virtual time pass, return the records."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -68,7 +68,7 @@ def simulate(
     env.run()
     if not leading.triggered:
         raise RunError(_stuck(stations, controller, env.now))
-    provenance = {**_provenance(latency), "engine": "simpy"}
+    provenance = {**_provenance(latency, times), "engine": "simpy"}
     memory = [most_memory(plan, station.exchange.had) for station in stations]
     return recorder.records(run_info(plan, "simulated", provenance, memory))
 
@@ -94,13 +94,14 @@ def viewer(
         )
 
 
-def _provenance(latency: LatencyModel) -> dict[str, str]:
+def _provenance(latency: LatencyModel, times: Iterable[ServiceTimes]) -> dict[str, str]:
     source = latency.provenance
+    extrapolated = source.extrapolated or any(own.extrapolated for own in times)
     return {
         "service_times": source.kind,
         "profile": source.source,
         "profile_date": source.date,
-        "extrapolated": str(source.extrapolated).lower(),
+        "extrapolated": str(extrapolated).lower(),
     }
 
 
