@@ -1,9 +1,13 @@
 """Every protocol variant, with real ranks: the same numbers, and what the simulator does."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch.distributed as dist
 
 from builders import FlatLatency, make_plan
 from streamtwin.core.library import clip_path
@@ -13,7 +17,7 @@ from streamtwin.core.plan import HEADER_BYTES, Plan
 from streamtwin.core.records import SERVICES, Records
 from streamtwin.reports.page import render_run
 from streamtwin.runtime import worker
-from streamtwin.runtime.processes import run_ranks
+from streamtwin.runtime.processes import RankContext, run_ranks
 from streamtwin.runtime.run import motion_trace, run_pipeline
 from streamtwin.runtime.spool import spool_path
 from streamtwin.runtime.video import Clip, read_frames
@@ -104,6 +108,31 @@ def test_a_stream_batch_differs_by_rounding_only(
     for frame, other in zip(done.latents, expected.latents, strict=True):
         assert error(frame, other) < 1e-6
     assert np.abs(done.frames.astype(int) - expected.frames).max() <= 1
+
+
+def calls_in_order(context: RankContext, job: worker.Job) -> list[str]:
+    """Run a rank; which groups it made and receives it posted ahead, in order."""
+    calls: list[str] = []
+
+    def note(name: str, intact: Callable[..., Any], *args: Any) -> Any:
+        calls.append(name)
+        return intact(*args)
+
+    for name in ("new_group", "irecv"):
+        setattr(dist, name, partial(note, name, getattr(dist, name)))
+    worker.run_rank(context, job)
+    return calls
+
+
+def test_all_groups_are_made_before_a_receive_is_open(clip: Clip, tmp_path: Path) -> None:
+    """On a card to make one waits for all that is open, which only the stream itself would end."""
+    plan = make_plan(**SMALL, gpus=3, protocol="overlap", partition={"schedule": {6: [4, 1, 1]}})
+    np.save(tmp_path / "in.npy", clip.frames)
+    job = worker.Job(plan, "cpu", tmp_path / "in.npy", clip.fps, tmp_path)
+    for calls in run_ranks(calls_in_order, plan.ranks, (job,)):
+        assert "new_group" in calls
+        assert calls.count("irecv") > CHUNKS
+        assert "new_group" not in calls[calls.index("irecv") :]
 
 
 def did(records: Records, rank: int, kinds: tuple[str, ...]) -> list[tuple]:

@@ -78,11 +78,13 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
     source = _source(job) if stage.encodes else None
     spools = Spools(job.spools) if stage.decodes else None
     recorder = LongRecorder()
+    # ahead of the first receive: its group waits for the device, on which that would be open
+    exchange = BlockExchange(job.plan, kernels, states, context.pulse)
     station = Station(
         kernels=kernels,
         states=states,
         transports=open_transports(context, job, dtype, device, groups),
-        exchange=BlockExchange(job.plan, kernels, states, context.pulse),
+        exchange=exchange,
         clock=context.now_s,
         source=source,
         spools=spools,
