@@ -11,10 +11,11 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from builders import make_plan, stream
 from streamtwin.core.errors import UserError
 from streamtwin.core.library import clip_path
+from streamtwin.core.limits import LONG_START_S, START_S
 from streamtwin.kernels.compiled import compiled_parts
 from streamtwin.kernels.stage import StageKernels, Work
 from streamtwin.runtime.devices import check_speed
-from streamtwin.runtime.run import LONG_START_S, START_S, run_pipeline, start_timeout_s
+from streamtwin.runtime.run import run_pipeline, start_timeout_s
 from streamtwin.runtime.video import read_frames
 from streamtwin.runtime.worker import warm_up
 

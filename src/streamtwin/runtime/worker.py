@@ -1,12 +1,14 @@
 """What does one rank process do from its start to its end?"""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from streamtwin.core.controller import Controller
+from streamtwin.core.limits import MESSAGE_S
 from streamtwin.core.plan import Plan
 from streamtwin.core.records import Recorder
 from streamtwin.core.ring import Item, Row
@@ -115,6 +117,7 @@ def join(context: RankContext, job: Job, device: str) -> Groups:
         job.plan.edges,
         apart=job.plan.scenario.deployment.overlaps and job.device != "cpu",
         store=context.store,
+        timeout=timedelta(seconds=MESSAGE_S),
     )
 
 
