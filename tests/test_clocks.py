@@ -8,7 +8,7 @@ import torch.distributed as dist
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamtwin.core.errors import UserError
+from streamtwin.core.errors import RunError, UserError
 from streamtwin.core.records import ChunkRecord, Decision, Recorder
 from streamtwin.runtime.clocks import LEADER, ClockMap, Exchange, Reading, read_offset
 from streamtwin.runtime.crew_line import CrewLine
@@ -98,6 +98,15 @@ def test_ranks_with_other_clocks_start_at_one_instant(store: dist.Store) -> None
         error_s = lines[rank]._start.error_s
         assert error_s < 0.05
         assert abs(starts[rank] - shift_s - starts[0]) <= error_s + 1e-9
+
+
+def test_a_rank_that_does_not_become_ready_is_named(store: dist.Store) -> None:
+    line = CrewLine(store.clone(), Seat(0, 3, 0, 1))
+    line.start_s = 0.2
+    for rank in (0, 2):
+        store.set(f"ready/{rank}", "")
+    with pytest.raises(RunError, match=r"^rank 1 did not become ready within 0\.2 s$"):
+        line.recv()
 
 
 def test_what_is_posted_arrives_in_pieces_and_whole(store: dist.Store) -> None:

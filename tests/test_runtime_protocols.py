@@ -1,19 +1,25 @@
 """Every protocol variant, with real ranks: the same numbers, and what the simulator does."""
 
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch.distributed as dist
 
 from builders import FlatLatency, make_plan
 from streamtwin.core.library import clip_path
+from streamtwin.core.limits import LONG_START_S
 from streamtwin.core.memory import rank_memory
 from streamtwin.core.metrics import compute_metrics
 from streamtwin.core.plan import HEADER_BYTES, Plan
 from streamtwin.core.records import SERVICES, Records
 from streamtwin.reports.page import render_run
 from streamtwin.runtime import worker
-from streamtwin.runtime.processes import run_ranks
+from streamtwin.runtime.processes import RankContext, run_ranks
 from streamtwin.runtime.run import motion_trace, run_pipeline
 from streamtwin.runtime.spool import spool_path
 from streamtwin.runtime.video import Clip, read_frames
@@ -104,6 +110,54 @@ def test_a_stream_batch_differs_by_rounding_only(
     for frame, other in zip(done.latents, expected.latents, strict=True):
         assert error(frame, other) < 1e-6
     assert np.abs(done.frames.astype(int) - expected.frames).max() <= 1
+
+
+Calls = list[tuple[str, float]]
+
+
+def calls_in_order(context: RankContext, job: worker.Job) -> Calls:
+    """Run a rank; groups made, with their timeouts in seconds, and receives posted ahead."""
+    calls: Calls = []
+
+    def note(name: str, intact: Callable[..., Any], *args: Any, **more: Any) -> Any:
+        given = [one.total_seconds() for one in args if isinstance(one, timedelta)]
+        calls.append((name, *(given or [0.0])))
+        return intact(*args, **more)
+
+    for name in ("init_process_group", "new_group", "irecv"):
+        setattr(dist, name, partial(note, name, getattr(dist, name)))
+    worker.run_rank(context, job)
+    return calls
+
+
+def calls_of(plan: Plan, clip: Clip, folder: Path) -> list[Calls]:
+    np.save(folder / "in.npy", clip.frames)
+    job = worker.Job(plan, "cpu", folder / "in.npy", clip.fps, folder)
+    return run_ranks(calls_in_order, plan.ranks, (job,))
+
+
+def test_all_groups_are_made_before_a_receive_is_open(clip: Clip, tmp_path: Path) -> None:
+    """On a card to make one waits for all that is open, which only the stream itself would end."""
+    plan = make_plan(**SMALL, gpus=3, protocol="overlap", partition={"schedule": {6: [4, 1, 1]}})
+    for calls in calls_of(plan, clip, tmp_path):
+        names = [name for name, _ in calls]
+        assert "new_group" in names
+        assert names.count("irecv") > CHUNKS
+        assert "new_group" not in names[names.index("irecv") :]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"partition": {"schedule": {6: [5, 1]}}}, {"parallelism": "ulysses"}],
+    ids=["moves", "members"],
+)
+def test_no_message_gives_up_on_a_rank_that_still_loads(
+    changes: dict, clip: Clip, tmp_path: Path
+) -> None:
+    for calls in calls_of(make_plan(**SMALL, gpus=2, **changes), clip, tmp_path):
+        groups = [(name, timeout_s) for name, timeout_s in calls if name != "irecv"]
+        assert {name for name, _ in groups} == {"init_process_group", "new_group"}
+        assert all(timeout_s > LONG_START_S for _, timeout_s in groups)
 
 
 def did(records: Records, rank: int, kinds: tuple[str, ...]) -> list[tuple]:

@@ -11,9 +11,11 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from builders import make_plan, stream
 from streamtwin.core.errors import UserError
 from streamtwin.core.library import clip_path
+from streamtwin.core.limits import LONG_START_S, START_S
 from streamtwin.kernels.compiled import compiled_parts
 from streamtwin.kernels.stage import StageKernels, Work
-from streamtwin.runtime.run import LONG_START_S, START_S, run_pipeline, start_timeout_s
+from streamtwin.runtime.devices import check_speed
+from streamtwin.runtime.run import run_pipeline, start_timeout_s
 from streamtwin.runtime.video import read_frames
 from streamtwin.runtime.worker import warm_up
 
@@ -60,6 +62,15 @@ def test_what_a_device_has_not_is_refused_before_anything_starts(
     with pytest.raises(UserError, match=message):
         run_pipeline(make_plan(**SMALL, **changes), clip, tmp_path / "out.mp4")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("method", ["ulysses", "ring"])
+def test_recordings_of_shared_passes_are_refused(method: str) -> None:
+    split = {"gpus": 2, "parallelism": method}
+    check_speed(make_plan(**split).scenario.deployment, "cuda")
+    check_speed(make_plan(gpus=2, cuda_graph=True).scenario.deployment, "cuda")
+    with pytest.raises(UserError, match=rf"cuda_graph = true with 2 ranks a stage .*= {method}"):
+        check_speed(make_plan(**split, cuda_graph=True).scenario.deployment, "cuda")
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_each_link_has_a_group_of_its_own_where_links_are_apart(
     calls: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two ranks: a receive that is open in one direction must not hold up the other."""
-    monkeypatch.setattr(transport.dist, "new_group", lambda members: [*members])
+    monkeypatch.setattr(transport.dist, "new_group", lambda members, timeout: [*members])
     groups = connect(0, 2, "/nowhere", edges=edges_of(Layout(gpus=2)), apart=True)
     assert set(groups) == {(0, 1), (1, 0)}
     assert groups[0, 1] is not groups[1, 0]
@@ -94,7 +94,10 @@ def test_each_link_has_a_group_of_its_own_where_links_are_apart(
 
 def test_a_rank_chooses_its_card_before_it_joins(calls: Calls) -> None:
     connect(0, 1, "/nowhere", "nccl", "cuda:3")
-    assert calls == [("set_device", "cuda:3"), ("init_process_group", "nccl")]
+    assert calls == [
+        ("set_device", "cuda:3"),
+        ("init_process_group", "nccl", "file:///nowhere", None),
+    ]
 
 
 class Handle:

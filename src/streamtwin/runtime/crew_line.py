@@ -6,9 +6,13 @@ The line of such a rank: to the rank it looks like the pipe to a launcher (`rank
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 
+import torch.distributed as dist
 from torch.distributed import Store  # type: ignore[attr-defined]
 
+from streamtwin.core.errors import RunError
+from streamtwin.core.limits import START_S
 from streamtwin.runtime.clocks import LEADER, ClockMap, Exchange, Reading, boot_id, read_offset
 from streamtwin.runtime.notes import Note
 from streamtwin.runtime.seat import Seat
@@ -28,6 +32,8 @@ class CrewLine:
     ) -> None:
         self.store, self.seat, self.clock = store, seat, clock
         self.started = threading.Event()
+        self.start_s = START_S
+        """Time that all ranks have to become ready."""
         self._start = LEADER
 
     def send(self, note: Note, /) -> None:
@@ -37,13 +43,29 @@ class CrewLine:
 
     def recv(self) -> float:
         """Wait for all ranks and agree on the start; the instant on this rank's clock."""
-        self.store.wait([f"ready/{rank}" for rank in range(self.seat.ranks)])
+        self._meet()
         self._start = self.compare("start")
         if self.seat.rank == 0:
             self.store.set("start", repr(self.clock() + LEAD_S))
         start_s = float(self.store.get("start")) - self._start.offset_s
         self.started.set()
         return start_s
+
+    def _meet(self) -> None:
+        """Wait until all ranks are ready."""
+        try:
+            self.store.wait(
+                [f"ready/{rank}" for rank in range(self.seat.ranks)],
+                timedelta(seconds=self.start_s),
+            )
+        except dist.DistStoreError as error:
+            ranks = range(self.seat.ranks)
+            late = [str(rank) for rank in ranks if not self.store.check([f"ready/{rank}"])]
+            if not late:
+                raise
+            raise RunError(
+                f"rank {', '.join(late)} did not become ready within {self.start_s:g} s"
+            ) from error
 
     def finish(self) -> ClockMap:
         """Compare the clocks again after the run."""

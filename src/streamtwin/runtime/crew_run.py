@@ -25,6 +25,7 @@ from streamtwin.runtime.run import (
     RealRun,
     join_results,
     kept,
+    start_timeout_s,
     write_emitted,
     write_input,
 )
@@ -100,6 +101,7 @@ def _prompted(crew: Crew, job: Job) -> Job:
 
 def _work_and_post(crew: Crew, job: Job, video: Path) -> None:
     """Work as this rank and leave for rank 0 what came of it."""
+    crew.line.start_s = start_timeout_s(job.plan)
     result = crew.work(_run_timed, (job,), pin=job.device == "cpu")
     if job.plan.stage_of(crew.seat.rank).decodes:
         made = write_emitted(job, job.spools / video.name)

@@ -43,13 +43,19 @@ def host_free_bytes(meminfo: Path = MEMINFO, group: Path = CGROUP) -> float:
 
 
 def check_speed(deployment: Deployment, device: str) -> None:
-    """Refuse ways of running faster that *device* does not have.
+    """Refuse ways of running faster that *device*, or the deployment's ranks, do not have.
 
     Raises:
         UserError: names the key and what it needs.
     """
     if deployment.cuda_graph and device == "cpu":
         raise UserError("deployment.cuda_graph = true needs --device cuda; on cpu set it to false")
+    if deployment.cuda_graph and deployment.members > 1:
+        raise UserError(
+            f"deployment.cuda_graph = true with {deployment.members} ranks a stage "
+            f"(deployment.parallelism = {deployment.parallelism}): passes that ranks share are not "
+            "recorded; set it to false, or choose parallelism = pipeline"
+        )
     try:
         check_attention(deployment.attention, device)
     except UserError as error:

@@ -9,12 +9,14 @@ stand behind items that nobody has asked for yet.
 
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import timedelta
 from itertools import combinations
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from streamtwin.core.limits import MESSAGE_S
 from streamtwin.core.moves import Move, moves_between
 from streamtwin.core.plan import Plan
 from streamtwin.core.policies.partition import intervals
@@ -130,7 +132,8 @@ def _open_group(plan: Plan, device: torch.device) -> dist.ProcessGroup:
     With NCCL the first message of a pair opens its connection, for which both must be there:
     a rank that gives would wait.
     """
-    group: dist.ProcessGroup = dist.new_group(list(range(plan.ranks)))
+    members, timeout = list(range(plan.ranks)), timedelta(seconds=MESSAGE_S)
+    group: dist.ProcessGroup = dist.new_group(members, timeout)
     token = torch.zeros(1, device=device)
     for first, second in _pairs(plan):
         if dist.get_rank() == first:

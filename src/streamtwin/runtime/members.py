@@ -11,11 +11,13 @@ over follows from numbers that all members have in common.
 
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 
 import torch
 import torch.distributed as dist
 
+from streamtwin.core.limits import MESSAGE_S
 from streamtwin.core.plan import Plan
 from streamtwin.core.records import Recorder, SpanKind
 from streamtwin.core.ring import Item
@@ -42,7 +44,7 @@ def form_groups(
         if stage.vae_only:
             continue
         ranks = tuple(range(stage.rank, stage.rank + G))
-        group = dist.new_group(list(ranks))
+        group = dist.new_group(list(ranks), timedelta(seconds=MESSAGE_S))
         if rank in ranks:
             method = plan.scenario.deployment.parallelism
             tokens = plan.scenario.size.tokens // G

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streamtwin.core.errors import RunError, UserError
-from streamtwin.core.limits import HANG_TIMEOUT_S
+from streamtwin.core.limits import HANG_TIMEOUT_S, LONG_START_S, START_S
 from streamtwin.core.memory import MIB
 from streamtwin.core.motion import Motion, chunk_motion
 from streamtwin.core.plan import Plan
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
     from streamtwin.runtime.worker import Job, RankResult
 
 Progress = Callable[[int], None]
-
-START_S, LONG_START_S = 120.0, 1800.0
-"""Time that ranks have to become ready. Long, where a file is read (14B parameters in float32 are
-57 GB, half an hour at 32 MB/s from a shared disk) or passes are compiled or recorded."""
 
 
 @dataclass(frozen=True, slots=True)

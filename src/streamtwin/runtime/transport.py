@@ -8,6 +8,7 @@ so that a hop is paid for by the rank that waits for it. What a link does not ca
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -65,6 +66,7 @@ def connect(
     *,
     apart: bool = False,
     store: Store | None = None,
+    timeout: timedelta | None = None,
 ) -> Groups:
     """Join the process group through *store*, or else *rendezvous*, a file that all can reach.
 
@@ -72,17 +74,20 @@ def connect(
     so that connections exist before anything is timed. The message lies on *device*: NCCL moves
     nothing else. *apart*: each link gets a group of its own, which is returned. With NCCL the two
     directions between two ranks share a queue otherwise, and a receive that is posted ahead would
-    hold up the message that its sender waits for.
+    hold up the message that its sender waits for. *timeout*: how long a message may be open, if not
+    as long as the backend says.
     """
     if torch.device(device).type == "cuda":
         torch.cuda.set_device(device)  # NCCL takes the current card, which is card 0 in all ranks
     method = None if store is not None else f"file://{rendezvous}"
-    dist.init_process_group(backend, init_method=method, rank=rank, world_size=ranks, store=store)
+    if store is not None and timeout is not None:
+        store.set_timeout(timeout)  # the first message of two ranks is arranged through it
+    dist.init_process_group(backend, method, timeout, rank=rank, world_size=ranks, store=store)
     if edges is None:
         links = [(r, (r + 1) % ranks) for r in range(ranks)] if ranks > 1 else []
     else:
         links = [(edge.sender, edge.receiver) for edge in edges]
-    groups = {link: dist.new_group(sorted(link)) for link in links} if apart else {}
+    groups = {link: dist.new_group(sorted(link), timeout) for link in links} if apart else {}
     if links:
         _greet(rank, links, groups, device)
     return groups

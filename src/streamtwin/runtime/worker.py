@@ -1,12 +1,14 @@
 """What does one rank process do from its start to its end?"""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from streamtwin.core.controller import Controller
+from streamtwin.core.limits import MESSAGE_S
 from streamtwin.core.plan import Plan
 from streamtwin.core.records import Recorder
 from streamtwin.core.ring import Item, Row
@@ -78,11 +80,13 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
     source = _source(job) if stage.encodes else None
     spools = Spools(job.spools) if stage.decodes else None
     recorder = LongRecorder()
+    # ahead of the first receive: its group waits for the device, on which that would be open
+    exchange = BlockExchange(job.plan, kernels, states, context.pulse)
     station = Station(
         kernels=kernels,
         states=states,
         transports=open_transports(context, job, dtype, device, groups),
-        exchange=BlockExchange(job.plan, kernels, states, context.pulse),
+        exchange=exchange,
         clock=context.now_s,
         source=source,
         spools=spools,
@@ -113,6 +117,7 @@ def join(context: RankContext, job: Job, device: str) -> Groups:
         job.plan.edges,
         apart=job.plan.scenario.deployment.overlaps and job.device != "cpu",
         store=context.store,
+        timeout=timedelta(seconds=MESSAGE_S),
     )
 
 
