@@ -162,6 +162,14 @@ MISTAKES = {
     ("compare", "nowhere"): "at least two result folders",
     ("calibrate", "--model", "wan9"): "unknown model 'wan9'",
     ("calibrate", "--budget", "0"): "--budget 0.0: give a positive number",
+    ("calibrate", "--budget", "inf"): "--budget inf: give a positive number",
+    ("validate", "cpu-tiny", "--budget", "nan"): "--budget nan: give a positive number",
+    ("bench", "--budget", "-1"): "--budget -1.0: give a positive number",
+    ("bench", "--rows", "0"): "--rows 0: give numbers from 1 to 4",
+    ("bench", "--rows", "1,x"): "--rows '1,x': give numbers with commas between",
+    ("bench", "--steps", "1,5"): "--steps 1,5: give numbers from 1 to 4",
+    ("bench", "--out", "pipe"): "--out pipe: is no plain file",
+    ("bench", "--out", "/proc/times.json"): "--out /proc/times.json: cannot be written",
     ("calibrate", "--ranks", "999"): "--ranks 999: this host has",
     ("calibrate", "--out", "mine"): "--out mine: holds 'thesis.txt' and no earlier result",
     ("simulate", "cpu-tiny", "--out", "mine"): "--out mine: holds 'thesis.txt'",
@@ -178,7 +186,10 @@ MISTAKES = {
 def test_a_mistake_ends_with_one_line_and_status_2(home: Path, arguments: tuple[str, ...]) -> None:
     (home / "mine").mkdir(exist_ok=True)
     (home / "mine" / "thesis.txt").write_text("years of work")
+    if not (home / "pipe").exists():
+        os.mkfifo(home / "pipe")
     done = streamtwin(home, *arguments)
+    assert (home / "pipe").is_fifo()
     assert (home / "mine" / "thesis.txt").read_text() == "years of work"
     assert done.returncode == 2
     assert MISTAKES[arguments] in done.stderr

@@ -19,6 +19,16 @@ def check_hang_timeout(seconds: float) -> None:
         raise UserError(f"--hang-timeout {seconds}: give a positive number of seconds")
 
 
+def check_budget(seconds: float | None) -> None:
+    """Refuse a --budget that no measuring could keep; None is the default.
+
+    Raises:
+        UserError: it is not a positive number.
+    """
+    if seconds is not None and not 0 < seconds < float("inf"):
+        raise UserError(f"--budget {seconds}: give a positive number of seconds")
+
+
 def check_can_predict(scenario: Scenario) -> None:
     """Refuse what no latency profile can answer, before one is measured for it.
 
