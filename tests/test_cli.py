@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -273,6 +274,32 @@ def test_a_run_that_is_stopped_keeps_what_it_emitted(
     assert len(kept.frames) == int(words[1]) >= 5
     assert not list(home.glob("streamtwin-*"))
     assert not [one for one in family if one.is_running() and one.status() != "zombie"]
+
+
+def test_ctrl_c_while_ranks_load_their_libraries_ends_with_one_line(tmp_path: Path) -> None:
+    arguments = ["run", "cpu-tiny", *SMALL, "--out", "out"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "streamtwin.cli", *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env={**SAME_CODE, "PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path)},
+        start_new_session=True,
+    )
+    launcher = psutil.Process(process.pid)
+
+    def loading() -> bool:
+        return any("forkserver" in " ".join(one.cmdline()) for one in launcher.children())
+
+    while not loading():
+        assert process.poll() is None
+    time.sleep(0.3)  # it is past its own start, and loading takes longer than that
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, errors = process.communicate()
+    assert process.returncode == 130
+    assert "streamtwin: stopped" in errors
+    assert "Traceback" not in errors
+    assert not list(tmp_path.glob("streamtwin-*"))
 
 
 def test_bench_prints_one_document_and_keeps_the_raw_times(tmp_path: Path) -> None:
