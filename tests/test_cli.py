@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -162,6 +163,14 @@ MISTAKES = {
     ("compare", "nowhere"): "at least two result folders",
     ("calibrate", "--model", "wan9"): "unknown model 'wan9'",
     ("calibrate", "--budget", "0"): "--budget 0.0: give a positive number",
+    ("calibrate", "--budget", "inf"): "--budget inf: give a positive number",
+    ("validate", "cpu-tiny", "--budget", "nan"): "--budget nan: give a positive number",
+    ("bench", "--budget", "-1"): "--budget -1.0: give a positive number",
+    ("bench", "--rows", "0"): "--rows 0: give numbers from 1 to 4",
+    ("bench", "--rows", "1,x"): "--rows '1,x': give numbers with commas between",
+    ("bench", "--steps", "1,5"): "--steps 1,5: give numbers from 1 to 4",
+    ("bench", "--out", "pipe"): "--out pipe: is no plain file",
+    ("bench", "--out", "/proc/times.json"): "--out /proc/times.json: cannot be written",
     ("calibrate", "--ranks", "999"): "--ranks 999: this host has",
     ("calibrate", "--out", "mine"): "--out mine: holds 'thesis.txt' and no earlier result",
     ("simulate", "cpu-tiny", "--out", "mine"): "--out mine: holds 'thesis.txt'",
@@ -178,7 +187,10 @@ MISTAKES = {
 def test_a_mistake_ends_with_one_line_and_status_2(home: Path, arguments: tuple[str, ...]) -> None:
     (home / "mine").mkdir(exist_ok=True)
     (home / "mine" / "thesis.txt").write_text("years of work")
+    if not (home / "pipe").exists():
+        os.mkfifo(home / "pipe")
     done = streamtwin(home, *arguments)
+    assert (home / "pipe").is_fifo()
     assert (home / "mine" / "thesis.txt").read_text() == "years of work"
     assert done.returncode == 2
     assert MISTAKES[arguments] in done.stderr
@@ -262,6 +274,32 @@ def test_a_run_that_is_stopped_keeps_what_it_emitted(
     assert len(kept.frames) == int(words[1]) >= 5
     assert not list(home.glob("streamtwin-*"))
     assert not [one for one in family if one.is_running() and one.status() != "zombie"]
+
+
+def test_ctrl_c_while_ranks_load_their_libraries_ends_with_one_line(tmp_path: Path) -> None:
+    arguments = ["run", "cpu-tiny", *SMALL, "--out", "out"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "streamtwin.cli", *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env={**SAME_CODE, "PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path)},
+        start_new_session=True,
+    )
+    launcher = psutil.Process(process.pid)
+
+    def loading() -> bool:
+        return any("forkserver" in " ".join(one.cmdline()) for one in launcher.children())
+
+    while not loading():
+        assert process.poll() is None
+    time.sleep(0.3)  # it is past its own start, and loading takes longer than that
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, errors = process.communicate()
+    assert process.returncode == 130
+    assert "streamtwin: stopped" in errors
+    assert "Traceback" not in errors
+    assert not list(tmp_path.glob("streamtwin-*"))
 
 
 def test_bench_prints_one_document_and_keeps_the_raw_times(tmp_path: Path) -> None:

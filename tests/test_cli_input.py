@@ -40,6 +40,17 @@ def test_a_clip_that_is_long_enough_is_not_remarked(tmp_path: Path) -> None:
     assert "corrupt" not in errors
 
 
+def test_a_prompt_that_comes_after_the_end_is_remarked(tmp_path: Path) -> None:
+    write_raw(tmp_path / "whole.avi", smooth_frames(17, 32, 48), "png", "rgb24")
+    visits = "workload.visits=[{prompts: {3: a, 4: b}}, {chunks: 1, prompts: {0: a}}]"
+    status, _, errors = run(
+        tmp_path, "whole.avi", 4, "--set", "workload.sessions=2", "--set", visits
+    )
+    assert status == 0, errors
+    assert "visits.0.prompts: session 0 ends with chunk 3, so what is said from chunk 4" in errors
+    assert "visits.1.prompts" not in errors
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

@@ -105,6 +105,15 @@ MISTAKES = {
     "variants: {A: [deployment.steps=9]}": ["variant 'A'", "deployment.steps = 9"],
     "deployment: {window: 1}": ["window = 1", "greater than or equal to 2"],
     "workload: {admission: perhaps, chunks: 3}": ["'perhaps'", "drop_oldest"],
+    "workload: {chunks: 3, visits: [{nope: 1}]}": [
+        "unknown key 'workload.visits.0.nope'",
+        "known here: join_s, chunks, prompts, noise_key",
+    ],
+    "vae: nope": ["vae = 'nope'", "known: taehv"],
+    "model: nope": ["model = 'nope'", "known: tiny"],
+    "deployment: {gpus: 2, partition: {blocks: [1, 1]}}": ["blocks = [1, 1]", "the 6 blocks"],
+    "deployment: {gpus: 2, partition: {schedule: {3: [1]}}}": ["schedule.3 = [1]", "2 counts"],
+    "deployment: {gpus: 7}": ["deployment.gpus = 7", "choose at most 6"],
     "slo: {miss_rate: 2}": ["slo.miss_rate = 2", "less than or equal to 1"],
     "weights: {dits: x}": ["weights.dits", "did you mean 'dit'", "text_encoder"],
     "weights: {dit: ''}": ["weights.dit = ''", "at least 1 character"],
@@ -125,6 +134,57 @@ def test_a_mistake_is_answered_with_key_value_and_choices(text: str, tmp_path: P
     for part in [str(path), *MISTAKES[text]]:
         assert part in str(error.value)
     assert "\n" not in str(error.value)
+
+
+LINES = """\
+name: lines
+deployment:
+  gpus: 2
+  slowdown: {7: 2}
+  partition:
+    blocks:
+    - 1
+    - 1
+vae: nope
+workload:
+  chunks: 6
+  visits:
+  - {join_s: 1}
+  - prompts:
+      late: x
+"""
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ([], ":15: workload.visits.1.prompts.late"),
+        (["deployment.steps=9", "seed=-1"], " with deployment.steps=9 seed=-1: deployment.steps"),
+        (["workload.visits=[]"], ":4 with workload.visits=[]: deployment.slowdown"),
+        (["workload.visits=[]", "deployment.slowdown={}"], ":9 with workload.visits=[] "),
+        (
+            ["workload.visits=[]", "deployment.slowdown={}", "vae=tiny"],
+            ":6 with workload.visits=[] deployment.slowdown={} vae=tiny: deployment.partition.blocks",
+        ),
+        # the other half of what contradicts each other is in the file
+        (["workload.visits=[]", "deployment.slowdown={9: 2}"], ":3 with workload.visits=[] "),
+    ],
+)
+def test_a_mistake_is_named_with_its_line_unless_an_override_made_it(
+    overrides: list[str], said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(LINES)
+    with pytest.raises(ScenarioError) as error:
+        find_scenario(str(path), tuple(overrides))
+    assert str(error.value).startswith(f"{path}{said}")
+
+
+def test_each_further_mistake_has_its_line_too(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(LINES.replace("7: 2", "x: 2"))
+    with pytest.raises(ScenarioError, match=r"mine.yaml:4: .*; line 15: workload.visits.1.prompts"):
+        find_scenario(str(path))
 
 
 def test_a_bomb_of_aliases_is_answered_at_once(tmp_path: Path) -> None:

@@ -126,6 +126,7 @@ def damaged(folder: Path) -> dict[str, tuple[Path, str]]:
         "cut safetensors": (cut(safe, "cut.safetensors"), "damaged or incomplete"),
         "noise as torch file": (written("noise.pth", bytes(range(256)) * 9), "damaged"),
         "noise as safetensors": (written("n.safetensors", b"\xff" * 99), "damaged"),
+        "text as torch file": (written("text.pth", b"junk" * 99), "torch.save (KeyError: "),
         "empty": (written("empty.pt", b""), "is empty"),
         "empty safetensors": (written("empty.safetensors", b""), "is empty"),
         "nothing there": (folder / "nowhere.pt", "no such file or folder"),

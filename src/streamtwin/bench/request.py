@@ -33,7 +33,8 @@ class BenchRequest:
     def __post_init__(self) -> None:
         for name, counts in (("rows", self.rows), ("steps", self.steps)):
             if not counts or not all(1 <= count <= len(STEP_TIMESTEPS) for count in counts):
-                raise UserError(f"--{name} {counts}: give numbers from 1 to {len(STEP_TIMESTEPS)}")
+                given = ",".join(map(str, counts))
+                raise UserError(f"--{name} {given}: give numbers from 1 to {len(STEP_TIMESTEPS)}")
         for mode in self.modes:
             if mode not in MODES:
                 raise UserError(f"--mode {mode!r}: choose one of {', '.join(MODES)}")

@@ -1,12 +1,14 @@
 """`streamtwin bench`: how fast is this device, beside published figures?"""
 
 import json
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from streamtwin.cli.checks import check_budget
 from streamtwin.cli.options import BudgetOption, DeviceOption, JsonOption
 from streamtwin.cli.output import complain, progress, remark, show
 from streamtwin.core.errors import RunError, UserError
@@ -60,8 +62,7 @@ def bench(
     check_attention(attention, device)
     if everything and device == "cpu":
         raise UserError("--all measures models of billions of parameters: it needs --device cuda")
-    if budget_s is not None and not budget_s > 0:
-        raise UserError(f"--budget {budget_s}: give a positive number of seconds")
+    check_budget(budget_s)
     _check_file(out)
     chosen = vae or ("tiny" if model == "tiny" and not everything else "wan2.1")
     one = BenchRequest(
@@ -148,8 +149,15 @@ def _check_file(out: Path | None) -> None:
         return
     if out.is_dir():
         raise UserError(f"--out {out}: is a folder; give a file")
+    if out.exists() and not out.is_file():
+        raise UserError(f"--out {out}: is no plain file and would be replaced by one")
     if not out.parent.is_dir():
         raise UserError(f"--out {out}: there is no folder {out.parent}")
+    try:
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+    except OSError as error:
+        raise UserError(f"--out {out}: cannot be written: {error.strerror}") from error
 
 
 def _tables(bench: "Bench") -> list[Any]:

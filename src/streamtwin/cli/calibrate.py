@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from streamtwin.cli.checks import check_budget
 from streamtwin.cli.options import BudgetOption, DeviceOption, JsonOption
 from streamtwin.cli.output import check_free, progress, remark, show
 from streamtwin.core.errors import UserError
@@ -43,8 +44,7 @@ def calibrate(
     from streamtwin.runtime.devices import check_device  # noqa: PLC0415
 
     check_device(device, 1)
-    if budget_s is not None and not budget_s > 0:
-        raise UserError(f"--budget {budget_s}: give a positive number of seconds")
+    check_budget(budget_s)
     chosen_vae = vae or ("tiny" if model == "tiny" else "wan2.1")
     shared = tuple(ranks or ((1, 2) if device == "cpu" else (1,)))
     request = CalibrationRequest(model, chosen_vae, resolution, shared, device=device)

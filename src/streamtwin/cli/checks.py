@@ -19,6 +19,16 @@ def check_hang_timeout(seconds: float) -> None:
         raise UserError(f"--hang-timeout {seconds}: give a positive number of seconds")
 
 
+def check_budget(seconds: float | None) -> None:
+    """Refuse a --budget that no measuring could keep; None is the default.
+
+    Raises:
+        UserError: it is not a positive number.
+    """
+    if seconds is not None and not 0 < seconds < float("inf"):
+        raise UserError(f"--budget {seconds}: give a positive number of seconds")
+
+
 def check_can_predict(scenario: Scenario) -> None:
     """Refuse what no latency profile can answer, before one is measured for it.
 
@@ -41,24 +51,14 @@ def check_can_run(scenario: Scenario, device: str, ranks_here: int | None = None
         ScenarioError: model, VAE or partition do not go together, or the device's memory does
             not hold the scenario evenly split.
     """
-    from streamtwin.core.layout import lay_out  # noqa: PLC0415
+    from streamtwin.core.layout import evenly, lay_out  # noqa: PLC0415
     from streamtwin.core.memory import check_memory  # noqa: PLC0415
-    from streamtwin.core.partition import Partition  # noqa: PLC0415
-    from streamtwin.core.scenario import Batching  # noqa: PLC0415
     from streamtwin.runtime.devices import check_device, check_speed, free_bytes  # noqa: PLC0415
 
     check_device(device, ranks_here or scenario.deployment.gpus)
     check_speed(scenario.deployment, device)
     # what fits is asked before anything is predicted, so of no policy that weighs predictions
-    deployment = scenario.deployment
-    asked = deployment.partition
-    partition = Partition(blocks=asked.blocks, schedule=asked.schedule)
-    batching = Batching(batch=deployment.batching.batch)
-    plain = deployment.model_copy(update={"partition": partition, "batching": batching})
-    plan = lay_out(
-        scenario.model_copy(update={"deployment": plain}),
-        itemsize=4 if device == "cpu" else 2,
-    )
+    plan = lay_out(evenly(scenario), itemsize=4 if device == "cpu" else 2)
     check_memory(plan, free_bytes(device, ranks_here or plan.ranks), device)
     if any(value is not None for value in scenario.weights.model_dump().values()):
         from streamtwin.runtime.given_files import check_files  # noqa: PLC0415 - loads torch

@@ -29,7 +29,7 @@ def read_clip(scenario: Scenario, path: Path | None) -> "Clip":
 
 
 def remark_on(clip: "Clip", scenario: Scenario) -> None:
-    """Say what of *clip* the run will not show as it was recorded."""
+    """Say what of *clip* the run will not show as it was recorded, and which prompts not at all."""
     fed = scenario.workload.source_fps
     if fed is not None and abs(fed - clip.fps) > 0.5:
         remark(f"{clip.path}: recorded at {clip.fps:.3g} frames/s, fed at {fed:.3g} frames/s")
@@ -41,6 +41,14 @@ def remark_on(clip: "Clip", scenario: Scenario) -> None:
             f"{clip.path}: has {has} frames, the scenario asks for {asked}: "
             "it is played back and forth"
         )
+    for session, visit in enumerate(scenario.workload.visits):
+        late = [str(chunk) for chunk in visit.prompts if chunk >= scenario.chunks_of(session)]
+        if late:
+            remark(
+                f"workload.visits.{session}.prompts: session {session} ends with chunk "
+                f"{scenario.chunks_of(session) - 1}, so what is said from chunk "
+                f"{', '.join(late)} on never holds"
+            )
 
 
 def plan_of(scenario: Scenario, profile: "Profile") -> Plan:

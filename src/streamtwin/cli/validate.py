@@ -67,6 +67,7 @@ def validate(
     from streamtwin.calibrate.environment import read_environment  # noqa: PLC0415
     from streamtwin.calibrate.profile import check_host  # noqa: PLC0415
     from streamtwin.cli.checks import (  # noqa: PLC0415
+        check_budget,
         check_can_predict,
         check_can_run,
         check_hang_timeout,
@@ -79,6 +80,7 @@ def validate(
 
     refuse_seat("validate")
     check_hang_timeout(hang_timeout_s)
+    check_budget(budget_s)
     variants = find_variants(scenario, given(overrides))
     first = next(iter(variants.values()))
     for one in variants.values():

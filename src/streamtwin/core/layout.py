@@ -5,13 +5,15 @@ from dataclasses import replace
 
 from streamtwin.core import catalog
 from streamtwin.core.costs import forecast, stage_costs
-from streamtwin.core.errors import ScenarioError
+from streamtwin.core.errors import ScenarioError, UserError
 from streamtwin.core.latency import LatencyModel
+from streamtwin.core.partition import Partition
 from streamtwin.core.plan import Plan
 from streamtwin.core.policies.batching import PREDICTS
 from streamtwin.core.policies.partition import PARTITION, WEIGHS_NOTHING, StageCosts
-from streamtwin.core.scenario import Deployment, Scenario
+from streamtwin.core.scenario import Batching, Deployment, Scenario
 from streamtwin.core.sequence import check_predictable, check_split
+from streamtwin.core.specs import ModelSpec, VaeSpec
 from streamtwin.core.stages import given_blocks, stages_of
 
 
@@ -26,10 +28,9 @@ def lay_out(
 
     Raises:
         ScenarioError: more stages than blocks, a stage's members cannot share its passes equally,
-            or a policy needs a latency model and has none.
-        UserError: model or VAE are unknown.
+            a policy needs a latency model and has none, or model or VAE are unknown.
     """
-    model, vae = catalog.model(scenario.model), catalog.vae(scenario.vae)
+    model, vae = _kinds(scenario)
     deployment = scenario.deployment
     stages, members = deployment.block_stages, deployment.members
     if stages > model.blocks:
@@ -57,6 +58,33 @@ def lay_out(
     if latency is None:
         raise ScenarioError(f"deployment.batching.policy = {batching!r} needs a latency profile")
     return replace(plan, forecast=forecast(plan, latency()))
+
+
+def evenly(scenario: Scenario) -> Scenario:
+    """*scenario* without the policies that weigh predicted times: what is known before any is."""
+    deployment = scenario.deployment
+    asked = deployment.partition
+    partition = Partition(blocks=asked.blocks, schedule=asked.schedule)
+    batching = Batching(batch=deployment.batching.batch)
+    plain = deployment.model_copy(update={"partition": partition, "batching": batching})
+    return scenario.model_copy(update={"deployment": plain})
+
+
+def check_layout(scenario: Scenario) -> None:
+    """Refuse what no prediction could make right: as `lay_out`, but no policy is asked."""
+    lay_out(evenly(scenario))
+    check_moves(scenario.deployment, scenario.deployment.members)
+
+
+def _kinds(scenario: Scenario) -> tuple[ModelSpec, VaeSpec]:
+    try:
+        model = catalog.model(scenario.model)
+    except UserError as error:
+        raise ScenarioError(f"model = {scenario.model!r}: {error}") from error
+    try:
+        return model, catalog.vae(scenario.vae)
+    except UserError as error:
+        raise ScenarioError(f"vae = {scenario.vae!r}: {error}") from error
 
 
 def check_moves(deployment: Deployment, members: int) -> None:

@@ -51,7 +51,7 @@ def _variant(
     text: str, origin: str, base: Scenario, label: str, overrides: tuple[str, ...]
 ) -> Scenario:
     own = base.variants[label]
-    return parse_scenario(text, f"{origin}: variant {label!r}", (*own, *overrides))
+    return parse_scenario(text, origin, (*own, *overrides), f": variant {label!r}")
 
 
 def _text(argument: str) -> tuple[str, str]:

@@ -2,14 +2,16 @@
 
 import difflib
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from streamtwin.core.errors import ScenarioError
+from streamtwin.core.errors import ScenarioError, UserError
+from streamtwin.core.layout import check_layout
+from streamtwin.core.places import Places
 from streamtwin.core.scenario import Scenario
 from streamtwin.core.yaml_text import parse_yaml
 
@@ -31,37 +33,57 @@ def read_scenario_text(path: Path) -> str:
         raise ScenarioError(f"{path}: cannot be read as a scenario: {error}") from error
 
 
-def parse_scenario(text: str, origin: str, overrides: Sequence[str] = ()) -> Scenario:
-    """Check the scenario in *text*; *origin* names it in errors.
+def parse_scenario(
+    text: str, origin: str, overrides: Sequence[str] = (), about: str = ""
+) -> Scenario:
+    """Check the scenario in *text*, by itself and laid over its ranks.
 
-    Each override is `key.path=value`, its value in YAML. Variants are checked along.
+    Each override is `key.path=value`, its value in YAML. Errors begin with *origin*, the line,
+    and what *about* the text it is.
 
     Raises:
-        ScenarioError: with origin, key, value and legal choices.
+        ScenarioError: with origin, line, key, value and legal choices.
     """
-    data = parse_yaml(text, origin)
+    data = parse_yaml(text, f"{origin}{about}")
     if data is None:
         data = {}
     if not isinstance(data, dict):
         raise ScenarioError(f"{origin}: a scenario is a mapping of keys, not {type(data).__name__}")
     for override in overrides:
-        _override(data, override, origin)
-    where = f"{origin} with {' '.join(overrides)}" if overrides else origin
-    return check_scenario(data, where)
+        _override(data, override, f"{origin}{about}")
+    places = Places(text, (override.partition("=")[0].strip() for override in overrides))
+    given = f" with {' '.join(overrides)}" if overrides else ""
+
+    def where(line: int | None) -> str:
+        return f"{origin}{'' if line is None else f':{line}'}{about}{given}"
+
+    scenario = _checked(data, places, where)
+    try:
+        check_layout(scenario)
+    except UserError as error:
+        raise ScenarioError(f"{where(places.of_words(str(error)))}: {error}") from error
+    return scenario
 
 
 def check_scenario(data: _Data, origin: str) -> Scenario:
-    """Check a scenario given as nested mappings."""
+    """Check a scenario given as nested mappings; ScenarioError begins with *origin*."""
+    return _checked(data, Places(), lambda _: origin)
+
+
+def _checked(data: _Data, places: Places, where: Callable[[int | None], str]) -> Scenario:
     try:
         return Scenario.model_validate(data)
     except ValidationError as error:
         mistakes = error.errors()
-        lines = [_explain(item) for item in mistakes[:MAX_TOLD]]
+        lines = [places.of_key(_key(item)) for item in mistakes[:MAX_TOLD]]
+        told = [_explain(item) for item in mistakes[:MAX_TOLD]]
+        for index, line in enumerate(lines[1:], 1):
+            told[index] = told[index] if line is None else f"line {line}: {told[index]}"
         if len(mistakes) > MAX_TOLD:
-            lines.append(f"and {len(mistakes) - MAX_TOLD} more")
-        raise ScenarioError(f"{origin}: " + "; ".join(lines)) from error
+            told.append(f"and {len(mistakes) - MAX_TOLD} more")
+        raise ScenarioError(f"{where(lines[0])}: " + "; ".join(told)) from error
     except ScenarioError as error:
-        raise ScenarioError(f"{origin}: {error}") from error
+        raise ScenarioError(f"{where(places.of_words(str(error)))}: {error}") from error
 
 
 def _override(data: _Data, override: str, origin: str) -> None:
@@ -89,7 +111,7 @@ def _keep_one_length(section: _Data, leaf: str) -> None:
 
 def _explain(error: ErrorDetails) -> str:
     """Say one pydantic error in our words: key, value, and what would be legal."""
-    key = ".".join(str(part) for part in error["loc"]) or "scenario"
+    key = _key(error) or "scenario"
     if error["type"] == "extra_forbidden":
         return f"unknown key {key!r}; {_known_keys(error['loc'])}"
     value = _brief().repr(error["input"])
@@ -102,6 +124,10 @@ def _explain(error: ErrorDetails) -> str:
     return f"{key} = {value}: {error['msg']}"
 
 
+def _key(error: ErrorDetails) -> str:
+    return ".".join(str(part) for part in error["loc"])
+
+
 def _brief() -> reprlib.Repr:
     """Values as text that stays short, whatever they hold."""
     brief = reprlib.Repr()
@@ -112,7 +138,10 @@ def _brief() -> reprlib.Repr:
 def _known_keys(location: tuple[int | str, ...]) -> str:
     section: Any = Scenario
     for part in location[:-1]:
-        section = section.model_fields[str(part)].annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            section = section.model_fields[str(part)].annotation
+        else:  # an entry of a list or of a mapping
+            section = get_args(section)[-1]
     known = list(section.model_fields)
     close = difflib.get_close_matches(str(location[-1]), known, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""

@@ -147,7 +147,8 @@ def load_torch(file: Path) -> Any:  # noqa: ANN401 - whatever was saved
                 "holds tensors and plain containers only"
             ) from error
         raise UserError(
-            f"{file}: damaged or incomplete, or not written by torch.save ({_first_line(error)})"
+            f"{file}: damaged or incomplete, or not written by torch.save "
+            f"({type(error).__name__}: {_first_line(error)})"
         ) from error
 
 

@@ -5,19 +5,18 @@ them at one instant. A rank that fails or dies ends the others; a rank whose lau
 itself, so no process is left behind.
 """
 
-import multiprocessing as mp
 import os
 import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 from streamtwin.core.errors import RunError
+from streamtwin.runtime.fork_server import fork_server
 from streamtwin.runtime.hang import Stuck, Watch
 from streamtwin.runtime.notes import FAILURES, Note, first_failure
 from streamtwin.runtime.pulse import Pulse, make_pulses
@@ -83,7 +82,7 @@ class _Launch:
         self.ready: set[int] = set()
 
     def start(self, target: Target, args: tuple[Any, ...], pin: bool) -> None:
-        context = _context()
+        context = fork_server()
         self.pulses = make_pulses(Path(pulse_file(self.rendezvous)), self.ranks)
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
         for rank in range(self.ranks):
@@ -232,10 +231,3 @@ def _wake(process: BaseProcess) -> None:
     if process.pid is not None:
         with suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGCONT)
-
-
-def _context() -> ForkServerContext:
-    """Start ranks from a server that has loaded the libraries once and holds no threads."""
-    context = mp.get_context("forkserver")
-    context.set_forkserver_preload(["streamtwin.runtime.worker"])
-    return context
