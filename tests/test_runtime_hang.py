@@ -142,6 +142,42 @@ def test_waiting_for_a_slow_input_is_no_hang(clip: Clip, tmp_path: Path) -> None
     assert done.frames == 13
 
 
+def slow_once(context: RankContext, job: worker.Job) -> None:
+    """Run a rank of which one pass, of a few ms, is slowed down to a second or more."""
+    real = worker.Station.forward
+    turns = iter(range(100))
+
+    def forward(station: worker.Station, item: object) -> None:
+        station.slower = 300.0 if next(turns) == 2 else 1.0
+        real(station, item)  # type: ignore[arg-type]
+        station.slower = 1.0
+
+    worker.Station.forward = forward  # type: ignore[method-assign,assignment]
+    worker.run_rank(context, job)
+
+
+def test_a_rank_that_is_slowed_down_on_purpose_is_no_hang(clip: Clip, tmp_path: Path) -> None:
+    plan = make_plan(resolution=[32, 48], chunks=3)
+    np.save(tmp_path / "in.npy", clip.frames)
+    job = worker.Job(plan, "cpu", tmp_path / "in.npy", 16.0, tmp_path)
+    began_s = time.monotonic()
+    run_ranks(slow_once, 1, (job,), hang_timeout_s=0.6)
+    assert time.monotonic() - began_s > 1.2
+
+
+def test_work_that_lingers_is_blamed_by_its_name_once_it_is_overdue() -> None:
+    pulse, seen = Pulse(), []
+    pulse.busy("dit", 3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "sleep", lambda _: seen.append(pulse.read()))
+        pulse.lingers(5.0)
+    assert judge(seen, [5.9], 1.0) is None
+    verdict = judge(seen, [6.1], 1.0)
+    assert verdict is not None
+    assert verdict.words.startswith("rank 0 is stuck: busy in dit of item 3")
+    assert judge([pulse.read()], [1.1], 1.0) is not None
+
+
 # --- verdicts ------------------------------------------------------------------------------------
 
 beats = st.builds(

@@ -90,7 +90,7 @@ class ProfileLatency:
             if not self.extrapolate:
                 raise CalibrationError(
                     f"{self._who}: {fit.family} with {name} = {value:g} lies outside the "
-                    f"calibrated range {low:g}..{high:g} ({op}); allow extrapolation or calibrate "
+                    f"calibrated range {low:g}..{high:g} ({op}); set extrapolate=true or calibrate "
                     "for it"
                 )
             span = (high - low) or high or 1.0

@@ -9,7 +9,6 @@ name the chunk and with it the prompt, and a session that leaves is marked. Whic
 over follows from numbers that all members have in common.
 """
 
-import time
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -117,7 +116,7 @@ class Member:
         self.kernels.run(states, item, work)
         self.kernels.synchronize()
         if self.slower > 1:
-            time.sleep((self.slower - 1) * (self.clock() - began_s))
+            self.pulse.lingers((self.slower - 1) * (self.clock() - began_s))
         self._record("dit", item, began_s, rows=len(item.rows))
         for state in states.values():
             state.sinks.replaced.clear()  # the leader records them: all members decide alike

@@ -6,6 +6,7 @@ costs well under a microsecond, and a rank that is stuck or stopped can still be
 
 import mmap
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,6 +82,13 @@ class Pulse:
     def sleeps(self, seconds: float) -> None:
         """A wait for the input begins that ends by itself after *seconds*."""
         self._write("input", -1, -1, max(0.0, seconds))
+
+    def lingers(self, seconds: float) -> None:
+        """Sleep *seconds*: the work that was begun takes that much longer, which is no hang."""
+        before = self.read()
+        self._write(before.activity, before.item, before.peer, seconds)
+        time.sleep(seconds)
+        self._write(before.activity, before.item, before.peer, 0.0)
 
     @contextmanager
     def meeting(self, leader: int) -> Iterator[None]:

@@ -204,7 +204,7 @@ class Station:
         """Note a service once the device has finished it, slowed down if the scenario says so."""
         self.kernels.synchronize()
         if self.slower > 1:
-            time.sleep((self.slower - 1) * (self.now_s - began_s))
+            self.pulse.lingers((self.slower - 1) * (self.now_s - began_s))
         about = {"session": row.session, "chunk": row.chunk}
         self._record(kind, began_s, item=item, rows=rows, **about)
 
