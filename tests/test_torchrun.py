@@ -16,6 +16,7 @@ import pytest
 
 from streamtwin.reports.store import read_records
 from streamtwin.runtime.video import read_frames
+from videos import assert_same_video
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 RUN = ["-m", "streamtwin.cli", "run", "cpu-tiny", "--set", "resolution=[32,48]"]
@@ -97,7 +98,7 @@ def test_torchrun_makes_the_same_frames_and_whole_records(parallelism: str, tmp_
         output, errors = launcher.communicate()
     assert launcher.returncode == 0, errors
     assert output.count("latency") == 1, "only rank 0 prints the result"
-    assert (tmp_path / "crew/out.mp4").read_bytes() == (tmp_path / "own/out.mp4").read_bytes()
+    assert_same_video(tmp_path / "crew/out.mp4", tmp_path / "own/out.mp4")
     mine, theirs = (read_records(tmp_path / name / "records.parquet") for name in ("own", "crew"))
     for rank in range(2):
         did, would = (

@@ -191,6 +191,8 @@ def _encode(
             dst_color_range=ColorRange.MPEG,
             interpolation="AREA",
         )
+        for plane in picture.planes:  # encoders read beyond the picture; what lies there is chance
+            np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:, plane.width :] = 0
         picture.pts = count
         container.mux(stream.encode(picture))
         count += 1
