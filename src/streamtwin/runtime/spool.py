@@ -192,7 +192,8 @@ def _encode(
             interpolation="AREA",
         )
         for plane in picture.planes:  # encoders read beyond the picture; what lies there is chance
-            np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:, plane.width :] = 0
+            whole = np.frombuffer(plane, np.uint8)  # type: ignore[call-overload]
+            whole.reshape(-1, plane.line_size)[:, plane.width :] = 0
         picture.pts = count
         container.mux(stream.encode(picture))
         count += 1
