@@ -65,7 +65,7 @@ def share_outside(service) -> float:
     return median(1 - alone_s / whole_s for alone_s, whole_s in pairs)
 
 
-def steadily(service, bound, attempts=5) -> float:
+def steadily(service, bound, attempts=12) -> float:
     """The first share below *bound* of a few: what others take from one side is no overhead."""
     shares = (share_outside(service) for _ in range(attempts))
     least = 1.0
