@@ -14,12 +14,12 @@ from streamtwin.core.errors import CalibrationError
 @pytest.fixture(scope="module")
 def profile():
     measured = noisy(all_cases(1) + all_cases(2), 0.02, count=4)
-    return make_profile("bench", ENVIRONMENT, {"model": "tiny"}, measured)
+    return make_profile("bench", ENVIRONMENT, [{"model": "tiny"}], measured)
 
 
 @pytest.fixture(scope="module")
 def covering(profile):
-    return replace(profile, request=plain(asdict(REQUEST)))
+    return replace(profile, requests=(plain(asdict(REQUEST)),))
 
 
 @pytest.mark.parametrize("name", MUST_AGREE)

@@ -14,7 +14,7 @@ from streamtwin.core.errors import UserError
 
 @pytest.fixture(scope="module")
 def profile():
-    return make_profile("bench", ENVIRONMENT, {}, noisy(pass_cases(), 0.0, count=3))
+    return make_profile("bench", ENVIRONMENT, [], noisy(pass_cases(), 0.0, count=3))
 
 
 @pytest.fixture

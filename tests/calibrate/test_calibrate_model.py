@@ -19,7 +19,7 @@ HOP = Hop(410112)
 
 @pytest.fixture(scope="module")
 def profile():
-    return make_profile("bench", ENVIRONMENT, {}, noisy(all_cases(1) + all_cases(2), 0.02))
+    return make_profile("bench", ENVIRONMENT, [], noisy(all_cases(1) + all_cases(2), 0.02))
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_ranks_are_fitted_apart():
     def cost(case):
         return cost_s(case) * case.ranks
 
-    profile = make_profile("b", ENVIRONMENT, {}, noisy(all_cases(1) + all_cases(2), 0.0, cost=cost))
+    profile = make_profile("b", ENVIRONMENT, [], noisy(all_cases(1) + all_cases(2), 0.0, cost=cost))
     alone, both = (profile.latency_model(ranks).predict(STEADY).mean_s for ranks in (1, 2))
     assert both == pytest.approx(2 * alone)
 
@@ -148,7 +148,7 @@ def busy():
         )
         for one in noisy(all_cases(2), 0.2, seed=5)
     ]
-    return make_profile("busy", ENVIRONMENT, {}, measured).latency_model(2)
+    return make_profile("busy", ENVIRONMENT, [], measured).latency_model(2)
 
 
 EVERY_FAMILY = pytest.mark.parametrize(
@@ -189,6 +189,6 @@ def test_noise_comes_from_passes_that_take_about_as_long():
         ]
 
     wild_when_short = measured(lambda case: 0.3 if cost_s(case) < 5e-3 else 0.001)
-    model = make_profile("b", ENVIRONMENT, {}, wild_when_short).latency_model(1)
+    model = make_profile("b", ENVIRONMENT, [], wild_when_short).latency_model(1)
     assert max(model.noise(replace(STEADY, blocks=6, rows=4))) < 1.01
     assert max(model.noise(replace(STEADY, blocks=0, rows=1))) > 1.1

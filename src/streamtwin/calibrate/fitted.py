@@ -9,6 +9,7 @@ from pydantic import Field
 
 from streamtwin.calibrate.forms import FORMS, Family, Terms
 from streamtwin.core.errors import CalibrationError
+from streamtwin.core.latency import Provenance
 from streamtwin.core.ops import Op
 
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -67,6 +68,8 @@ class Fit:
     held_out_errors: tuple[Finite, ...]
     half_width: NonNegative
     alternatives: dict[str, NonNegative]
+    provenance: Provenance | None = None
+    """Who says so, where it is not who says the rest of the profile."""
     points: Annotated[tuple[Point, ...], Field(exclude=True)] = ()
 
     def predict_s(self, op: Op, tag: str | None = None) -> float:

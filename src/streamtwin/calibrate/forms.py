@@ -12,10 +12,19 @@ from functools import cache
 from typing import Literal
 
 from streamtwin.core import catalog
-from streamtwin.core.ops import DitPass, Hop, Op, VaeDecode, VaeEncode
+from streamtwin.core.ops import (
+    Collective,
+    Copy,
+    DitPass,
+    Hop,
+    Migration,
+    Op,
+    VaeDecode,
+    VaeEncode,
+)
 from streamtwin.core.specs import ModelSpec
 
-Family = Literal["dit", "encode", "decode", "hop"]
+Family = Literal["dit", "encode", "decode", "hop", "collective", "migration", "copy"]
 Terms = dict[str, float]
 
 
@@ -119,6 +128,20 @@ def _hop_ramp(op: Op, tag: str, knob: float) -> Terms:
     }
 
 
+def _transfer(op: Op, _tag: str, _knob: float) -> Terms:
+    """A fixed time and a time per byte, for each kind of transfer its own."""
+    match op:
+        case Collective():
+            kind = f"{op.exchange} of {op.members}"
+        case Copy():
+            kind = op.direction
+        case Migration():
+            kind = "migration"
+        case _:
+            raise AssertionError(op)
+    return {kind: 1.0, f"{kind}, bytes": op.size_bytes}
+
+
 def _byte_knobs(ops: Sequence[Op]) -> list[float]:
     return sorted({float(op.size_bytes) for op in ops if isinstance(op, Hop)})[:-1] or [1.0]
 
@@ -130,20 +153,24 @@ FORMS: dict[str, Form] = {
     "table": Form(("encode", "decode"), _table, interpolates=False),
     "hop_linear": Form(("hop",), _hop_linear),
     "hop_ramp": Form(("hop",), _hop_ramp, _byte_knobs, "bytes"),
+    "transfer": Form(("collective", "migration", "copy"), _transfer),
+}
+
+
+FAMILIES: dict[type[Op], Family] = {
+    DitPass: "dit",
+    VaeEncode: "encode",
+    VaeDecode: "decode",
+    Hop: "hop",
+    Collective: "collective",
+    Migration: "migration",
+    Copy: "copy",
 }
 
 
 def family_of(op: Op) -> Family:
     """The family of operations that *op* belongs to; one fit covers one family."""
-    match op:
-        case DitPass():
-            return "dit"
-        case VaeEncode():
-            return "encode"
-        case VaeDecode():
-            return "decode"
-        case Hop():
-            return "hop"
+    return FAMILIES[type(op)]
 
 
 def subject_of(op: Op) -> str:
@@ -153,7 +180,7 @@ def subject_of(op: Op) -> str:
             return op.model
         case VaeEncode() | VaeDecode():
             return op.vae
-        case Hop():
+        case Hop() | Collective() | Migration() | Copy():
             return "link"
 
 
@@ -178,5 +205,7 @@ def coordinates(op: Op) -> dict[str, float]:
                 "latents": op.latents,
                 "first": op.first,
             }
-        case Hop():
+        case Collective():
+            return {"members": op.members, "size_bytes": op.size_bytes}
+        case Hop() | Migration() | Copy():
             return {"size_bytes": op.size_bytes}

@@ -57,6 +57,8 @@ class Measurement:
     times: tuple[float, ...]
     core_shares: tuple[float, ...]
     warmups: int = WARMUPS
+    run: int = 0
+    """Which start of the processes the times come from; starts differ more than repetitions do."""
 
     @property
     def steady(self) -> tuple[float, ...]:

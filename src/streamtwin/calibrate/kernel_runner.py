@@ -17,7 +17,7 @@ from streamtwin.calibrate.cases import Case, item_from
 from streamtwin.calibrate.harness import Clock
 from streamtwin.calibrate.timer import HostTimer, Timer
 from streamtwin.core.motion import Motion
-from streamtwin.core.ops import DitPass, Hop, VaeDecode, VaeEncode
+from streamtwin.core.ops import DitPass, VaeDecode, VaeEncode
 from streamtwin.core.plan import Plan, Stage
 from streamtwin.core.ring import Item, Row
 from streamtwin.core.scenario import STEP_TIMESTEPS
@@ -72,8 +72,8 @@ class KernelRunner:
                 return self._time_encode(case.op, clock)
             case VaeDecode():
                 return self._time_decode(case.op, clock)
-            case Hop():
-                raise AssertionError("a hop needs two ranks")
+            case _:
+                raise AssertionError(f"{case.op} is no service of a stage")
 
     def _time_pass(self, op: DitPass, clock: Clock) -> float:
         kernels = self._stage(op.blocks, op.embeds, op.unembeds)

@@ -12,7 +12,7 @@ from streamtwin.core.errors import CalibrationError
 from streamtwin.core.latency import Provenance
 
 META = "meta.yaml"
-SCHEMA = 2
+SCHEMA = 3
 """Version of the files of a profile; another one is refused."""
 
 
@@ -23,7 +23,8 @@ class Meta:
     name: str
     environment: Environment
     provenance: Provenance
-    request: dict[str, object]
+    requests: tuple[dict[str, object], ...]
+    """What was asked to be measured, one entry a model, VAE and resolution."""
     raw_times: int
     """Rows of the sample file, so that a file that was cut off is noticed."""
 

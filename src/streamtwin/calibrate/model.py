@@ -77,7 +77,7 @@ class ProfileLatency:
             mean_s=mean_s,
             low_s=mean_s * max(0.0, 1 - width),
             high_s=mean_s * (1 + width),
-            provenance=replace(self.provenance, extrapolated=outside),
+            provenance=replace(fit.provenance or self.provenance, extrapolated=outside),
         )
 
     def _distance(self, fit: Fit, op: Op) -> float:

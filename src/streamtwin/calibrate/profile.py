@@ -8,7 +8,7 @@ times). Nothing here loads torch.
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -39,7 +39,7 @@ class Profile:
     name: str
     environment: Environment
     provenance: Provenance
-    request: dict[str, object]
+    requests: tuple[dict[str, object], ...]
     """What was asked to be measured: model, VAE, resolution, ranks, window, sink, device, seed, T'."""
     measurements: tuple[Measurement, ...]
     fits: tuple[Fit, ...]
@@ -52,13 +52,23 @@ class Profile:
     def covers(self, request: CalibrationRequest) -> list[str]:
         """Fields of *request* in which this profile answers another question; empty: it covers it.
 
-        More ranks than asked for do no harm, and the seed changes nothing that takes time.
+        More ranks than asked for do no harm, and the seed changes nothing that takes time. Of
+        several requests that it was made for, the nearest one counts.
         """
         wanted = plain(asdict(request))
         ranks = set(wanted.pop("ranks"))
         wanted.pop("seed")
-        differing = [name for name, value in wanted.items() if self.request.get(name) != value]
+        differing = min(
+            ([name for name, value in wanted.items() if own.get(name) != value]
+             for own in self.requests),
+            key=len, default=list(wanted),
+        )  # fmt: skip
         return differing if ranks <= set(self.ranks) else [*differing, "ranks"]
+
+    @property
+    def device(self) -> str:
+        """`cpu`, or the kind of card that was asked for."""
+        return str(self.requests[0]["device"]) if self.requests else "cpu"
 
     def latency_model(self, ranks: int, extrapolate: bool = False) -> LatencyModel:
         """Latencies on a host where *ranks* ranks compute.
@@ -94,13 +104,14 @@ def check_host(profile: Profile, environment: Environment) -> None:
 def make_profile(
     name: str,
     environment: Environment,
-    request: dict[str, object],
+    requests: Sequence[dict[str, object]],
     measurements: Iterable[Measurement],
 ) -> Profile:
     """Fit *measurements*, all taken in *environment*, and put them together."""
     taken = tuple(measurements)
     provenance = Provenance("measured", f"{name} on {environment.device}", environment.date[:10])
-    return Profile(name, environment, provenance, plain(request), taken, fit_all(taken))
+    asked = tuple(plain(request) for request in requests)
+    return Profile(name, environment, provenance, asked, taken, fit_all(taken))
 
 
 def write_profile(profile: Profile, folder: Path) -> None:
@@ -118,7 +129,7 @@ def write_profile(profile: Profile, folder: Path) -> None:
             profile.name,
             profile.environment,
             profile.provenance,
-            profile.request,
+            profile.requests,
             raw_times=sum(len(one.times) for one in profile.measurements),
         )
         (draft / META).write_text(yaml.safe_dump(meta.as_dict(), sort_keys=False), "utf-8")
@@ -154,7 +165,7 @@ def read_profile(folder: Path) -> Profile:
             f"{folder / SAMPLES}: has {rows} raw times, {META} says raw_times = {meta.raw_times}"
         )
     fits = _join(samples.read_fits(folder / FITS), measurements, folder / FITS)
-    return Profile(meta.name, meta.environment, meta.provenance, meta.request, measurements, fits)
+    return Profile(meta.name, meta.environment, meta.provenance, meta.requests, measurements, fits)
 
 
 def _join(

@@ -58,7 +58,7 @@ def calibrate(
     measurements, device = _measure(request, budget_s, clock, on_progress or _silent)
     name = out.name if out else _host_name(request)
     environment = read_environment(device)
-    profile = make_profile(name, environment, asdict(request), measurements)
+    profile = make_profile(name, environment, [asdict(request)], measurements)
     if out is not None:
         write_profile(profile, out)
     return profile

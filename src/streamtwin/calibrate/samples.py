@@ -9,27 +9,32 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
 from streamtwin.calibrate.cases import Case
 from streamtwin.calibrate.fitted import Fit
-from streamtwin.calibrate.forms import Family, family_of, subject_of
+from streamtwin.calibrate.forms import FAMILIES, Family, family_of, subject_of
 from streamtwin.calibrate.harness import WARMUPS, Measurement
 from streamtwin.calibrate.meta import explain
 from streamtwin.core.errors import CalibrationError
-from streamtwin.core.ops import DitPass, Hop, Op, VaeDecode, VaeEncode
+from streamtwin.core.ops import Op
 
-KINDS: dict[str, type[DitPass] | type[VaeEncode] | type[VaeDecode] | type[Hop]] = {
-    "dit": DitPass,
-    "encode": VaeEncode,
-    "decode": VaeDecode,
-    "hop": Hop,
-}
+KINDS: dict[str, type[Op]] = {family: kind for kind, family in FAMILIES.items()}
 
 OP_COLUMNS = tuple(dict.fromkeys(field.name for kind in KINDS.values() for field in fields(kind)))
 CASE_COLUMNS = ("kind", *OP_COLUMNS, "ranks", "tag", "held_out")
-COLUMNS = (*CASE_COLUMNS, "rank", "repetition", "warmup", "core_share", "seconds", "environment")
+COLUMNS = (
+    *CASE_COLUMNS,
+    "run",
+    "rank",
+    "repetition",
+    "warmup",
+    "core_share",
+    "seconds",
+    "environment",
+)
 
 Row = dict[str, str]
 Group = tuple[Family, str, int]
@@ -52,6 +57,7 @@ def write_samples(path: Path, measurements: Iterable[Measurement], environment: 
                 writer.writerow(
                     case
                     | {
+                        "run": one.run,
                         "rank": one.rank,
                         "repetition": repetition,
                         "warmup": int(repetition < one.warmups),
@@ -97,19 +103,22 @@ def _measurements(
 ) -> tuple[Measurement, ...]:
     if tuple(reader.fieldnames or ()) != COLUMNS:
         raise CalibrationError(f"{path}: columns are not {', '.join(COLUMNS)}")
-    taken: dict[tuple[Case, int], list[tuple[float, float]]] = {}
+    taken: dict[tuple[Case, int, int], list[tuple[float, float]]] = {}
     for row in reader:
         line = _Line(path, reader.line_num, row)
         line.check(environment)
-        series = taken.setdefault((line.case(), line.integer("rank")), [])
+        key = (line.case(), line.integer("run"), line.integer("rank"))
+        series = taken.setdefault(key, [])
         line.follows(len(series))
         series.append((line.seconds(), line.number_in("core_share")))
     return tuple(_measurement(*key, pairs) for key, pairs in taken.items())
 
 
-def _measurement(case: Case, rank: int, pairs: Sequence[tuple[float, float]]) -> Measurement:
+def _measurement(
+    case: Case, run: int, rank: int, pairs: Sequence[tuple[float, float]]
+) -> Measurement:
     times, shares = zip(*pairs, strict=True)
-    return Measurement(case, rank, times, shares)
+    return Measurement(case, rank, times, shares, run=run)
 
 
 class _Line:
@@ -176,6 +185,10 @@ class _Line:
 
     def _field(self, column: str, kind: object) -> str | float | int | bool:
         if kind is str:
+            return self.row[column]
+        if get_origin(kind) is Literal:
+            if self.row[column] not in get_args(kind):
+                raise self.wrong(column, f"choose one of {', '.join(get_args(kind))}")
             return self.row[column]
         value = self.number_in(column, whole=kind is not float)
         if kind is bool:

@@ -145,14 +145,14 @@ def _name(request: "CalibrationRequest") -> str:
 
 def latency_of(profile: "Profile", scenario: Scenario) -> "LatencyModel":
     """The latency model for *scenario*'s ranks; cards do not share, CPU ranks do."""
-    shared = profile.request["device"] == "cpu"
+    shared = profile.device == "cpu"
     ranks = scenario.deployment.gpus if shared else 1
     return profile.latency_model(ranks, scenario.extrapolate)
 
 
 def itemsize_of(profile: "Profile") -> int:
     """Bytes per element on the profile's device: float32 on a CPU, bfloat16 on a card."""
-    return 4 if profile.request["device"] == "cpu" else 2
+    return 4 if profile.device == "cpu" else 2
 
 
 def lazily(profile: "Profile", scenario: Scenario) -> Callable[[], "LatencyModel"]:

@@ -1,6 +1,7 @@
 """What can be timed, predicted and simulated? Every service of the pipeline is one of these."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,4 +57,32 @@ class Hop:
     size_bytes: int
 
 
-Op = DitPass | VaeEncode | VaeDecode | Hop
+Exchange = Literal["all_to_all", "ring_shift", "all_gather"]
+"""What members of a stage do together: Ulysses' change of owners, Ring's step, the sinks' means."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collective:
+    """One exchange among the `members` of a stage, of which each gives `size_bytes`."""
+
+    exchange: Exchange
+    members: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """A block with its weights and KV, `size_bytes` together, goes from a rank to another."""
+
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """`size_bytes` go from the host to its device, or back."""
+
+    direction: Literal["to_device", "to_host"]
+    size_bytes: int
+
+
+Op = DitPass | VaeEncode | VaeDecode | Hop | Collective | Migration | Copy

@@ -5,11 +5,22 @@ from typing import Literal
 import numpy as np
 
 from streamtwin.core.latency import LatencyModel
-from streamtwin.core.ops import DitPass, Hop, Op, VaeDecode, VaeEncode
+from streamtwin.core.ops import (
+    Collective,
+    Copy,
+    DitPass,
+    Hop,
+    Migration,
+    Op,
+    VaeDecode,
+    VaeEncode,
+)
 
 Level = Literal["low", "mean", "high"]
 
-STREAMS: dict[type, int] = {DitPass: 0, VaeEncode: 1, VaeDecode: 2, Hop: 3}
+STREAMS: dict[type, int] = {
+    DitPass: 0, VaeEncode: 1, VaeDecode: 2, Hop: 3, Collective: 4, Migration: 5, Copy: 6,
+}  # fmt: skip
 """One random stream per rank and kind of service, so that runs that differ in one share the
 others' draws (common random numbers)."""
 
