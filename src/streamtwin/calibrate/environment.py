@@ -65,6 +65,24 @@ def read_environment(device: str | None = None) -> Environment:
     )
 
 
+def elsewhere(device: str, date: str) -> Environment:
+    """The environment of figures that others published of *device*: most of it is unknown."""
+    unknown = "unknown"
+    return Environment(
+        host=unknown,
+        device=device,
+        cpu_model=unknown,
+        cores=0,
+        memory_bytes=0,
+        governor=unknown,
+        kernel=unknown,
+        python=unknown,
+        torch=unknown,
+        numpy=unknown,
+        date=date,
+    )
+
+
 def usable_cores() -> int:
     """Cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):

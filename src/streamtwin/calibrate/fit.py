@@ -48,7 +48,7 @@ def fit_family(observed: Sequence[Observed]) -> Fit:
     fitted = [one for one in observed if not one.case.held_out]
     if not fitted:
         raise CalibrationError(f"{family}: all {len(observed)} configurations are held out")
-    names = [name for name, form in FORMS.items() if family in form.families]
+    names = [name for name, form in FORMS.items() if family in form.families and not form.sums]
     errors = {name: _left_out_errors(FORMS[name], fitted) for name in names}
     alternatives = {name: fmean(map(abs, found or [1.0])) for name, found in errors.items()}
     # equal but for rounding: the form that is listed first, which has fewer parameters

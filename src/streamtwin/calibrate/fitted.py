@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from statistics import fmean, median
 from typing import Annotated
 
 from pydantic import Field
 
+from streamtwin.calibrate.assumptions import Assumption
 from streamtwin.calibrate.forms import FORMS, Family, Terms
 from streamtwin.core.errors import CalibrationError
 from streamtwin.core.latency import Provenance
@@ -23,6 +25,8 @@ class Parameter:
     name: str
     value: NonNegative
     stderr: NonNegative | None
+    assumed: Assumption | None = None
+    """Why it has this value, where nothing that was measured or published tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,16 @@ class Fit:
         tags = self.tags if tag is None else (tag,)
         values = {parameter.name: parameter.value for parameter in self.parameters}
         return fmean(_evaluate(FORMS[self.form].terms(op, t, self.knob), values) for t in tags)
+
+    def assumed_s(self, op: Op) -> tuple[float, float, float]:
+        """Seconds of *op* that rest on assumptions: the least, those predicted, the most."""
+        amounts = [FORMS[self.form].terms(op, tag, self.knob) for tag in self.tags]
+        assumed = [(p.name, p.assumed) for p in self.parameters if p.assumed is not None]
+        sums = [
+            fmean(sum(each.get(name, 0.0) * pick(a) for name, a in assumed) for each in amounts)
+            for pick in (attrgetter("low"), attrgetter("value"), attrgetter("high"))
+        ]
+        return sums[0], sums[1], sums[2]
 
     @property
     def held_out_error(self) -> float | None:

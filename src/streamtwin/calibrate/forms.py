@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
+from streamtwin.calibrate import launch_forms
 from streamtwin.core import catalog
 from streamtwin.core.ops import (
     Collective,
@@ -34,6 +35,7 @@ class Form:
 
     `terms(op, tag, knob)` are the named quantities. `knobs(ops)` are the candidates for the knob,
     in the unit `knob_name`. `interpolates`: it can answer for an operation that it has not seen.
+    `sums`: it is for figures that add up several services, not for raw times of one.
     """
 
     families: tuple[Family, ...]
@@ -41,6 +43,7 @@ class Form:
     knobs: Callable[[Sequence[Op]], list[float]] = lambda _: [0.0]
     knob_name: str = ""
     interpolates: bool = True
+    sums: bool = False
 
 
 def _ends(op: DitPass) -> Terms:
@@ -154,6 +157,13 @@ FORMS: dict[str, Form] = {
     "hop_linear": Form(("hop",), _hop_linear),
     "hop_ramp": Form(("hop",), _hop_ramp, _byte_knobs, "bytes"),
     "transfer": Form(("collective", "migration", "copy"), _transfer),
+    "launch_linear": Form(
+        ("dit",), launch_forms.launch_linear, launch_forms.floor_knobs, "block_flops", sums=True
+    ),
+    "launch_by_tokens": Form(
+        ("dit",), launch_forms.launch_by_tokens, launch_forms.floor_knobs, "block_flops", sums=True
+    ),
+    "one_row_by_tokens": Form(("dit",), launch_forms.one_row_by_tokens, sums=True),
 }
 
 

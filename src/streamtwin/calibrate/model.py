@@ -11,6 +11,9 @@ from streamtwin.core.errors import CalibrationError
 from streamtwin.core.latency import Prediction, Provenance
 from streamtwin.core.ops import Op
 
+MOSTLY = 0.5
+"""Share of a prediction from which on what stands behind it counts as what it is."""
+
 NOISE_TIMES = 60
 """Raw times that a noise sample has at least, where the profile holds as many."""
 
@@ -44,11 +47,12 @@ class ProfileLatency:
     def noise(self, op: Op) -> Sequence[float]:
         """Relative times seen when *op*, or the cases nearest to it in time, were repeated.
 
-        Their mean is 1 exactly, so that a simulation with noise has the predicted mean.
+        Their mean is 1 exactly, so that a simulation with noise has the predicted mean. Published
+        and derived profiles have seen no repetition: there is none.
         """
         if op not in self._noise:
             sample = self._sample(op)
-            mean = fmean(sample)
+            mean = fmean(sample) if sample else 1.0
             self._noise[op] = tuple(ratio / mean for ratio in sample)
         return self._noise[op]
 
@@ -73,12 +77,21 @@ class ProfileLatency:
         # Outside, the error has been seen nowhere: it is taken to grow with the distance, in
         # multiples of the calibrated span.
         width = fit.half_width * (1 + distance + self.ranks_extrapolated)
+        least_s, assumed_s, most_s = fit.assumed_s(op)
+        told_s, widened = mean_s - assumed_s, 1 + distance
         return Prediction(
             mean_s=mean_s,
-            low_s=mean_s * max(0.0, 1 - width),
-            high_s=mean_s * (1 + width),
-            provenance=replace(fit.provenance or self.provenance, extrapolated=outside),
+            low_s=max(0.0, told_s * (1 - width) + assumed_s - widened * (assumed_s - least_s)),
+            high_s=told_s * (1 + width) + assumed_s + widened * (most_s - assumed_s),
+            provenance=replace(self._says(fit, assumed_s / mean_s), extrapolated=outside),
         )
+
+    def _says(self, fit: Fit, assumed_share: float) -> Provenance:
+        """Who says it: what rests on assumptions for the greater part is assumed."""
+        said = fit.provenance or self.provenance
+        if assumed_share < MOSTLY or said.kind == "derived":
+            return said
+        return replace(said, kind="assumed")
 
     def _distance(self, fit: Fit, op: Op) -> float:
         """How far *op* lies outside the calibrated range, in spans of its farthest coordinate."""

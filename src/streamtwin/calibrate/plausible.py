@@ -17,6 +17,16 @@ MAX_HALF_WIDTH = 1e3
 """As a share of a prediction; an interval that wide would say nothing."""
 
 
+def check_form(fit: Fit, path: Path) -> None:
+    """Refuse *fit*, read from *path*, if its form is unknown or of another family.
+
+    Raises:
+        CalibrationError: names file, form and family.
+    """
+    if fit.form not in FORMS or fit.family not in FORMS[fit.form].families:
+        raise CalibrationError(f"{path}: form = {fit.form!r} of {fit.family}: unknown")
+
+
 def check_plausible(fit: Fit, path: Path) -> None:
     """Refuse *fit*, read from *path*, if it says more of a measured operation than can be.
 

@@ -19,17 +19,19 @@ from streamtwin.calibrate.cases import CalibrationRequest
 from streamtwin.calibrate.environment import Environment
 from streamtwin.calibrate.fit import fit_all, with_points
 from streamtwin.calibrate.fitted import Fit
-from streamtwin.calibrate.forms import FORMS
 from streamtwin.calibrate.harness import Measurement
 from streamtwin.calibrate.meta import META, Meta, plain, read_meta
 from streamtwin.calibrate.model import ProfileLatency
 from streamtwin.calibrate.observed import Observed, observe
-from streamtwin.calibrate.plausible import check_plausible
+from streamtwin.calibrate.plausible import check_form, check_plausible
+from streamtwin.calibrate.published_rows import PublishedRow, read_rows
 from streamtwin.core.errors import CalibrationError
 from streamtwin.core.latency import LatencyModel, Provenance
 
 SAMPLES = "samples.csv"
 FITS = "fit.json"
+FIGURES, ASSUMPTIONS = "published.csv", "assumptions.yaml"
+"""What a published profile has instead of raw times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class Profile:
     """What was asked to be measured: model, VAE, resolution, ranks, window, sink, device, seed, T'."""
     measurements: tuple[Measurement, ...]
     fits: tuple[Fit, ...]
+    figures: tuple[PublishedRow, ...] = ()
+    """Figures of others that a published profile is fitted to."""
 
     @property
     def ranks(self) -> tuple[int, ...]:
@@ -158,6 +162,8 @@ def read_profile(folder: Path) -> Profile:
         CalibrationError: a file is missing, incomplete or wrong; names file, field and value.
     """
     meta = read_meta(folder / META)
+    if meta.provenance.kind != "measured":
+        return _unmeasured(meta, folder)
     measurements = samples.read_samples(folder / SAMPLES, meta.environment.key)
     rows = sum(len(one.times) for one in measurements)
     if rows != meta.raw_times:
@@ -166,6 +172,18 @@ def read_profile(folder: Path) -> Profile:
         )
     fits = _join(samples.read_fits(folder / FITS), measurements, folder / FITS)
     return Profile(meta.name, meta.environment, meta.provenance, meta.requests, measurements, fits)
+
+
+def _unmeasured(meta: Meta, folder: Path) -> Profile:
+    """A profile without raw times: of published figures, or derived from another one."""
+    fits = samples.read_fits(folder / FITS)
+    if not fits:
+        raise CalibrationError(f"{folder / FITS}: has no fit")
+    for fit in fits:
+        check_form(fit, folder / FITS)
+        check_plausible(fit, folder / FITS)
+    figures = read_rows(folder / FIGURES) if meta.provenance.kind == "published" else ()
+    return Profile(meta.name, meta.environment, meta.provenance, meta.requests, (), fits, figures)
 
 
 def _join(
@@ -181,8 +199,7 @@ def _join(
             f"{path}: has fits of {sorted(known)} where {SAMPLES} has {sorted(groups)}"
         )
     for fit in fits:
-        if fit.form not in FORMS or fit.family not in FORMS[fit.form].families:
-            raise CalibrationError(f"{path}: form = {fit.form!r} of {fit.family}: unknown")
+        check_form(fit, path)
     joined = tuple(with_points(fit, groups[key]) for fit, key in zip(fits, known, strict=True))
     for fit in joined:
         check_plausible(fit, path)

@@ -57,15 +57,17 @@ def _document() -> dict[str, list[dict[str, Any]]]:
 
 
 def _profile(name: str) -> dict[str, Any]:
+    """What a profile says of itself; of one that cannot be read, why."""
     from streamtwin.calibrate.locate import find_profile  # noqa: PLC0415
     from streamtwin.calibrate.profile import read_profile  # noqa: PLC0415
+    from streamtwin.calibrate.summary import summary_of  # noqa: PLC0415
     from streamtwin.core.errors import CalibrationError  # noqa: PLC0415
 
     try:
         profile = read_profile(find_profile(name))
     except CalibrationError as error:
-        return {"name": name, "provenance": f"cannot be read: {error}"}
-    return {"name": name, "provenance": str(profile.provenance), "ranks": list(profile.ranks)}
+        return {"name": name, "kind": "cannot be read", "source": str(error)}
+    return summary_of(profile)
 
 
 COLUMNS: dict[str, tuple[tuple[str, str, float], ...]] = {
@@ -105,11 +107,24 @@ COLUMNS: dict[str, tuple[tuple[str, str, float], ...]] = {
     ),
     "links": (
         ("name", "link", 0),
+        ("between", "between", 0),
         ("bytes_per_s", "one way, GB/s", 1e9),
-        ("latency_s", "latency, us", 1e-6),
         ("confidence", "confidence", 0),
+        ("latency_s", "latency, us", 1e-6),
+        ("latency_confidence", "confidence", 0),
+        ("receive_s", "blocking receive, ms", 1e-3),
     ),
-    "profiles": (("name", "profile", 0), ("provenance", "provenance", 0), ("ranks", "ranks", 0)),
+    "profiles": (
+        ("name", "profile", 0),
+        ("kind", "provenance", 0),
+        ("date", "date", 0),
+        ("models", "models", 0),
+        ("resolutions", "resolutions", 0),
+        ("rows", "rows", 0),
+        ("ranks", "ranks", 0),
+        ("error", "error of passes, %", 1e-2),
+        ("half_width", "90 %, +- %", 1e-2),
+    ),
     "scenarios": (("name", "scenario", 0), ("question", "question", 0)),
 }
 """Columns of each table: key, heading with unit, and the unit's size (0 for text)."""
@@ -124,6 +139,8 @@ def _table(kind: str, rows: list[dict[str, Any]]) -> Any:  # noqa: ANN401 - a ri
     sources = [f"{row['name']}: {row['source']}" for row in rows if "source" in row]
     table.caption, table.caption_justify = "\n".join(sources) or None, "left"
     digits = 6
+    if kind == "profiles":
+        digits = 3
     if kind == "costs of a row":
         table.caption, digits = "one latent frame that attends a window of 6, in bfloat16", 4
     for row in rows:

@@ -38,15 +38,43 @@ class GpuSpec:
     """What a driver calls such cards, or a part of it."""
 
 
+Confidence = Literal["measured", "text", "secondary", "assumed"]
+"""Measured by us; read in the source's own text; somebody's transcription or report; our guess."""
+
+
 @dataclass(frozen=True, slots=True)
 class LinkSpec:
-    """A link between two ranks: one-way bandwidth in bytes/s, and what is known of its latency."""
+    """A link between two ranks: latency, one-way bandwidth, and what a receive costs the host.
+
+    Bandwidth in bytes/s, times in seconds. `between`: cards of one host, hosts, or processes of one
+    host. `peer_to_peer`: cards reach each other without the host's memory. `receive_s` is what a
+    blocking receive takes of the host besides, where it is known.
+    """
 
     name: str
+    between: Literal["cards", "hosts", "processes"]
     bytes_per_s: float
     source: str
-    confidence: Literal["text", "secondary"]
-    latency_s: float | None = None
+    confidence: Confidence
+    latency_s: float
+    latency_source: str
+    latency_confidence: Confidence
+    peer_to_peer: bool = True
+    receive_s: float | None = None
+    receive_source: str | None = None
+
+    def __post_init__(self) -> None:
+        assert self.bytes_per_s > 0, self
+        assert self.latency_s >= 0, self
+        assert (self.receive_s is None) == (self.receive_source is None), self
+
+    def transfer_s(self, size_bytes: float) -> float:
+        """Seconds from the first byte to the last: latency plus size over bandwidth."""
+        return self.latency_s + size_bytes / self.bytes_per_s
+
+    def hop_s(self, size_bytes: float) -> float:
+        """Seconds that a blocking receive of *size_bytes* takes: the transfer and the host's part."""
+        return self.transfer_s(size_bytes) + (self.receive_s or 0.0)
 
 
 _Entry = TypeVar("_Entry", ModelSpec, VaeSpec, GpuSpec, LinkSpec)

@@ -4,7 +4,7 @@ from typing import Literal
 
 import numpy as np
 
-from streamtwin.core.latency import LatencyModel
+from streamtwin.core.latency import LatencyModel, ProvenanceKind
 from streamtwin.core.ops import (
     Collective,
     Copy,
@@ -38,6 +38,8 @@ class ServiceTimes:
         self._known: dict[Op, tuple[float, np.ndarray]] = {}
         self.extrapolated = False
         """Whether any answer came from outside what was calibrated."""
+        self.says: set[tuple[type[Op], ProvenanceKind]] = set()
+        """Who said it, for each kind of service that was asked for."""
 
     def __call__(self, op: Op) -> float:
         """Time of one service of *op*: its predicted time times a factor seen in calibration."""
@@ -50,6 +52,7 @@ class ServiceTimes:
         if op not in self._known:
             prediction = self.latency.predict(op)
             self.extrapolated |= prediction.provenance.extrapolated
+            self.says.add((type(op), prediction.provenance.kind))
             expected_s = {
                 "low": prediction.low_s,
                 "mean": prediction.mean_s,

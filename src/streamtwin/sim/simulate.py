@@ -1,6 +1,6 @@
 """What will a deployment do? Build its processes, let virtual time pass, return the records."""
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -94,11 +94,16 @@ def viewer(
         )
 
 
-def _provenance(latency: LatencyModel, times: Iterable[ServiceTimes]) -> dict[str, str]:
+def _provenance(latency: LatencyModel, times: Sequence[ServiceTimes]) -> dict[str, str]:
     source = latency.provenance
     extrapolated = source.extrapolated or any(own.extrapolated for own in times)
+    others = sorted(
+        f"{op.__name__} {kind}"
+        for op, kind in set().union(*(own.says for own in times))
+        if kind != source.kind
+    )
     return {
-        "service_times": source.kind,
+        "service_times": "; ".join([source.kind, *others]),
         "profile": source.source,
         "profile_date": source.date,
         "extrapolated": str(extrapolated).lower(),

@@ -1,0 +1,20 @@
+"""How is a profile written that nobody has measured? Its head and its fits, beside its sources."""
+
+from pathlib import Path
+
+import yaml
+
+from streamtwin.calibrate import samples
+from streamtwin.calibrate.meta import META, Meta
+from streamtwin.calibrate.profile import FITS, Profile
+
+
+def write_unmeasured(profile: Profile, folder: Path) -> None:
+    """Write head and fits of *profile* into *folder*, beside the figures it follows from."""
+    assert profile.provenance.kind != "measured"
+    folder.mkdir(parents=True, exist_ok=True)
+    meta = Meta(
+        profile.name, profile.environment, profile.provenance, profile.requests, raw_times=0
+    )
+    (folder / FITS).write_bytes(samples.dump_fits(profile.fits) + b"\n")
+    (folder / META).write_text(yaml.safe_dump(meta.as_dict(), sort_keys=False), "utf-8")
