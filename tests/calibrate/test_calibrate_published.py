@@ -91,6 +91,15 @@ def test_true_services_are_found_in_their_sums(form):
         assert found.solution.values == pytest.approx(true, rel=1e-5)
 
 
+def test_a_time_of_one_pass_is_one_pass_whatever_the_steps():
+    rows, assumed = figures(H100), read_assumptions(shipped_profiles() / H100 / "assumptions.yaml")
+    one = next(row for row in rows if row.metric == "pass_ms")
+    alone = replace(one, stream_batch=False, steps=3)
+    (equation,) = equations_of("launch_linear", 0.0, [alone], assumed)
+    assert equation.terms["pass"] == 1.0
+    assert equation.seconds == pytest.approx(one.value * 1e-3)
+
+
 def test_a_slower_figure_makes_a_slower_profile():
     rows, assumed = figures(H100), read_assumptions(shipped_profiles() / H100 / "assumptions.yaml")
     slower = [

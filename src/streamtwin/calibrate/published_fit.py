@@ -80,27 +80,28 @@ def choose(
     Raises:
         CalibrationError: the figures identify no form.
     """
-    fits: dict[str, PublishedFit] = {}
-    for name, form in FORMS.items():
-        if form.sums:
-            ops = [pass_of_row(row, assumed.vae) for row in rows]
-            found = [_solved(name, knob, rows, assumed) for knob in form.knobs(ops)]
-            best = min(found, key=lambda one: (one is None, one.solution.squares if one else 0.0))
-            if best is not None:
-                fits[name] = best
+    fits = {
+        name: found
+        for name, form in FORMS.items()
+        if form.sums and (found := _fitted(name, rows, assumed)) is not None
+    }
     if not fits:
         raise CalibrationError(f"{len(rows)} published figures are too few for any form")
     chosen = min(fits.values(), key=lambda one: one.mean_error)
     return chosen, {name: one.mean_error for name, one in fits.items()}
 
 
-def _solved(
-    form: str, knob: float, rows: Sequence[PublishedRow], assumed: Assumptions
-) -> PublishedFit | None:
-    """The form solved for *rows*; None where they do not identify its parameters."""
-    equations = tuple(equations_of(form, knob, rows, assumed))
-    if not _identified(equations):
+def _fitted(form: str, rows: Sequence[PublishedRow], assumed: Assumptions) -> PublishedFit | None:
+    """The form with its best knob; None where the figures identify its parameters with none."""
+    knobs = FORMS[form].knobs([pass_of_row(row, assumed.vae) for row in rows])
+    found = [
+        (_solve(equations).squares, knob, equations)
+        for knob in knobs
+        if _identified(equations := tuple(equations_of(form, knob, rows, assumed)))
+    ]
+    if not found:
         return None
+    _, knob, equations = min(found, key=lambda one: one[:2])
     left_out = tuple(_left_out(equations, place) for place in range(len(equations)))
     return PublishedFit(form, knob, _solve(equations), equations, left_out)
 
