@@ -8,6 +8,7 @@ all models, because the host runs the same code around them.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import fmean
 
 import numpy as np
@@ -65,8 +66,12 @@ def plan_of_row(row: PublishedRow, vae: str) -> Plan:
     return request.plan()
 
 
+@cache
 def pass_of_row(row: PublishedRow, vae: str) -> DitPass:
-    """The pass that the figure has in it: full window, all rows at once."""
+    """The pass that the figure has in it: full window, all rows at once.
+
+    Laid out once: a fit asks for it a thousand times.
+    """
     plan = plan_of_row(row, vae)
     whole = Stage(0, range(row.blocks), True, True, True, True)
     return plan.dit_pass(whole, item_from(plan, row.rows))
