@@ -39,7 +39,7 @@ def test_a_profile_of_another_host_is_refused_with_every_difference(profile):
     with pytest.raises(CalibrationError) as caught:
         check_host(profile, here)
     assert str(caught.value) == (
-        "profile bench was measured elsewhere: host = 'bench' (here 'other'), "
+        "profile bench (measured) is not of this host: host = 'bench' (here 'other'), "
         "torch = '2.11.0' (here '2.12.0'): "
         "calibrate here with `streamtwin calibrate`, or simulate only"
     )

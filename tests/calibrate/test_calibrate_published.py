@@ -18,7 +18,11 @@ from streamtwin.calibrate.published_profile import published_profile
 from streamtwin.calibrate.published_rows import COLUMNS, read_rows
 from streamtwin.core import catalog
 from streamtwin.core.errors import CalibrationError
+from streamtwin.core.layout import lay_out
+from streamtwin.core.library import find_scenario
+from streamtwin.core.metrics import compute_metrics
 from streamtwin.core.ops import Hop
+from streamtwin.sim.simulate import simulate
 
 H100, RTX4090 = "h100-sxm-sdv2-paper", "rtx4090-sdv2-paper"
 PUBLISHED = (H100, RTX4090)
@@ -235,3 +239,26 @@ def test_what_was_not_published_is_refused():
     other = ProfileLatency(shipped(H100).provenance, 1, shipped(H100).fits)
     with pytest.raises(CalibrationError, match="'taehv' was not measured"):
         other.predict(plan_of_row(four, "taehv").decode(1))
+
+
+ONE_CARD = [row for row in figures(H100) if row.metric == "fps" and row.steps in (1, 4)]
+
+
+@pytest.mark.parametrize("row", ONE_CARD, ids=lambda row: row.label)
+def test_the_shipped_scenario_reaches_what_was_published_of_one_card(row):
+    height, width = row.resolution
+    asked = {
+        "model": row.model,
+        "resolution": f"[{height},{width}]",
+        "deployment.gpus": 1,
+        "deployment.steps": row.steps,
+        "deployment.stream_batch": str(row.stream_batch).lower(),
+        "workload.chunks": 40,
+    }
+    scenario = find_scenario("sdv2-1.3b-480p", tuple(f"{k}={v}" for k, v in asked.items()))
+    model = shipped(H100).latency_model(1)
+    records = simulate(lay_out(scenario, itemsize=2), model)
+    assert compute_metrics(records)["fps"] == pytest.approx(row.value, rel=0.025)
+    said = records.info.provenance["service_times"]
+    assert said.startswith("published")
+    assert "assumed" in said

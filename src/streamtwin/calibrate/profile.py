@@ -100,7 +100,8 @@ def check_host(profile: Profile, environment: Environment) -> None:
     differences = profile.environment.differences(environment)
     if differences:
         raise CalibrationError(
-            f"profile {profile.name} was measured elsewhere: {', '.join(differences)}: "
+            f"profile {profile.name} ({profile.provenance.kind}) is not of this host: "
+            f"{', '.join(differences)}: "
             "calibrate here with `streamtwin calibrate`, or simulate only"
         )
 
