@@ -155,12 +155,12 @@ class _Series:
         """Perform the case once more, and read the *gauge* before the card has cooled."""
         began_s, held_s = clock(), core_clock() if core_clock else 0.0
         self.times.append(runner.time_s(self.case, clock))
-        if gauge is not None:
-            self.states.append(gauge.read())
         lasted_s = clock() - began_s
         known = core_clock is not None and lasted_s > 0
         share = (core_clock() - held_s) / lasted_s if known and core_clock else 1.0
         self.core_shares.append(min(1.0, share))
+        if gauge is not None:
+            self.states.append(gauge.read())
 
 
 def measure(
