@@ -111,12 +111,14 @@ def _open_ahead(request: CalibrationRequest, seat: Seat, clock: Clock) -> dict[i
     """Transports whose receives are posted, by size.
 
     Each has a group of its own, made by all ranks in one order: receives of one group are filled in
-    the order in which they were posted.
+    the order in which they were posted. With NCCL the first message of a group opens its connection,
+    for which both must be there.
     """
     opened: dict[int, Transport] = {}
     for size, rows in ahead_rows(request).items():
         plan, link = request.plan(seat.ranks, steps=rows), (0, 1)
         groups = {link: dist.new_group(list(link))}
+        seat.greet(link, groups[link])
         opened[size] = AheadTransport(
             plan, seat.rank, clock, seat.dtype, seat.device, groups=groups
         )

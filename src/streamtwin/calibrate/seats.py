@@ -43,6 +43,16 @@ class Seat:
         dist.all_gather(parts, own, group=self.orders)
         return [part.tolist() for part in parts]
 
+    def greet(self, link: tuple[int, int], group: dist.ProcessGroup) -> None:
+        """Send a token over *link*, so that *group* is connected before anything is posted."""
+        sender, receiver = link
+        token = torch.zeros(1, device=self.device)
+        if self.rank == sender:
+            dist.send(token, receiver, group=group)
+        elif self.rank == receiver:
+            dist.recv(token, sender, group=group)
+        self.synchronize()
+
     def leave(self) -> None:
         """Part from the others, once all are done."""
         dist.barrier(group=self.orders)
