@@ -4,6 +4,7 @@ Copies between host and card have a fit of their own kind. Cases with one of the
 none: their raw times stand in the profile as what they are, and say what the fitted ones hide.
 """
 
+from collections.abc import Iterable
 from statistics import fmean, median
 
 from streamtwin.calibrate.cases import CalibrationRequest, Case, hop_shapes, kernel_cases
@@ -66,7 +67,7 @@ def empty_pass(passes: list[DitPass]) -> DitPass:
     return min(passes, key=lambda op: (op.blocks, op.rows, op.query_tokens))
 
 
-def host_extra_s(measurements: list[Measurement]) -> float | None:
+def host_extra_s(measurements: Iterable[Measurement]) -> float | None:
     """Seconds that a micro-step costs beyond what the card's events say of it.
 
     The mean over the passes that were timed by both clocks; None where none was.

@@ -84,12 +84,15 @@ def _rows(profile: "Profile") -> list[dict[str, Any]]:
 
 
 def _document(profile: "Profile", folder: Path) -> dict[str, Any]:
+    from streamtwin.calibrate.beside import host_extra_s  # noqa: PLC0415
+
     return {
         "schema": 1,
         "profile": profile.name,
         "folder": str(folder),
         "provenance": str(profile.provenance),
         "environment": profile.environment.as_dict(),
+        "host_extra_s": host_extra_s(profile.measurements),
         "fits": _rows(profile),
     }
 
