@@ -117,6 +117,10 @@ def test_receives_are_posted_ahead_for_items_as_long_as_their_buffer():
         assert size == HEADER_BYTES + plan.fullest_frames(edge) * per_frame
 
 
+def test_a_card_has_one_receive_posted_ahead():
+    assert list(ahead_rows(replace(SMALL, ranks=(1,), device="cuda")).values()) == [4]
+
+
 def test_a_transfer_lasts_from_the_last_to_come_to_the_last_to_be_done():
     assert lasted_s([(1.0, 4.0), (2.0, 3.0)]) == 2.0
     assert lasted_s([(1.0, NEVER), (2.0, 3.5)]) == 1.5

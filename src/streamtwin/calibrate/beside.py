@@ -7,7 +7,7 @@ none: their raw times stand in the profile as what they are, and say what the fi
 from collections.abc import Iterable
 from statistics import fmean, median
 
-from streamtwin.calibrate.cases import CalibrationRequest, Case, hop_shapes, kernel_cases
+from streamtwin.calibrate.cases import MAX_ROWS, CalibrationRequest, Case, hop_shapes, kernel_cases
 from streamtwin.calibrate.harness import Measurement
 from streamtwin.core.ops import Copy, DitPass, Hop, Op
 from streamtwin.core.plan import HEADER_BYTES
@@ -92,10 +92,12 @@ AHEAD_TAGS = (AHEAD_WAITED, AHEAD_LATE)
 def ahead_rows(request: CalibrationRequest) -> dict[int, int]:
     """Rows by size in bytes, of items that are as long as the buffer that waits for them.
 
-    One row is not: its buffer has room for the first chunk, which is longer than others.
+    One row is not: its buffer has room for the first chunk, which is longer than others. On a card
+    a receive that is posted keeps part of the card waiting, so there is one only.
     """
     row_bytes = request.plan().row_bytes(1)
-    sizes = {HEADER_BYTES + rows * row_bytes: rows for rows in (2, 3, 4)}
+    counts = (2, 3, MAX_ROWS) if request.device == "cpu" else (MAX_ROWS,)
+    sizes = {HEADER_BYTES + rows * row_bytes: rows for rows in counts}
     return {size: rows for size, rows in sizes.items() if size in hop_shapes(request)}
 
 
