@@ -123,7 +123,7 @@ def test_what_travels_round_the_ring_is_posted_at_once_by_all(
     monkeypatch.setattr(sequences.dist, "batch_isend_irecv", lambda ops: batches.append(ops) or [])
     ranks = tuple(range(4, 4 + size))
     for rank in range(size):
-        SequenceGroup("ring", rank, size, 1, ranks, None)._pass_on(torch.zeros(3))
+        SequenceGroup("ring", rank, size, 1, ranks, None).pass_on(torch.zeros(3))
     assert len(batches) == size
     sent = {(ranks[m], ops[0][2]) for m, ops in enumerate(batches) if ops[0][0] == "isend"}
     taken = {(ops[1][2], ranks[m]) for m, ops in enumerate(batches) if ops[1][0] == "irecv"}

@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 import pytest
 from calibration_data import ENVIRONMENT, REQUEST, all_cases, noisy
 
+from streamtwin.calibrate import environment
 from streamtwin.calibrate.environment import MUST_AGREE, read_environment
 from streamtwin.calibrate.meta import plain
 from streamtwin.calibrate.profile import check_host, make_profile, read_profile, write_profile
@@ -78,6 +79,23 @@ def test_a_profile_that_does_not_say_what_was_asked_covers_nothing(profile):
 
 def test_the_date_does_not_make_another_environment():
     assert replace(ENVIRONMENT, date="2027-01-01").key == ENVIRONMENT.key
+
+
+CARD = {
+    "driver": "580.1",
+    "cuda": "12.8",
+    "cudnn": "91002",
+    "flash_attn": "3.0",
+    "attention": "fa3",
+}
+
+
+def test_a_card_s_software_is_part_of_the_environment(monkeypatch):
+    monkeypatch.setattr(environment, "_card_software", lambda: CARD)
+    card, cpu = read_environment("NVIDIA H100"), read_environment()
+    assert {name: getattr(card, name) for name in CARD} == CARD
+    assert {getattr(cpu, name) for name in CARD} == {"none"}
+    assert {words.split(" = ")[0] for words in card.differences(cpu)} == {"device", *CARD}
 
 
 def test_this_host_can_be_described():

@@ -146,7 +146,7 @@ def exchanges(run: RankContext) -> int:
         assert torch.equal(given, group.own(hidden, 1))
         assert torch.equal(group.gather(given), hidden if group.leads else given)
 
-        around = group._pass_on(messages)()
+        around = group.pass_on(messages)()
         assert torch.equal(around, normal(G, B, 5, seed=100 * number + (run.rank - 1) % G))
     disconnect()
     return len(shapes)

@@ -1,12 +1,11 @@
 """On what is it measured, and how much arithmetic could that do at most?"""
 
-import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 
+from streamtwin.calibrate.accelerator import card_facts
 from streamtwin.calibrate.harness import Clock
 from streamtwin.core import catalog
 
@@ -48,7 +47,7 @@ def read_machine(
     card = catalog.gpu_called(name)
     known = () if card is None else (Ceiling(card.flops_bf16, f"{card.name}, {card.source}"),)
     gpu = None if card is None else card.name
-    return Machine(name, gpu, (*known, measured), {**attention, **card_facts(device)})
+    return Machine(name, gpu, (*known, measured), {**card_facts(device), **attention})
 
 
 def matmul_ceiling(device: str, clock: Clock, synchronize: Callable[[], None]) -> Ceiling:
@@ -66,26 +65,3 @@ def matmul_ceiling(device: str, clock: Clock, synchronize: Callable[[], None]) -
     kind = str(dtype).removeprefix("torch.")
     threads = f" on {torch.get_num_threads()} threads" if cpu else ""
     return Ceiling(2.0 * side**3 / min(times[1:]), f"{kind} product of {side}^2{threads}, here")
-
-
-def card_facts(device: str) -> dict[str, str]:
-    """Versions and properties of a card and its libraries, as far as they can be read."""
-    properties = torch.cuda.get_device_properties(device)
-    return {
-        "driver": _driver(),
-        "cuda": str(torch.version.cuda),
-        "cudnn": str(torch.backends.cudnn.version()),  # type: ignore[no-untyped-call]
-        "capability": f"{properties.major}.{properties.minor}",
-        "memory_bytes": str(properties.total_memory),
-        "multiprocessors": str(properties.multi_processor_count),
-    }
-
-
-def _driver() -> str:
-    """The driver's version as its own tool tells it."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return "unknown"
-    query = [tool, "--query-gpu=driver_version", "--format=csv,noheader", "--id=0"]
-    done = subprocess.run(query, capture_output=True, text=True, check=False, timeout=30)  # noqa: S603
-    return done.stdout.strip() or "unknown"

@@ -1,15 +1,12 @@
 """How is a case performed in its mode?"""
 
 from collections.abc import Callable
-from typing import cast
-
-import torch
 
 from streamtwin.bench.speeds import MODES
+from streamtwin.calibrate.accelerator import timer_of
 from streamtwin.calibrate.cases import Case
 from streamtwin.calibrate.harness import Clock
 from streamtwin.calibrate.kernel_runner import KernelRunner
-from streamtwin.calibrate.timer import Event, EventTimer, Timer
 from streamtwin.core.plan import Plan
 from streamtwin.kernels.compiled import compiled_parts
 from streamtwin.kernels.dit_layers import EAGER, BlockParts
@@ -39,7 +36,7 @@ class BenchRunner:
         record: Callable[[], Record] | None = None,
         compiler: Callable[[], BlockParts] = compiled_parts,
     ) -> None:
-        self.kernels = KernelRunner(plan, Discarded(), device, _timer(device))
+        self.kernels = KernelRunner(plan, Discarded(), device, timer_of(device))
         record = record or (lambda: CudaRecord(self.kernels.whole.device))
         compiled = compiler() if any(MODES[mode].compiled for mode in modes) else EAGER
         self.parts = {mode: compiled if MODES[mode].compiled else EAGER for mode in modes}
@@ -57,14 +54,3 @@ class BenchRunner:
             whole = self.kernels.whole
             whole.dit.parts, whole.passes.recorded = self.parts[case.tag], self.recorded[case.tag]
         return self.kernels.time_s(case, clock)
-
-
-def _timer(device: str) -> Timer | None:
-    """Events on a card; on a CPU the harness's own clock."""
-    if device == "cpu":
-        return None
-    return EventTimer(_event)
-
-
-def _event() -> Event:
-    return cast(Event, torch.cuda.Event(enable_timing=True))  # type: ignore[no-untyped-call]

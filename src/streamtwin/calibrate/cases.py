@@ -6,10 +6,12 @@ see every case that is not held out; held-out cases only say how wrong a fit is.
 
 from dataclasses import dataclass
 from itertools import product
+from math import isqrt
 from typing import Literal, get_args
 
 from streamtwin.core.errors import UserError
 from streamtwin.core.layout import lay_out
+from streamtwin.core.moves import block_bytes
 from streamtwin.core.ops import DitPass, Hop, Op, VaeDecode, VaeEncode
 from streamtwin.core.plan import HEADER_BYTES, Plan, Stage
 from streamtwin.core.ring import Item, Row
@@ -113,12 +115,14 @@ def hop_cases(request: CalibrationRequest, ranks: int) -> list[Case]:
 
 
 def hop_shapes(request: CalibrationRequest) -> dict[int, tuple[Resolution, int]]:
-    """Which resolution and rows make an item of so many bytes; from about 1 KiB to several MiB."""
+    """Which resolution and rows make an item of so many bytes; from 1 KiB to a block's size."""
     height, width = request.resolution
     double, half = (2 * height, 2 * width), (_halved(height), _halved(width))
+    wide = _block_scale(request)
     shapes: list[tuple[Resolution, int]] = [
         ((16, 16), 1),
         (half, 1),
+        *[((wide * height, wide * width), rows) for rows in (2, 4) if wide > 2],
         *[(double, rows) for rows in (2, 4)],
         # the sizes of the resolution itself come last, so that they win where two agree
         *[(request.resolution, rows) for rows in (1, 2, 3, 4)],
@@ -127,6 +131,13 @@ def hop_shapes(request: CalibrationRequest) -> dict[int, tuple[Resolution, int]]
         HEADER_BYTES + rows * request.plan(1, resolution).row_bytes(1): (resolution, rows)
         for resolution, rows in shapes
     }
+
+
+def _block_scale(request: CalibrationRequest) -> int:
+    """How many times the resolution makes four rows as large as a block that migrates."""
+    plan = request.plan()
+    wanted = min(block_bytes(plan, 1, 1), 2**26)  # beyond that a migration is its own measure
+    return isqrt((wanted - 1) // (4 * plan.row_bytes(1))) + 1
 
 
 def _halved(pixels: int) -> int:
@@ -172,8 +183,7 @@ def item_from(plan: Plan, rows: int, youngest: int | None = None) -> Item:
 def _fitted_passes(request: CalibrationRequest) -> list[DitPass]:
     """Passes that span blocks, rows, attended tokens and the ends of the model.
 
-    Corners fix each slope, a few inner points show curvature. No block at all leaves what a
-    micro-step costs however short its stage is.
+    Corners fix slopes, inner points show curvature, no block leaves a micro-step's fixed cost.
     """
     plan = request.plan()
     at, n = _Design(plan).at, plan.model.blocks

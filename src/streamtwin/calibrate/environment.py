@@ -8,13 +8,32 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-MUST_AGREE = ("host", "device", "cpu_model", "cores", "kernel", "python", "torch", "numpy")
+MUST_AGREE = (
+    "host",
+    "device",
+    "cpu_model",
+    "cores",
+    "kernel",
+    "python",
+    "torch",
+    "numpy",
+    "driver",
+    "cuda",
+    "cudnn",
+    "flash_attn",
+    "attention",
+)
 """Fields that must be equal for times to stand in one profile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """Machine and software; `memory_bytes` of the host, `date` the UTC instant in ISO 8601."""
+    """Machine and software; `memory_bytes` of the host, `date` the UTC instant in ISO 8601.
+
+    `driver` to `attention` are those of a card, `none` on a CPU: versions of what its kernels come
+    from, and the attention backends in the order in which they are tried. Cards of one name are
+    alike, so no card's own number is among the fields.
+    """
 
     host: str
     device: str
@@ -27,6 +46,11 @@ class Environment:
     torch: str
     numpy: str
     date: str
+    driver: str = "none"
+    cuda: str = "none"
+    cudnn: str = "none"
+    flash_attn: str = "none"
+    attention: str = "none"
 
     @property
     def key(self) -> str:
@@ -50,6 +74,7 @@ class Environment:
 def read_environment(device: str | None = None) -> Environment:
     """Describe this host; *device* names an accelerator, the CPU itself when it is None."""
     cpu = cpu_model()
+    software = {} if device is None else _card_software()
     return Environment(
         host=platform.node(),
         device=device or cpu,
@@ -62,6 +87,7 @@ def read_environment(device: str | None = None) -> Environment:
         torch=version("torch"),
         numpy=version("numpy"),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
+        **software,
     )
 
 
@@ -81,6 +107,12 @@ def elsewhere(device: str, date: str) -> Environment:
         numpy=unknown,
         date=date,
     )
+
+
+def _card_software() -> dict[str, str]:
+    from streamtwin.calibrate.accelerator import card_software  # noqa: PLC0415 - loads torch
+
+    return card_software()
 
 
 def usable_cores() -> int:

@@ -90,6 +90,7 @@ def with_points(fit: Fit, observed: Iterable[Observed]) -> Fit:
             held_out=one.case.held_out,
             stable=one.stable,
             ratios=one.ratios,
+            throttled=one.throttled,
         )
         for one in observed
     )

@@ -33,7 +33,8 @@ class Parameter:
 class Point:
     """One configuration: what was measured of it (its expected time), and what the fit says.
 
-    `ratios` are its undisturbed times as shares of the expected one.
+    `ratios` are its undisturbed times as shares of the expected one; `throttled`: heat or power
+    slowed the card down in too many of them.
     """
 
     op: Op
@@ -44,6 +45,7 @@ class Point:
     held_out: bool
     stable: bool
     ratios: tuple[float, ...]
+    throttled: bool = False
 
     @property
     def error(self) -> float:

@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from streamtwin.calibrate.cases import Case
+from streamtwin.calibrate.device_state import DeviceState, Gauge
 
 WARMUPS = 1
 """Times of each case that are kept but not used: lazy allocation, first touch of memory."""
@@ -32,6 +33,10 @@ UNSTABLE = 0.15
 
 DISTURBED = 0.95
 """A time during which the process held its core for less than this share is disturbed."""
+
+THROTTLED = 0.1
+"""A case is marked throttled when heat or power slowed the card in more than this share of its
+steady times."""
 
 Clock = Callable[[], float]
 
@@ -59,6 +64,8 @@ class Measurement:
     warmups: int = WARMUPS
     run: int = 0
     """Which start of the processes the times come from; starts differ more than repetitions do."""
+    states: tuple[DeviceState, ...] = ()
+    """State of the card right behind each time; empty where nothing tells it."""
 
     @property
     def steady(self) -> tuple[float, ...]:
@@ -67,8 +74,18 @@ class Measurement:
 
     @property
     def clean(self) -> tuple[float, ...]:
-        """Steady times that were not disturbed; if these are too few, the held part of each."""
-        return undisturbed(self.steady, self.core_shares[self.warmups :])
+        """Steady times that nothing disturbed; see `undisturbed` for what is done without any."""
+        return undisturbed(self.steady, self.core_shares[self.warmups :], self.slowed)
+
+    @property
+    def slowed(self) -> tuple[bool, ...]:
+        """For each steady time whether heat or power slowed the card; empty without states."""
+        return tuple(state.throttled for state in self.states[self.warmups :])
+
+    @property
+    def throttled(self) -> bool:
+        """Whether the card was slowed down too often for the times to be its usual ones."""
+        return often(self.slowed)
 
     @property
     def rel_iqr(self) -> float:
@@ -81,9 +98,22 @@ class Measurement:
         return self.rel_iqr <= UNSTABLE
 
 
-def undisturbed(times: Sequence[float], core_shares: Sequence[float]) -> tuple[float, ...]:
-    """The *times* during which the core was held; where too few, what was held of each time."""
+def often(slowed: Sequence[bool]) -> bool:
+    """Whether more than `THROTTLED` of the times were *slowed*."""
+    return sum(slowed) > THROTTLED * len(slowed)
+
+
+def undisturbed(
+    times: Sequence[float], core_shares: Sequence[float], slowed: Sequence[bool] = ()
+) -> tuple[float, ...]:
+    """The *times* at full clocks during which the core was held.
+
+    Where too few were at full clocks, the *slowed* ones count as well; where the core was held
+    during too few, it is what was held of each time that counts.
+    """
     pairs = list(zip(times, core_shares, strict=True))
+    full = [pair for pair, slow in zip(pairs, slowed, strict=True) if not slow] if slowed else pairs
+    pairs = full if len(full) >= MIN_TIMES else pairs
     kept = tuple(time for time, share in pairs if share >= DISTURBED)
     return kept if len(kept) >= MIN_TIMES else tuple(time * share for time, share in pairs)
 
@@ -102,10 +132,12 @@ class _Series:
     rank: int
     times: list[float] = field(default_factory=list)
     core_shares: list[float] = field(default_factory=list)
+    states: list[DeviceState] = field(default_factory=list)
 
     @property
     def measured(self) -> Measurement:
-        return Measurement(self.case, self.rank, tuple(self.times), tuple(self.core_shares))
+        times, shares, states = tuple(self.times), tuple(self.core_shares), tuple(self.states)
+        return Measurement(self.case, self.rank, times, shares, states=states)
 
     @property
     def minimal(self) -> bool:
@@ -117,14 +149,18 @@ class _Series:
         enough = len(clean) >= ENOUGH_TIMES
         return enough and relative_iqr(clean) / len(clean) ** 0.5 <= SETTLED
 
-    def take(self, runner: Runner, clock: Clock, core_clock: Clock | None) -> None:
-        """Perform the case once more."""
+    def take(
+        self, runner: Runner, clock: Clock, core_clock: Clock | None, gauge: Gauge | None
+    ) -> None:
+        """Perform the case once more, and read the *gauge* before the card has cooled."""
         began_s, held_s = clock(), core_clock() if core_clock else 0.0
         self.times.append(runner.time_s(self.case, clock))
         lasted_s = clock() - began_s
         known = core_clock is not None and lasted_s > 0
         share = (core_clock() - held_s) / lasted_s if known and core_clock else 1.0
         self.core_shares.append(min(1.0, share))
+        if gauge is not None:
+            self.states.append(gauge.read())
 
 
 def measure(
@@ -135,6 +171,7 @@ def measure(
     progress: Callable[[float], None] | None = None,
     *,
     core_clock: Clock | None = None,
+    gauge: Gauge | None = None,
     rank: int = 0,
     seed: int = 0,
 ) -> list[Measurement]:
@@ -142,7 +179,7 @@ def measure(
 
     Every case gets its warm-up and MIN_TIMES times even if that takes longer than the budget.
     *core_clock* counts the seconds that this process held a core; without it no time counts as
-    disturbed. *progress* hears the share of the budget that is spent, or of the minimum where
+    disturbed. *gauge* tells the state of the card behind each time. *progress* hears the share of the budget that is spent, or of the minimum where
     that is less. The order follows from *seed* alone. Measurements come in the order of *cases*.
     """
     began_s = clock()
@@ -156,7 +193,7 @@ def measure(
         shuffled.shuffle(open_)
         for one in open_:
             if not (one.minimal and over()):
-                one.take(runner, clock, core_clock)
+                one.take(runner, clock, core_clock, gauge)
         if progress is not None:
             least = min(len(s.times) for s in series) / (WARMUPS + MIN_TIMES)
             progress(min(1.0, least, (clock() - began_s) / budget_s if budget_s > 0 else 1.0))

@@ -13,22 +13,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from streamtwin.calibrate.accelerator import l2_bytes
+from streamtwin.calibrate.beside import HOST_CLOCK
 from streamtwin.calibrate.cases import Case, item_from
+from streamtwin.calibrate.flush import flush_bytes
 from streamtwin.calibrate.harness import Clock
 from streamtwin.calibrate.timer import HostTimer, Timer
 from streamtwin.core.motion import Motion
-from streamtwin.core.ops import DitPass, VaeDecode, VaeEncode
+from streamtwin.core.ops import Copy, DitPass, VaeDecode, VaeEncode
 from streamtwin.core.plan import Plan, Stage
 from streamtwin.core.ring import Item, Row
 from streamtwin.core.scenario import STEP_TIMESTEPS
 from streamtwin.kernels.stage import Frames, SessionState, StageKernels, Work
+from streamtwin.kernels.upload import upload
 
 INPUTS = 4
 """Different random inputs of each shape, used in turn."""
-
-EVICTED_BYTES = 2**26
-"""What is written before each time, so that no cache holds what the case used last: more than
-the last-level cache of the CPUs and cards this runs on."""
 
 
 class Output(Protocol):
@@ -43,7 +43,7 @@ class KernelRunner:
     """Performs passes, encodings and decodings of one plan on one device.
 
     Decoded frames are handed to *spool*, as they are in the pipeline. *timer* takes the times
-    instead of the clock that the harness brings.
+    instead of the clock that the harness brings, but for cases that are tagged `HOST_CLOCK`.
     """
 
     def __init__(
@@ -59,23 +59,27 @@ class KernelRunner:
         self.generator = torch.Generator().manual_seed(plan.scenario.seed)
         self.inputs: dict[tuple[int, ...], list[Tensor]] = {}
         self.turns = count()
-        self.scratch = torch.empty(EVICTED_BYTES, dtype=torch.uint8, device=device)
+        self.scratch = torch.empty(flush_bytes(l2_bytes(device)), dtype=torch.uint8, device=device)
         self.running = self.whole.new_session(0)
         self._begin(self.running)
 
     def time_s(self, case: Case, clock: Clock) -> float:
         """Perform *case* once and return the seconds it took by *clock*, device included."""
+        events = None if case.tag == HOST_CLOCK else self.timer
+        timer = events or HostTimer(clock, self.whole.synchronize)
         match case.op:
             case DitPass():
-                return self._time_pass(case.op, clock)
+                return self._time_pass(case.op, timer)
             case VaeEncode():
-                return self._time_encode(case.op, clock)
+                return self._time_encode(case.op, timer)
             case VaeDecode():
-                return self._time_decode(case.op, clock)
+                return self._time_decode(case.op, timer)
+            case Copy():
+                return self._time_copy(case.op, timer)
             case _:
                 raise AssertionError(f"{case.op} is no service of a stage")
 
-    def _time_pass(self, op: DitPass, clock: Clock) -> float:
+    def _time_pass(self, op: DitPass, timer: Timer) -> float:
         kernels = self._stage(op.blocks, op.embeds, op.unembeds)
         item = item_of(op, self.plan)
         model, size = self.plan.model, self.plan.scenario.size
@@ -85,23 +89,31 @@ class KernelRunner:
         )
         work = Work(self._random(*shape), STEP_TIMESTEPS[: op.rows], hidden)
         states = {self.running.session: self.running}
-        return self._lasted_s(lambda: kernels.run(states, item, work), clock)
+        return self._lasted_s(lambda: kernels.run(states, item, work), timer)
 
-    def _time_encode(self, op: VaeEncode, clock: Clock) -> float:
+    def _time_encode(self, op: VaeEncode, timer: Timer) -> float:
         ordinal = 0 if op.first else 1
         frames = self._frames(self.plan.scenario.shape.frames_of(ordinal))
         state = self._state(op.first)
         row = Row(0, ordinal, ordinal, 0)
-        return self._lasted_s(lambda: self.whole.encode(state, row, frames, _noise_rate), clock)
+        return self._lasted_s(lambda: self.whole.encode(state, row, frames, _noise_rate), timer)
 
-    def _time_decode(self, op: VaeDecode, clock: Clock) -> float:
+    def _time_decode(self, op: VaeDecode, timer: Timer) -> float:
         channels, size = self.plan.model.latent_channels, self.plan.scenario.size
         latents = self._random(op.latents, channels, *size.latent)
         state = self._state(op.first)
-        return self._lasted_s(lambda: self.spool.append(self.whole.decode(state, latents)), clock)
+        return self._lasted_s(lambda: self.spool.append(self.whole.decode(state, latents)), timer)
 
-    def _lasted_s(self, perform: Callable[[], object], clock: Clock) -> float:
-        timer = self.timer or HostTimer(clock, self.whole.synchronize)
+    def _time_copy(self, op: Copy, timer: Timer) -> float:
+        """Frames go to the device and come back by the very calls that encode and decode make."""
+        pages = torch.from_numpy(self._bytes(op.size_bytes))
+        device = self.whole.device
+        if op.direction == "to_device":
+            return self._lasted_s(lambda: upload(pages, device), timer)
+        there = pages.to(device)
+        return self._lasted_s(there.cpu, timer)
+
+    def _lasted_s(self, perform: Callable[[], object], timer: Timer) -> float:
         self._settle()
         timer.start()
         perform()
@@ -160,8 +172,12 @@ class KernelRunner:
 
     def _frames(self, count_: int) -> Frames:
         height, width = self.plan.scenario.resolution
+        return self._bytes(count_, height, width, 3)
+
+    def _bytes(self, *shape: int) -> Frames:
+        """Random bytes, others in every turn."""
         random = np.random.default_rng(next(self.turns))
-        return random.integers(0, 256, (count_, height, width, 3), dtype=np.uint8)
+        return random.integers(0, 256, shape, dtype=np.uint8)
 
 
 def item_of(op: DitPass, plan: Plan) -> Item:

@@ -6,8 +6,9 @@ from statistics import fmean
 
 import numpy as np
 
+from streamtwin.calibrate.beside import BESIDE
 from streamtwin.calibrate.cases import Case
-from streamtwin.calibrate.harness import UNSTABLE, Measurement, relative_iqr, undisturbed
+from streamtwin.calibrate.harness import UNSTABLE, Measurement, often, relative_iqr, undisturbed
 from streamtwin.core.ops import Hop
 
 FAR = 3.0
@@ -24,6 +25,8 @@ class Observed:
 
     case: Case
     clean: tuple[float, ...]
+    throttled: bool = False
+    """Whether heat or power slowed the card in too many of the times."""
 
     @property
     def typical_s(self) -> float:
@@ -65,14 +68,16 @@ def expected_s(times: Sequence[float]) -> float:
 
 
 def observe(measurements: Iterable[Measurement]) -> list[Observed]:
-    """Put the ranks' measurements of each case together."""
+    """Put the ranks' measurements of each case together; those made beside them are left out."""
     ranks: dict[Case, list[Measurement]] = {}
     for measurement in measurements:
-        ranks.setdefault(measurement.case, []).append(measurement)
+        if measurement.case.tag not in BESIDE:
+            ranks.setdefault(measurement.case, []).append(measurement)
     return [_pool(case, each) for case, each in ranks.items()]
 
 
 def _pool(case: Case, ranks: list[Measurement]) -> Observed:
     times = [time for one in ranks for time in one.steady]
     shares = [share for one in ranks for share in one.core_shares[one.warmups :]]
-    return Observed(case, undisturbed(times, shares))
+    slowed = [slow for one in ranks for slow in one.slowed or (False,) * len(one.steady)]
+    return Observed(case, undisturbed(times, shares, slowed), often(slowed))

@@ -88,6 +88,9 @@ class Profile:
             )
         nearest = min(known, key=lambda other: (abs(other - ranks), -other))
         fits = tuple(fit for fit in self.fits if fit.ranks == nearest)
+        if self.device != "cpu":  # each rank has a card of its own: what one does, all do
+            there = {fit.family for fit in fits}
+            fits += tuple(f for f in self.fits if f.ranks == 1 and f.family not in there)
         return ProfileLatency(self.provenance, nearest, fits, extrapolate, nearest != ranks)
 
 

@@ -10,17 +10,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 from torch.distributed import FileStore  # type: ignore[attr-defined]
 
+from streamtwin.calibrate.accelerator import gauge_of, timer_of
+from streamtwin.calibrate.beside import ahead_cases, card_cases
 from streamtwin.calibrate.cases import CalibrationRequest, Case, hop_cases, kernel_cases
 from streamtwin.calibrate.harness import Measurement, measure
 from streamtwin.calibrate.hop_runner import HopEnd
 from streamtwin.calibrate.kernel_runner import KernelRunner
+from streamtwin.calibrate.seats import take_seat
+from streamtwin.calibrate.transfer_cases import transfer_cases
+from streamtwin.calibrate.transfer_runner import TransferEnd
 from streamtwin.runtime.devices import tune
 from streamtwin.runtime.processes import RankContext
 from streamtwin.runtime.spool import VideoSpool
-from streamtwin.runtime.transport import connect, disconnect
 
 Result = tuple[list[Measurement], str | None]
 """Measurements of a rank, and the name of its accelerator."""
@@ -33,8 +36,8 @@ def measure_kernels(context: RankContext, request: CalibrationRequest, end_s: fl
     """
     tune(request.device)
     spool = VideoSpool(Path(f"{context.rendezvous}-frames-{context.rank}"))
-    runner = KernelRunner(request.plan(), spool, request.device)
-    cases = kernel_cases(request, context.ranks)
+    runner = KernelRunner(request.plan(), spool, request.device, timer_of(request.device))
+    cases = kernel_cases(request, context.ranks) + card_cases(request)
     done = FileStore(f"{context.rendezvous}-done", context.ranks)
     budget_s = end_s - context.ready()
     measured = measure(
@@ -44,6 +47,7 @@ def measure_kernels(context: RankContext, request: CalibrationRequest, end_s: fl
         budget_s,
         context.progress,
         core_clock=time.thread_time if request.device == "cpu" else None,
+        gauge=gauge_of(request.device),
         rank=context.rank,
         seed=request.seed + context.rank,
     )
@@ -68,10 +72,10 @@ def measure_hops(context: RankContext, request: CalibrationRequest, end_s: float
 
     *end_s* is when the budget ends on the monotonic clock, which all processes share.
     """
-    cases = hop_cases(request, context.ranks)
+    cases = hop_cases(request, context.ranks) + ahead_cases(request, context.ranks)
     clock = time.monotonic  # the two ends must read one clock
-    end = HopEnd(request, (context.rank, context.ranks), cases, clock)
-    connect(context.rank, context.ranks, context.rendezvous)
+    seat = take_seat(context, request)
+    end = HopEnd(request, seat, cases, clock)
     budget_s = end_s - context.ready()
     measured: list[Measurement] = []
     if context.rank == 0:
@@ -80,6 +84,25 @@ def measure_hops(context: RankContext, request: CalibrationRequest, end_s: float
         report = context.progress
         measured = measure(cases, end, clock, budget_s, report, rank=1, seed=request.seed)
         end.stop()
-    dist.barrier()
-    disconnect()
+    seat.leave()
+    return measured, None
+
+
+def measure_transfers(context: RankContext, request: CalibrationRequest, end_s: float) -> Result:
+    """Time exchanges among all ranks, and migrations of a block from rank 0 to rank 1.
+
+    The target of `run_ranks`; *end_s* as in `measure_hops`.
+    """
+    cases = transfer_cases(request, context.ranks)
+    clock = time.monotonic  # all ranks must read one clock
+    seat = take_seat(context, request)
+    end = TransferEnd(request, seat, cases, clock)
+    budget_s = end_s - context.ready()
+    measured: list[Measurement] = []
+    if context.rank == 0:
+        measured = measure(cases, end, clock, budget_s, context.progress, seed=request.seed)
+        end.stop()
+    else:
+        end.serve()
+    seat.leave()
     return measured, None

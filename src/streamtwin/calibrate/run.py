@@ -5,12 +5,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from streamtwin.calibrate.accelerator import card_count
 from streamtwin.calibrate.cases import CalibrationRequest
 from streamtwin.calibrate.environment import read_environment, usable_cores
 from streamtwin.calibrate.harness import Clock, Measurement
 from streamtwin.calibrate.locate import host_profile_name
 from streamtwin.calibrate.profile import Profile, make_profile, write_profile
-from streamtwin.calibrate.ranks import Result, measure_hops, measure_kernels
+from streamtwin.calibrate.ranks import Result, measure_hops, measure_kernels, measure_transfers
+from streamtwin.calibrate.transfer_cases import transfer_ranks
 from streamtwin.core.errors import UserError
 from streamtwin.runtime.processes import Target, run_ranks
 
@@ -21,6 +23,9 @@ DEFAULT_BUDGET_S = 35.0
 
 HOP_SHARE = 0.4
 """Budget of hops against that of the kernels at one number of ranks."""
+
+TRANSFER_SHARE = 0.3
+"""Likewise, of exchanges and migrations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +86,9 @@ def _phases(request: CalibrationRequest) -> list[_Phase]:
     phases = []
     for ranks in sorted(request.ranks):
         phases.append(_Phase(measure_kernels, ranks, 1.0, f"kernels, {ranks} at once"))
-        if ranks > 1:
-            phases.append(_Phase(measure_hops, ranks, HOP_SHARE, f"hops, {ranks} ranks"))
+    for ranks in transfer_ranks(request, card_count(request.device)):
+        phases.append(_Phase(measure_hops, ranks, HOP_SHARE, f"hops, {ranks} ranks"))
+        phases.append(_Phase(measure_transfers, ranks, TRANSFER_SHARE, f"transfers, {ranks} ranks"))
     return phases
 
 

@@ -14,10 +14,12 @@ from typing import Literal, get_args, get_origin
 from pydantic import TypeAdapter, ValidationError
 
 from streamtwin.calibrate.cases import Case
+from streamtwin.calibrate.device_state import DeviceState
 from streamtwin.calibrate.fitted import Fit
 from streamtwin.calibrate.forms import FAMILIES, Family, family_of, subject_of
 from streamtwin.calibrate.harness import WARMUPS, Measurement
 from streamtwin.calibrate.meta import explain
+from streamtwin.calibrate.state_columns import REASON_COLUMN, STATE_COLUMNS, read_state, state_cells
 from streamtwin.core.errors import CalibrationError
 from streamtwin.core.ops import Op
 
@@ -32,11 +34,15 @@ COLUMNS = (
     "repetition",
     "warmup",
     "core_share",
+    *STATE_COLUMNS,
     "seconds",
     "environment",
 )
 
 Row = dict[str, str]
+_Taken = tuple[float, float, DeviceState | None]
+"""Seconds, share of the core, and the card's state: what a row says beside its case."""
+
 Group = tuple[Family, str, int]
 
 
@@ -52,8 +58,9 @@ def write_samples(path: Path, measurements: Iterable[Measurement], environment: 
         writer.writeheader()
         for one in measurements:
             case = _case_columns(one.case)
-            pairs = zip(one.times, one.core_shares, strict=True)
-            for repetition, (seconds, share) in enumerate(pairs):
+            states = one.states or (None,) * len(one.times)
+            taken = zip(one.times, one.core_shares, states, strict=True)
+            for repetition, (seconds, share, state) in enumerate(taken):
                 writer.writerow(
                     case
                     | {
@@ -62,6 +69,7 @@ def write_samples(path: Path, measurements: Iterable[Measurement], environment: 
                         "repetition": repetition,
                         "warmup": int(repetition < one.warmups),
                         "core_share": repr(share),
+                        **state_cells(state),
                         "seconds": repr(seconds),
                         "environment": environment,
                     }
@@ -103,22 +111,20 @@ def _measurements(
 ) -> tuple[Measurement, ...]:
     if tuple(reader.fieldnames or ()) != COLUMNS:
         raise CalibrationError(f"{path}: columns are not {', '.join(COLUMNS)}")
-    taken: dict[tuple[Case, int, int], list[tuple[float, float]]] = {}
+    taken: dict[tuple[Case, int, int], list[_Taken]] = {}
     for row in reader:
         line = _Line(path, reader.line_num, row)
         line.check(environment)
         key = (line.case(), line.integer("run"), line.integer("rank"))
         series = taken.setdefault(key, [])
         line.follows(len(series))
-        series.append((line.seconds(), line.number_in("core_share")))
-    return tuple(_measurement(*key, pairs) for key, pairs in taken.items())
+        series.append((line.seconds(), line.number_in("core_share"), line.state(series)))
+    return tuple(_measurement(*key, taken_) for key, taken_ in taken.items())
 
 
-def _measurement(
-    case: Case, run: int, rank: int, pairs: Sequence[tuple[float, float]]
-) -> Measurement:
-    times, shares = zip(*pairs, strict=True)
-    return Measurement(case, rank, times, shares, run=run)
+def _measurement(case: Case, run: int, rank: int, taken: Sequence[_Taken]) -> Measurement:
+    times, shares, states = zip(*taken, strict=True)
+    return Measurement(case, rank, times, shares, run=run, states=tuple(filter(None, states)))
 
 
 class _Line:
@@ -172,6 +178,13 @@ class _Line:
         if value == 0:
             raise self.wrong("seconds", "no operation takes no time")
         return value
+
+    def state(self, before: Sequence[_Taken]) -> DeviceState | None:
+        """The card's state; the rows *before* of the same case have one too, or none has."""
+        state = read_state(self.row, self.number_in, self.wrong)
+        if before and (before[-1][2] is None) != (state is None):
+            raise self.wrong(REASON_COLUMN, "all times of a case tell the card's state, or none")
+        return state
 
     def case(self) -> Case:
         """The case that the row belongs to."""

@@ -35,6 +35,7 @@ def calibrate(
     as_json: JsonOption = False,
 ) -> None:
     """Measure kernels and hops on this host, fit latency models, write a profile."""
+    from streamtwin.calibrate.accelerator import card_remarks  # noqa: PLC0415
     from streamtwin.calibrate.cases import CalibrationRequest  # noqa: PLC0415
     from streamtwin.calibrate.environment import usable_cores  # noqa: PLC0415
     from streamtwin.calibrate.locate import host_profile_name, profile_path  # noqa: PLC0415
@@ -55,6 +56,8 @@ def calibrate(
     if out is not None:
         check_free(out, ("meta.yaml",))
     check_writable(folder.resolve().parent)
+    for words in card_remarks(device):
+        remark(words)
     with progress("calibrating", 1.0) as bar:
         budget = DEFAULT_BUDGET_S if budget_s is None else budget_s
         profile = measure(request, out=folder, budget_s=budget, on_progress=bar.at)
@@ -70,6 +73,7 @@ def _rows(profile: "Profile") -> list[dict[str, Any]]:
             "form": fit.form,
             "configurations": len(fit.points),
             "unstable": sum(not point.stable for point in fit.points),
+            "throttled": sum(point.throttled for point in fit.points),
             "held_out_error_median": fit.held_out_error,
             "held_out_error_worst": max((abs(e) for e in fit.held_out_errors), default=None),
             "left_out_error_median": fit.left_out_error,
@@ -80,12 +84,15 @@ def _rows(profile: "Profile") -> list[dict[str, Any]]:
 
 
 def _document(profile: "Profile", folder: Path) -> dict[str, Any]:
+    from streamtwin.calibrate.beside import host_extra_s  # noqa: PLC0415
+
     return {
         "schema": 1,
         "profile": profile.name,
         "folder": str(folder),
         "provenance": str(profile.provenance),
         "environment": profile.environment.as_dict(),
+        "host_extra_s": host_extra_s(profile.measurements),
         "fits": _rows(profile),
     }
 
@@ -94,7 +101,7 @@ def _table(profile: "Profile") -> Any:  # noqa: ANN401 - a rich table, loaded wi
     from rich.table import Table  # noqa: PLC0415
 
     table = Table(title=f"{profile.name} ({profile.provenance})", title_justify="left")
-    for heading in ("operation", "ranks", "form", "configurations", "unstable"):
+    for heading in ("operation", "ranks", "form", "configurations", "unstable", "throttled"):
         table.add_column(heading)
     for heading in ("held-out error, median %", "worst %", "90 % interval, +- %"):
         table.add_column(heading, justify="right")
@@ -105,6 +112,7 @@ def _table(profile: "Profile") -> Any:  # noqa: ANN401 - a rich table, loaded wi
             row["form"],
             str(row["configurations"]),
             str(row["unstable"]),
+            str(row["throttled"]),
             _percent(row["held_out_error_median"]),
             _percent(row["held_out_error_worst"]),
             _percent(row["interval_half_width"]),

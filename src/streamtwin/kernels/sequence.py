@@ -146,7 +146,7 @@ class SequenceGroup:
         store(k, v)
         q, parts = q.contiguous(), []
         for turn in range(self.size):
-            coming = self._pass_on(q) if turn + 1 < self.size else None
+            coming = self.pass_on(q) if turn + 1 < self.size else None
             # what is attended now is on its way meanwhile: a card does both at once
             parts.append(attend(q, partial_attention))
             if coming is not None:
@@ -177,7 +177,7 @@ class SequenceGroup:
             dist.all_to_all_single(received, x, group=self.group)
         return received
 
-    def _pass_on(self, x: Tensor) -> Callable[[], Tensor]:
+    def pass_on(self, x: Tensor) -> Callable[[], Tensor]:
         """Send *x* to the next member; the result waits for what the member before sends.
 
         Both are posted as one batch. With NCCL messages of one pair of members queue up behind
