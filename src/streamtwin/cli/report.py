@@ -26,7 +26,7 @@ def report(run: RunArgument, as_json: JsonOption = False) -> None:
     from streamtwin.reports.tables import metrics_tables  # noqa: PLC0415
     from streamtwin.reports.whole_file import write_text  # noqa: PLC0415
 
-    with _sound(run):
+    with sound(run):
         stored = read_run(run)
         intervals = stored.metrics.get("intervals") or {}
         metrics = {**compute_metrics(stored.records), "intervals": intervals}
@@ -50,17 +50,17 @@ def compare(runs: RunsArgument, as_json: JsonOption = False) -> None:
         raise UserError("compare takes at least two result folders")
     records = []
     for run in runs:
-        with _sound(run):
+        with sound(run):
             records.append(read_run(run).records)
     name = str(records[0].info.scenario.get("name", runs[0]))
-    with _sound(*runs):
+    with sound(*runs):
         result = ValidationResult(name, (compare_runs(str(runs[0]), (), records[0], records[1:]),))
     rows: list[Any] = [finite_or_null(asdict(row)) for row in result.deployments[0].rows]
     show({"schema": 1, "metrics": rows}, [comparison_table(result)], as_json)
 
 
 @contextmanager
-def _sound(*runs: Path) -> Iterator[None]:
+def sound(*runs: Path) -> Iterator[None]:
     """Say which folder is damaged when what stands in it makes no sense."""
     try:
         yield
