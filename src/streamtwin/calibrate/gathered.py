@@ -112,7 +112,9 @@ def profile_of(
     asked = requests or requests_of(measurements, origin.device)
     profile = make_profile(name, origin.environment, asked, measurements)
     date = origin.environment.date[:10]
-    return replace(profile, provenance=Provenance("measured", origin.source, date))
+    device = origin.environment.device
+    source = origin.source if device == UNKNOWN else f"{origin.source} on {device}"
+    return replace(profile, provenance=Provenance("measured", source, date))
 
 
 def requests_of(measurements: Iterable[Measurement], device: str) -> list[dict[str, object]]:

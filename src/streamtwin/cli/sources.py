@@ -119,15 +119,15 @@ def profile_from_runs(runs: Sequence[Path], name: str) -> "Profile":
             remark(f"{run}: hops were posted ahead and have no time of their own: none taken")
     device = records.info.provenance.get("device", "cpu")
     asked = [one for place, one in enumerate(requests) if one not in requests[:place]]
-    origin = Origin(_source(runs, environments[0]), environments[0], device)
+    origin = Origin(_source(runs), environments[0], device)
     return profile_of(name, origin, measurements, asked)
 
 
-def _source(runs: Sequence[Path], environment: "Environment") -> str:
+def _source(runs: Sequence[Path]) -> str:
     names = ", ".join(run.resolve().name for run in runs[:3])
     more = f" and {len(runs) - 3} more" if len(runs) > 3 else ""
     kind = "run" if len(runs) == 1 else "runs"
-    return f"real {kind} {names}{more} on {environment.device}"
+    return f"real {kind} {names}{more}"
 
 
 def _run_folders(given: Sequence[Path]) -> Iterator[Path]:

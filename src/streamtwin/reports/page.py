@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from streamtwin.core.errors import RunError
@@ -26,6 +25,7 @@ from streamtwin.reports.origin import origins, stated
 from streamtwin.reports.percentiles import percentile
 from streamtwin.reports.svg_inline import inline_svg
 from streamtwin.reports.tables import comparison_cells, move_words
+from streamtwin.reports.templating import fill
 from streamtwin.reports.words import (
     CAUSES,
     METRICS,
@@ -146,16 +146,8 @@ def _plural(noun: str, count: int) -> str:
 
 
 def _render(**content: object) -> str:
-    environment = Environment(
-        loader=PackageLoader("streamtwin.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    template = environment.get_template("report.html.j2")
     causes = {cause_name(cause): meaning for cause, meaning in CAUSES.items()}
-    return template.render(metric_words=METRICS, cause_words=causes, **content)
+    return fill("report.html.j2", metric_words=METRICS, cause_words=causes, **content)
 
 
 def _heading(deployment: DeploymentComparison) -> str:
