@@ -94,10 +94,12 @@ def _fits(ring: Ring, lane: int, new: tuple[Row, ...], seen: Span) -> bool:
     if ring.out(lane):
         return False
     rows = sorted(new + ring.rows(lane), key=lambda row: (row.session, row.step))
-    begins = any(row.ordinal == 0 for row in rows)
+    # first chunks stand alone in a lane of their own, and in no other
+    own_lane = [(row.ordinal == 0) == (lane == START) for row in rows]
     return (
         len(rows) == seen.rows
         and (rows[0].session, rows[0].chunk) == (seen.session, seen.chunk)
-        and begins == (lane == START)
+        and all(own_lane)
+        and (lane != START or len(rows) == 1)
         and len({(row.session, row.step) for row in rows}) == len(rows)
     )
