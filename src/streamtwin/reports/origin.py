@@ -10,7 +10,7 @@ _PREDICTED = ("profile", "profile_date")
 _MEASURED = ("host", "device", "date")
 
 
-def stated(records: Records) -> list[tuple[str, str]]:
+def statements(records: Records) -> list[tuple[str, str]]:
     """What a run states of its numbers, by name; the environment has its own place on a page."""
     return sorted(entry for entry in records.info.provenance.items() if entry[0] != ENVIRONMENT)
 
@@ -34,7 +34,7 @@ def origin(records: Records) -> str:
         return f"profile {_named(known, _PREDICTED)} ({kind}{extrapolated})"
     if any(key in known for key in _MEASURED):
         return _named(known, _MEASURED)
-    return ", ".join(f"{key}: {value}" for key, value in stated(records)) or "not stated"
+    return ", ".join(f"{key}: {value}" for key, value in statements(records)) or "not stated"
 
 
 def _named(known: Mapping[str, str], keys: Iterable[str]) -> str:

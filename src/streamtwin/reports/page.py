@@ -21,7 +21,7 @@ from streamtwin.reports.figures import (
     latency_svg,
     timelines_svg,
 )
-from streamtwin.reports.origin import origins, stated
+from streamtwin.reports.origin import origins, statements
 from streamtwin.reports.percentiles import percentile
 from streamtwin.reports.svg_inline import inline_svg
 from streamtwin.reports.tables import comparison_cells, move_words
@@ -104,7 +104,7 @@ def render_run(
             Section(
                 f"{len(info.ranks)} {_plural('rank', len(info.ranks))}",
                 (),
-                tuple((info.source, *entry) for entry in stated(records)),
+                tuple((info.source, *entry) for entry in statements(records)),
                 tuple(_figures(runs)) if metrics else (),
                 _summary(metrics) if metrics else (),
             )
@@ -200,7 +200,9 @@ def _line(name: str, value: float, unit: str) -> tuple[str, str, str]:
 
 def _deployment(deployment: DeploymentComparison) -> Section:
     runs = {"measured": deployment.measured, "simulated": deployment.predicted}
-    stated = tuple((label, *entry) for label, records in runs.items() for entry in stated(records))
+    stated = tuple(
+        (label, *entry) for label, records in runs.items() for entry in statements(records)
+    )
     return Section(deployment.label, deployment.overrides, stated, tuple(_figures(runs)))
 
 
