@@ -63,7 +63,7 @@ plans = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=60)
 @given(plans)
 def test_every_span_is_taken_for_the_operation_that_it_was(plan) -> None:
     latency = TellingLatency()
