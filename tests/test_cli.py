@@ -159,7 +159,7 @@ MISTAKES = {
     ("run", "cpu-tiny", "--input", "no.mp4"): "no.mp4: no such video file",
     ("run", "cpu-tiny", "--device", "tpu"): "device 'tpu': choose cpu or cuda",
     ("run", "cpu-tiny", "--out", "/proc/none"): "--out /proc/none: cannot be written",
-    ("report", "nowhere"): "nowhere: not a folder",
+    ("report", "nowhere"): "'nowhere': neither the folder of a run nor a profile",
     ("compare", "nowhere"): "at least two result folders",
     ("calibrate", "--model", "wan9"): "unknown model 'wan9'",
     ("calibrate", "--budget", "0"): "--budget 0.0: give a positive number",

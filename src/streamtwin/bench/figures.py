@@ -7,11 +7,11 @@ from typing import Any
 
 from streamtwin.bench.run import Bench
 from streamtwin.calibrate.harness import Measurement
+from streamtwin.core.op_costs import flops_of
 from streamtwin.core.ops import DitPass, VaeEncode
 from streamtwin.core.plan import Plan
 from streamtwin.core.published import Published, Quantity, Setting, published
 from streamtwin.core.specs import TIME_STRIDE
-from streamtwin.core.vae_flops import decode_flops, encode_flops
 
 SCHEMA = 1
 """Version of the document."""
@@ -67,14 +67,11 @@ def rate_lines(bench: Bench) -> list[RateLine]:
     ]
 
 
-def operation_flops(plan: Plan, measurement: Measurement) -> float:
+def operation_flops(measurement: Measurement) -> float:
     """FLOPs of the measured operation: matrix products and convolutions only."""
-    op, size = measurement.case.op, plan.scenario.size
-    if isinstance(op, DitPass):
-        queries = op.chunk_latents * op.tokens
-        return op.rows * op.blocks * plan.model.block_flops(queries, round(op.kv_tokens))
-    flops = encode_flops if isinstance(op, VaeEncode) else decode_flops
-    return flops(plan.vae, size, plan.scenario.shape.latents_of(1))
+    flops = flops_of(measurement.case.op)
+    assert flops is not None, measurement.case.op
+    return flops
 
 
 def document(benches: Sequence[Bench]) -> dict[str, Any]:
@@ -85,7 +82,7 @@ def document(benches: Sequence[Bench]) -> dict[str, Any]:
 def _time_line(bench: Bench, plan: Plan, one: Measurement) -> TimeLine:
     op = one.case.op
     what, quantity, count = _named(op, plan)
-    median_s, flops = median(one.clean), operation_flops(plan, one)
+    median_s, flops = median(one.clean), operation_flops(one)
     found = _reference(bench, quantity, count)
     return TimeLine(
         what=what,

@@ -1,12 +1,15 @@
 """On which machine and with which software were times taken, and may they be put together?"""
 
 import hashlib
+import json
 import os
 import platform
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+
+from pydantic import TypeAdapter
 
 MUST_AGREE = (
     "host",
@@ -62,6 +65,10 @@ class Environment:
         """All fields by name."""
         return asdict(self)
 
+    def stated(self) -> str:
+        """All fields as one line of JSON, as records keep them; `environment_of` reads it."""
+        return json.dumps(self.as_dict())
+
     def differences(self, here: "Environment") -> list[str]:
         """Fields that must agree with those *here* and do not, each with both values."""
         return [
@@ -69,6 +76,15 @@ class Environment:
             for name in MUST_AGREE
             if getattr(self, name) != getattr(here, name)
         ]
+
+
+def environment_of(stated: str) -> Environment:
+    """The environment that `Environment.stated` put into words.
+
+    Raises:
+        ValidationError: it is none, or of other fields.
+    """
+    return TypeAdapter(Environment).validate_json(stated)
 
 
 def read_environment(device: str | None = None) -> Environment:

@@ -40,8 +40,9 @@ COLUMNS = (
 )
 
 Row = dict[str, str]
-_Taken = tuple[float, float, DeviceState | None]
-"""Seconds, share of the core, and the card's state: what a row says beside its case."""
+_Taken = tuple[float, float, DeviceState | None, int]
+"""Seconds, share of the core, the card's state, and whether it is a warm-up: what a row says beside
+its case."""
 
 Group = tuple[Family, str, int]
 
@@ -113,21 +114,23 @@ def _measurements(
         raise CalibrationError(f"{path}: columns are not {', '.join(COLUMNS)}")
     taken: dict[tuple[Case, int, int], list[_Taken]] = {}
     for row in reader:
-        line = _Line(path, reader.line_num, row)
+        line = Line(path, reader.line_num, row)
         line.check(environment)
         key = (line.case(), line.integer("run"), line.integer("rank"))
         series = taken.setdefault(key, [])
-        line.follows(len(series))
-        series.append((line.seconds(), line.number_in("core_share"), line.state(series)))
+        warm = line.follows(len(series), all(one[3] for one in series))
+        series.append((line.seconds(), line.number_in("core_share"), line.state(series), warm))
     return tuple(_measurement(*key, taken_) for key, taken_ in taken.items())
 
 
 def _measurement(case: Case, run: int, rank: int, taken: Sequence[_Taken]) -> Measurement:
-    times, shares, states = zip(*taken, strict=True)
-    return Measurement(case, rank, times, shares, run=run, states=tuple(filter(None, states)))
+    times, shares, states, warm = zip(*taken, strict=True)
+    return Measurement(
+        case, rank, times, shares, sum(warm), run=run, states=tuple(filter(None, states))
+    )
 
 
-class _Line:
+class Line:
     """One row of a sample file; every complaint names file, line, column and value."""
 
     def __init__(self, path: Path, number: int, row: Row) -> None:
@@ -150,12 +153,17 @@ class _Line:
                 "environment", f"differs from the profile's {environment!r}: environments are mixed"
             )
 
-    def follows(self, count: int) -> None:
-        """The row is repetition number *count* of its case, and warm-ups come first."""
+    def follows(self, count: int, warm_before: bool) -> int:
+        """The row is repetition number *count* of its case, and warm-ups come first.
+
+        Returns whether it is one. A case that a run met once has none: its rank had warmed up.
+        """
         if self.integer("repetition") != count:
             raise self.wrong("repetition", f"expected {count}: a row is missing or twice there")
-        if self.integer("warmup") != int(count < WARMUPS):
-            raise self.wrong("warmup", f"the first {WARMUPS} of a case are warm-ups, no others")
+        warm = self.integer("warmup")
+        if warm > int(count < WARMUPS and warm_before):
+            raise self.wrong("warmup", f"only the first {WARMUPS} of a case may be warm-ups")
+        return warm
 
     def integer(self, column: str) -> int:
         """A whole number of at least 0."""

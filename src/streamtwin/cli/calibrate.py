@@ -8,6 +8,7 @@ import typer
 from streamtwin.cli.checks import check_budget
 from streamtwin.cli.options import BudgetOption, DeviceOption, JsonOption
 from streamtwin.cli.output import check_free, progress, remark, show
+from streamtwin.cli.sources import MoreRunsArgument, RunsOption, TraceOption, profile_from
 from streamtwin.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ def calibrate(
     budget_s: BudgetOption = None,
     device: DeviceOption = "cpu",
     as_json: JsonOption = False,
+    trace: TraceOption = None,
+    runs: RunsOption = None,
+    more_runs: MoreRunsArgument = None,
 ) -> None:
     """Measure kernels and hops on this host, fit latency models, write a profile."""
     from streamtwin.calibrate.accelerator import card_remarks  # noqa: PLC0415
@@ -44,6 +48,15 @@ def calibrate(
     from streamtwin.cli.profiles import check_writable  # noqa: PLC0415
     from streamtwin.runtime.devices import check_device  # noqa: PLC0415
 
+    if more_runs and not runs:
+        raise UserError(f"{more_runs[0]}: calibrate takes folders with --from-runs only")
+    if trace is not None or runs:
+        made, at = profile_from(
+            trace, [*(runs or ()), *(more_runs or ())], out, ranks or (), device
+        )
+        show(_document(made, at), [_table(made)], as_json)
+        remark(f"profile: {at}")
+        return
     check_device(device, 1)
     check_budget(budget_s)
     chosen_vae = vae or ("tiny" if model == "tiny" else "wan2.1")

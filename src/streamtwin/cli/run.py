@@ -123,9 +123,10 @@ def run_once(
     """Run *plan* once with a progress bar."""
     from streamtwin.calibrate.environment import read_environment  # noqa: PLC0415
     from streamtwin.cli.profiles import device_name  # noqa: PLC0415
+    from streamtwin.cli.save import run_environment  # noqa: PLC0415
 
     here = read_environment(device_name(asked.device))
-    where = {"host": f"{here.host}, {here.device}", "date": here.date}
+    where = run_environment(here)
     with progress(f"running on {plan.ranks} rank(s)", plan.scenario.all_chunks) as bar:
         return pipeline(
             plan,

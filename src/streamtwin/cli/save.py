@@ -1,5 +1,6 @@
 """What does a result folder hold?"""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from streamtwin.core.records import Records
+from streamtwin.core.run_info import ENVIRONMENT
 
 if TYPE_CHECKING:
+    from streamtwin.calibrate.environment import Environment
     from streamtwin.calibrate.profile import Profile
     from streamtwin.reports.figures.fit import FitPoint
 
@@ -34,10 +37,21 @@ def save_run(
 
     text = scenario_yaml(records)
     points = fit_points(profile) if profile is not None else []
-    environment = environment_of(profile) if profile is not None else {}
+    environment = environment_of(profile) if profile is not None else where_run(records)
     page = render_run(records, scenario_yaml=text, environment=environment, fit_points=points)
     write_run(folder, records, metrics, text, page)
     return folder / "report.html"
+
+
+def run_environment(here: "Environment") -> dict[str, str]:
+    """What a run's records say of where it ran: in short, and whole for who learns from it."""
+    return {"host": f"{here.host}, {here.device}", "date": here.date, ENVIRONMENT: here.stated()}
+
+
+def where_run(records: Records) -> dict[str, str]:
+    """Where the run of *records* was, for people; nothing where they do not say it."""
+    stated = json.loads(records.info.provenance.get(ENVIRONMENT, "{}"))
+    return {str(key): str(value) for key, value in stated.items()}
 
 
 def environment_of(profile: "Profile") -> dict[str, str]:

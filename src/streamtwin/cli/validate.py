@@ -74,6 +74,7 @@ def validate(
     )
     from streamtwin.cli.predict import read_clip, remark_on  # noqa: PLC0415
     from streamtwin.cli.profiles import HOST, device_name, profile_of  # noqa: PLC0415
+    from streamtwin.cli.save import run_environment  # noqa: PLC0415
     from streamtwin.core.library import find_variants  # noqa: PLC0415
     from streamtwin.reports.tables import comparison_table  # noqa: PLC0415
     from streamtwin.runtime.run import run_pipeline  # noqa: PLC0415
@@ -98,7 +99,7 @@ def validate(
     here = read_environment(device_name(device))
     check_host(profile, here)
     trials = [_trial(label, one, profile, clips[label], device) for label, one in variants.items()]
-    where = {"host": f"{here.host}, {here.device}", "date": here.date}
+    where = run_environment(here)
     pipeline = partial(
         run_pipeline, device=device, environment=where, hang_timeout_s=hang_timeout_s
     )

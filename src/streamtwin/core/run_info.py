@@ -5,6 +5,9 @@ from collections.abc import Mapping, Sequence
 from streamtwin.core.plan import Plan
 from streamtwin.core.records import Decision, RankInfo, RunInfo, Source
 
+ENVIRONMENT = "environment"
+"""Key of a real run's provenance: machine and software, all fields as one line of JSON."""
+
 
 def run_info(
     plan: Plan,

@@ -3,10 +3,16 @@
 from collections.abc import Iterable, Mapping
 
 from streamtwin.core.records import Records
+from streamtwin.core.run_info import ENVIRONMENT
 from streamtwin.reports.comparison import DeploymentComparison
 
 _PREDICTED = ("profile", "profile_date")
 _MEASURED = ("host", "device", "date")
+
+
+def statements(records: Records) -> list[tuple[str, str]]:
+    """What a run states of its numbers, by name; the environment has its own place on a page."""
+    return sorted(entry for entry in records.info.provenance.items() if entry[0] != ENVIRONMENT)
 
 
 def origins(deployments: Iterable[DeploymentComparison]) -> list[str]:
@@ -21,15 +27,15 @@ def origins(deployments: Iterable[DeploymentComparison]) -> list[str]:
 
 def origin(records: Records) -> str:
     """Word the provenance of one run; all that it states, where it names no profile and no host."""
-    stated = records.info.provenance
-    if "profile" in stated:
-        kind = stated.get("service_times", "unknown kind")
-        extrapolated = ", extrapolated" if stated.get("extrapolated") == "true" else ""
-        return f"profile {_named(stated, _PREDICTED)} ({kind}{extrapolated})"
-    if any(key in stated for key in _MEASURED):
-        return _named(stated, _MEASURED)
-    return ", ".join(f"{key}: {value}" for key, value in sorted(stated.items())) or "not stated"
+    known = records.info.provenance
+    if "profile" in known:
+        kind = known.get("service_times", "unknown kind")
+        extrapolated = ", extrapolated" if known.get("extrapolated") == "true" else ""
+        return f"profile {_named(known, _PREDICTED)} ({kind}{extrapolated})"
+    if any(key in known for key in _MEASURED):
+        return _named(known, _MEASURED)
+    return ", ".join(f"{key}: {value}" for key, value in statements(records)) or "not stated"
 
 
-def _named(stated: Mapping[str, str], keys: Iterable[str]) -> str:
-    return ", ".join(stated[key] for key in keys if stated.get(key))
+def _named(known: Mapping[str, str], keys: Iterable[str]) -> str:
+    return ", ".join(known[key] for key in keys if known.get(key))

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from streamtwin.core.errors import RunError
@@ -22,10 +21,11 @@ from streamtwin.reports.figures import (
     latency_svg,
     timelines_svg,
 )
-from streamtwin.reports.origin import origins
+from streamtwin.reports.origin import origins, statements
 from streamtwin.reports.percentiles import percentile
 from streamtwin.reports.svg_inline import inline_svg
 from streamtwin.reports.tables import comparison_cells, move_words
+from streamtwin.reports.templating import fill
 from streamtwin.reports.words import (
     CAUSES,
     METRICS,
@@ -104,7 +104,7 @@ def render_run(
             Section(
                 f"{len(info.ranks)} {_plural('rank', len(info.ranks))}",
                 (),
-                tuple((info.source, *entry) for entry in sorted(info.provenance.items())),
+                tuple((info.source, *entry) for entry in statements(records)),
                 tuple(_figures(runs)) if metrics else (),
                 _summary(metrics) if metrics else (),
             )
@@ -146,16 +146,8 @@ def _plural(noun: str, count: int) -> str:
 
 
 def _render(**content: object) -> str:
-    environment = Environment(
-        loader=PackageLoader("streamtwin.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    template = environment.get_template("report.html.j2")
     causes = {cause_name(cause): meaning for cause, meaning in CAUSES.items()}
-    return template.render(metric_words=METRICS, cause_words=causes, **content)
+    return fill("report.html.j2", metric_words=METRICS, cause_words=causes, **content)
 
 
 def _heading(deployment: DeploymentComparison) -> str:
@@ -209,9 +201,7 @@ def _line(name: str, value: float, unit: str) -> tuple[str, str, str]:
 def _deployment(deployment: DeploymentComparison) -> Section:
     runs = {"measured": deployment.measured, "simulated": deployment.predicted}
     stated = tuple(
-        (label, *entry)
-        for label, records in runs.items()
-        for entry in sorted(records.info.provenance.items())
+        (label, *entry) for label, records in runs.items() for entry in statements(records)
     )
     return Section(deployment.label, deployment.overrides, stated, tuple(_figures(runs)))
 
