@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from math import log2
 from pathlib import Path
 
 import yaml
@@ -84,7 +85,9 @@ class Profile:
             )
         nearest = min(known, key=lambda other: (abs(other - ranks), -other))
         fits = tuple(fit for fit in self.fits if fit.ranks == nearest)
-        return ProfileLatency(self.provenance, nearest, fits, extrapolate, nearest != ranks)
+        return ProfileLatency(
+            self.provenance, nearest, fits, extrapolate, abs(log2(ranks / nearest))
+        )
 
 
 def check_host(profile: Profile, environment: Environment) -> None:
