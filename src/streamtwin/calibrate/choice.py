@@ -23,6 +23,12 @@ TRUSTED = 0.03
 """Mean left-out error up to which a form replaces a table, which knows its entries better but
 nothing else."""
 
+REFINEMENTS = 16
+"""Rounds in which the knobs of a smooth form are moved; each tries every knob both ways."""
+
+FIRST_STEP = 2**0.5
+"""By which factor knobs are moved; where that does not help, by its square root from then on."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tried:
@@ -95,8 +101,8 @@ def choose(tried: Sequence[Tried]) -> Tried:
 
 def solve_form(name: str, fitted: Sequence[Observed]) -> tuple[Knobs, Solution]:
     """Knobs and parameters of the form *name* on all *fitted* configurations."""
-    seconds = [one.typical_s for one in fitted]
-    return _best(_designs(FORMS[name], fitted), seconds, range(len(fitted)))
+    data = _Data(fitted, [one.typical_s for one in fitted])
+    return _best(_designs(FORMS[name], data), FORMS[name], data, range(len(fitted)))
 
 
 def errors_of(
@@ -117,28 +123,52 @@ _Designs = dict[Knobs, list[Terms]]
 """Terms of all configurations, by candidate of the knobs."""
 
 
-def _designs(form: Form, fitted: Sequence[Observed]) -> _Designs:
-    candidates = form.knobs([one.case.op for one in fitted])
-    return {
-        knobs: [form.terms(one.case.op, one.case.tag, *knobs) for one in fitted]
-        for knobs in candidates
-    }
+def _designs(form: Form, data: _Data) -> _Designs:
+    return {knobs: _rows(form, data, knobs) for knobs in form.knobs(data.ops)}
+
+
+def _rows(form: Form, data: _Data, knobs: Knobs) -> list[Terms]:
+    return [form.terms(one.case.op, one.case.tag, *knobs) for one in data.observed]
 
 
 def _best(
-    designs: _Designs, seconds: Sequence[float], kept: Sequence[int]
+    designs: _Designs, form: Form, data: _Data, kept: Sequence[int]
 ) -> tuple[Knobs, Solution]:
     """The knobs with the smallest squares on the *kept* configurations, and the parameters."""
-    times = [seconds[i] for i in kept]
-    found = [(knobs, solve([rows[i] for i in kept], times)) for knobs, rows in designs.items()]
-    return min(found, key=lambda pair: pair[1].squares)
+    times = [data.seconds[i] for i in kept]
+
+    def solved(knobs: Knobs) -> tuple[Knobs, Solution]:
+        rows = designs.get(knobs) or _rows(form, data, knobs)
+        return knobs, solve([rows[i] for i in kept], times)
+
+    best = min(map(solved, designs), key=_squares)
+    step = FIRST_STEP
+    for _ in range(REFINEMENTS if form.smooth else 0):
+        found = min(map(solved, _beside(best[0], step)), key=_squares, default=best)
+        step = step if _squares(found) < _squares(best) else step**0.5
+        best = min(best, found, key=_squares)
+    return best
+
+
+def _squares(found: tuple[Knobs, Solution]) -> float:
+    return found[1].squares
+
+
+def _beside(knobs: Knobs, factor: float) -> list[Knobs]:
+    """*knobs* with one of them larger or smaller by *factor*."""
+    return [
+        (*knobs[:i], knob * by, *knobs[i + 1 :])
+        for i, knob in enumerate(knobs)
+        if knob
+        for by in (factor, 1 / factor)
+    ]
 
 
 def _try(name: str, data: _Data) -> Tried:
     form = FORMS[name]
     if not form.interpolates:
         return Tried(name, tuple(_repeat_errors(data.observed)))
-    designs = _designs(form, data.observed)
+    designs = _designs(form, data)
     found = [one for op in data.ops for one in _leave_out(name, designs, data, op)]
     return Tried(name, tuple(one.error for one in found), tuple(found))
 
@@ -148,9 +178,10 @@ def _leave_out(name: str, designs: _Designs, data: _Data, op: Op) -> list[LeftOu
     kept = [i for i, one in enumerate(data.observed) if one.case.op != op]
     if len(kept) < 2:
         return []
-    knobs, solution = _best(designs, data.seconds, kept)
+    knobs, solution = _best(designs, FORMS[name], data, kept)
     out = [one for one in data.observed if one.case.op == op]
-    known = _present(designs[knobs][i] for i in kept)
+    rows = _rows(FORMS[name], data, knobs)
+    known = _present(rows[i] for i in kept)
     if _present(FORMS[name].terms(op, one.case.tag, *knobs) for one in out) - known:
         return []
     measured_s = fmean(data.seconds[i] for i, one in enumerate(data.observed) if one.case.op == op)

@@ -13,7 +13,7 @@ from streamtwin.calibrate.forms import FORMS, Family
 from streamtwin.calibrate.jackknife import COVERAGE, Coverage, bounds_s
 from streamtwin.calibrate.least_squares import Standing
 from streamtwin.calibrate.terms import Terms
-from streamtwin.calibrate.variance import Spread
+from streamtwin.calibrate.variance import UNKNOWN, Spread
 from streamtwin.core.errors import CalibrationError
 from streamtwin.core.latency import Provenance
 from streamtwin.core.ops import Op
@@ -101,7 +101,7 @@ class Fit:
     """What the jackknife+ interval is made of; empty: `half_width` is all that is known."""
     offset_s: NonNegative = 0.0
     """Errors are taken to grow with the predicted time plus this."""
-    spread: Spread = Spread()
+    spread: Spread = UNKNOWN
     """Scatter within a run and between runs."""
     points: Annotated[tuple[Point, ...], Field(exclude=True)] = ()
 

@@ -36,14 +36,15 @@ class Form:
     """A formula for the operations of some families.
 
     `terms(op, tag, *knobs)` are the named quantities. `knobs(ops)` are the candidates for the
-    knobs, in the units `knob_names`. `interpolates`: it can answer for an operation that it has
-    not seen.
+    knobs, in the units `knob_names`; `smooth`: the best of them is refined, as its terms have no
+    corners. `interpolates`: it can answer for an operation that it has not seen.
     """
 
     families: tuple[Family, ...]
     terms: TermsOf
     knobs: Callable[[Sequence[Op]], list[Knobs]] = _no_knobs
     knob_names: tuple[str, ...] = ()
+    smooth: bool = False
     interpolates: bool = True
 
 
@@ -101,6 +102,7 @@ FORMS: dict[str, Form] = {
         pass_forms.smooth_roofline,
         pass_forms.roof_knobs,
         ("block_flops", "flops_per_byte", "exponent"),
+        smooth=True,
     ),
     "table": Form(("encode", "decode"), vae_forms.table, interpolates=False),
     "convolutions": Form(("encode", "decode"), vae_forms.convolutions),

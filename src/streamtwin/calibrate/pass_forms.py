@@ -79,7 +79,8 @@ def smooth_roofline(op: Op, _tag: str, *knobs: float) -> Terms:
     and p. Williams, Waterman and Patterson 2009 (roofline) have p infinite.
     """
     assert isinstance(op, DitPass)
-    floor, balance, exponent = knobs
+    floor, balance = knobs[:2]
+    exponent = max(1.0, knobs[2])  # below 1 limits would add up to more than their sum
     limits = (floor, block_flops(op), balance * block_bytes(op))
     highest = max(limits)
     norm = sum((limit / highest) ** exponent for limit in limits) ** (1 / exponent)

@@ -29,6 +29,9 @@ class Spread:
     between_degrees: int = 0
 
 
+UNKNOWN = Spread()
+
+
 def spread(configurations: Sequence[Starts], runs: int) -> Spread:
     """Pool the *configurations* of one fit, whose times come from *runs* starts of the host's ranks.
 
