@@ -31,6 +31,12 @@ def test_a_runs_factor_has_mean_one_and_the_spread_that_was_seen(op):
     assert min(found) > 0
 
 
+def test_widely_differing_runs_are_as_expected_in_the_mean_too():
+    wide = FlatLatency(factors=(1.0,), between_rel_std=0.5)
+    found = [factor(PASS, run=run, latency=wide) for run in range(1, 2001)]
+    assert fmean(found) == pytest.approx(1.0, abs=4 * 0.5 / sqrt(2000))
+
+
 def test_the_expected_run_is_the_expected_one():
     for op in OPS:
         assert factor(op, run=0) == 1.0

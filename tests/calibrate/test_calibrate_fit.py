@@ -16,6 +16,7 @@ from calibration_data import (
 )
 
 from streamtwin.calibrate.cases import hop_cases
+from streamtwin.calibrate.choice import LUCK, Tried, choose, errors_of, solve_form
 from streamtwin.calibrate.fit import fit_all, fit_family
 from streamtwin.calibrate.forms import FORMS
 from streamtwin.calibrate.least_squares import solve
@@ -71,7 +72,6 @@ ROWS = {"pass": 2e-3, "blocks": 5e-4, "block_flops": 1.6e-11}
         ("bent", BENT, (320.0,)),
         ("roofline", ROOFLINE, (461373440.0,)),
         ("smooth_roofline", ROOFLINE, (1.2e9, 0.0, 2.0)),
-        ("smooth_roofline", ROOFLINE, (0.0, 60.0, 4.0)),
     ],
 )
 def test_the_true_form_is_chosen(form, costs, knobs):
@@ -81,7 +81,7 @@ def test_the_true_form_is_chosen(form, costs, knobs):
     assert fit.form == form
     assert fit.knobs == pytest.approx(knobs, rel=0.1)
     assert set(fit.alternatives) == {name for name, f in FORMS.items() if "dit" in f.families}
-    assert fit.alternatives[form] == min(fit.alternatives.values())
+    assert fit.alternatives[form] <= (1 + LUCK) * min(fit.alternatives.values())
 
 
 def test_held_out_points_move_nothing_but_their_errors():
@@ -131,3 +131,28 @@ def test_hop_costs_are_recovered_in_each_situation():
     assert {p.name: p.value for p in fit.parameters} == pytest.approx(HOPS, rel=1e-6)
     mean_s = sum(v for name, v in HOPS.items() if name != "bytes") / 4 + HOPS["bytes"] * 10**6
     assert fit.predict_s(Hop(10**6)) == pytest.approx(mean_s)
+
+
+def test_a_form_must_beat_a_simpler_one_by_more_than_luck():
+    def tried(name, *errors):
+        return Tried(name, errors)
+
+    simple, close, better = tried("linear", 0.10), tried("bent", 0.095), tried("roofline", 0.05)
+    assert choose([simple, close]) == simple
+    assert choose([simple, close, better]) == better
+    assert choose([tried("linear", 1e-14), tried("bent", 1e-16)]).name == "linear"
+
+
+def test_floor_and_bytes_of_a_smooth_roofline_are_found_together():
+    """What matters of three knobs is what they predict: 3 % of the noise-free held-out times."""
+    costs, knobs = ROOFLINE, (7e8, 60.0, 3.0)
+
+    def cost(case):
+        return true_s(case, "smooth_roofline", costs, *knobs)
+
+    fitted_ones = observe(noisy([c for c in pass_cases() if not c.held_out], 0.002, 2, cost))
+    held_out = observe(noisy([c for c in pass_cases() if c.held_out], 0.0, 2, cost))
+    found, solution = solve_form("smooth_roofline", fitted_ones)
+    errors = errors_of("smooth_roofline", found, solution, held_out)
+    assert len(errors) == 7
+    assert max(map(abs, errors)) < 0.03

@@ -16,8 +16,15 @@ from streamtwin.calibrate.terms import Terms
 from streamtwin.core.errors import CalibrationError
 from streamtwin.core.ops import Op
 
-ROUNDING = 9
-"""Decimals of a relative error that mean something; the rest is rounding of the arithmetic."""
+LUCK = 0.1
+"""By how much of its error a form must beat those listed before it, which have fewer parameters.
+
+With some twenty configurations smaller differences are luck, and an interval that is made from the
+luckiest form's errors is too narrow.
+"""
+
+EXACT = 1e-9
+"""Relative errors below this are rounding of the arithmetic, so forms with them are equal."""
 
 TRUSTED = 0.03
 """Mean left-out error up to which a form replaces a table, which knows its entries better but
@@ -85,15 +92,16 @@ def configurations_needed(form: Form, fitted: Sequence[Observed]) -> int:
 
 
 def choose(tried: Sequence[Tried]) -> Tried:
-    """The form with the smallest mean left-out error, of equal ones the first.
+    """The form with the smallest mean left-out error, of about equal ones the first.
 
     A table is judged by its own entries measured again. Another form is preferred to it only
     where that one predicts what it has not seen about as well.
     """
     forms = [one for one in tried if FORMS[one.name].interpolates]
     tables = [one for one in tried if not FORMS[one.name].interpolates]
-    # equal but for rounding: the form that is listed first, which has fewer parameters
-    best = min(forms, key=lambda one: round(one.mean_error, ROUNDING), default=None)
+    least = min((one.mean_error for one in forms), default=0.0)
+    enough = max(least * (1 + LUCK), EXACT)
+    best = next((one for one in forms if one.mean_error <= enough), None)
     if best is not None and (not tables or best.mean_error <= TRUSTED):
         return best
     return tables[0]

@@ -79,16 +79,26 @@ def _stderr(
     free = np.flatnonzero(values > 0)
     if not len(free):
         return stderr, standing
-    _, singular, directions = np.linalg.svd(design[:, free], full_matrices=True)
-    rank = int((singular > SINGULAR * singular[0]).sum())
-    degrees = len(design) - rank
-    kept = directions[:rank] / singular[:rank, None]
-    lost = np.abs(directions[rank:]).max(axis=0, initial=0.0) > TOUCHED
-    for place, unknown in zip(free, lost, strict=True):
-        standing[place] = (
-            "not identified" if unknown else "free" if degrees else "no degree of freedom"
-        )
+    degrees = len(design) - int(np.linalg.matrix_rank(design[:, free], SINGULAR))
     if degrees:
-        found = np.sqrt(squares / degrees * (kept**2).sum(axis=0))
-        stderr[free] = np.where(lost, np.nan, found)
+        inverse = np.linalg.pinv(design[:, free], SINGULAR)
+        stderr[free] = np.sqrt(squares / degrees * (inverse**2).sum(axis=1))
+    for place in free:
+        standing[place] = "free" if degrees else "no degree of freedom"
+    for place in _exchangeable(design, values):
+        stderr[place], standing[place] = np.nan, "not identified"
     return stderr, standing
+
+
+def _exchangeable(design: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Parameters that can change together without any error changing.
+
+    The solver rests with some of them at 0; those whose errors do not push them there count too.
+    """
+    pull = design.T @ (1 - design @ values)
+    loose = np.flatnonzero((values > 0) | ((pull > -SINGULAR) & design.any(axis=0)))
+    _, singular, directions = np.linalg.svd(design[:, loose], full_matrices=True)
+    rank = int((singular > SINGULAR * singular[0]).sum())
+    touched = np.abs(directions[rank:]).max(axis=0, initial=0.0) > TOUCHED
+    found: NDArray[np.int64] = loose[touched]
+    return found
