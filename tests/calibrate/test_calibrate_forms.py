@@ -16,6 +16,7 @@ from streamtwin.calibrate.forms import FAMILIES, FORMS, coordinates
 from streamtwin.calibrate.observed import observe
 from streamtwin.calibrate.profile import make_profile, read_profile, write_profile
 from streamtwin.calibrate.samples import dump_fits
+from streamtwin.core.errors import CalibrationError
 from streamtwin.core.ops import Collective, Copy, DitPass, Hop, Migration, VaeDecode, VaeEncode
 
 sides = st.integers(1, 40).map(lambda k: 16 * k)
@@ -201,3 +202,21 @@ def test_fits_survive_the_way_through_files(tmp_path):
 def test_ranges_have_every_coordinate():
     fit = fit_family(observe(noisy([c for c in all_cases(1) if isinstance(c.op, DitPass)], 0.0)))
     assert set(fit.ranges) == set(coordinates(fit.points[0].op))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda one: one.update(knobs=[1.0, 2.0, 3.0, 4.0]), "knobs, not 4"),
+        (lambda one: one["values"].popitem(), "left_out: parameter"),
+        (lambda one: one.update(error=float("nan")), "left_out"),
+    ],
+)
+def test_a_left_out_model_that_does_not_fit_its_form_is_refused(tmp_path, change, said):
+    write_profile(make_profile("bench", ENVIRONMENT, [], noisy(all_cases(1), 0.02)), tmp_path / "b")
+    path = tmp_path / "b" / "fit.json"
+    data = json.loads(path.read_text())
+    change(next(fit for fit in data if fit["left_out"])["left_out"][0])
+    path.write_text(json.dumps(data))
+    with pytest.raises(CalibrationError, match=said):
+        read_profile(tmp_path / "b")

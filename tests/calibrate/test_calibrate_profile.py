@@ -244,17 +244,3 @@ def test_reading_a_profile_never_loads_torch(module):
         "assert not {'torch', 'matplotlib', 'simpy'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
-
-
-def test_a_left_out_model_that_does_not_fit_its_form_is_refused(folder):
-    def strange(data):
-        next(fit for fit in data if fit["left_out"])["left_out"][0]["knobs"] = [1.0, 2.0, 3.0, 4.0]
-
-    assert "knobs, not 4" in spoiled(folder, strange)
-
-
-def test_a_left_out_model_without_a_parameter_is_refused(folder):
-    def short(data):
-        next(fit for fit in data if fit["left_out"])["left_out"][0]["values"].popitem()
-
-    assert "left_out: parameter" in spoiled(folder, short)
