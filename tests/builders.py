@@ -26,6 +26,7 @@ class FlatLatency:
     decode_s: float = 0.03
     hop_s: float = 0.005
     factors: tuple[float, ...] = ()
+    between_rel_std: float = 0.0
     provenance: Provenance = BY_HAND
 
     def predict(self, op: Op) -> Prediction:
@@ -42,6 +43,9 @@ class FlatLatency:
 
     def noise(self, op: Op) -> Sequence[float]:
         return self.factors
+
+    def between(self, op: Op) -> float:
+        return self.between_rel_std
 
 
 def make_plan(**changes: Any) -> Plan:

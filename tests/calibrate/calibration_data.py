@@ -54,8 +54,8 @@ ENVIRONMENT = Environment(
 )
 
 
-def true_s(case: Case, form: str, costs: dict[str, float], knob: float = 0.0) -> float:
-    terms = FORMS[form].terms(case.op, case.tag, knob)
+def true_s(case: Case, form: str, costs: dict[str, float], *knobs: float) -> float:
+    terms = FORMS[form].terms(case.op, case.tag, *(knobs or (0.0,)))
     return sum(costs[name] * value for name, value in terms.items())
 
 
@@ -68,9 +68,9 @@ def cost_s(case: Case) -> float:
     return 0.1 * case.op.latents
 
 
-def measurement(case: Case, seconds: list[float], rank: int = 0) -> Measurement:
+def measurement(case: Case, seconds: list[float], rank: int = 0, run: int = 0) -> Measurement:
     times = (2 * seconds[0],) * WARMUPS + tuple(seconds)
-    return Measurement(case, rank, times, (1.0,) * len(times))
+    return Measurement(case, rank, times, (1.0,) * len(times), run=run)
 
 
 def noisy(

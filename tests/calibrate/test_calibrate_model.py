@@ -1,7 +1,8 @@
 """What a profile answers, and what it refuses."""
 
+import random
 from dataclasses import replace
-from statistics import fmean
+from statistics import fmean, stdev
 
 import pytest
 from calibration_data import ENVIRONMENT, all_cases, cost_s, noisy
@@ -82,6 +83,58 @@ def test_farther_out_is_less_sure(profile):
         for op in (STEADY, replace(STEADY, blocks=9), replace(STEADY, blocks=60))
     ]
     assert widths[0] < widths[1] < widths[2]
+
+
+OUTWARD = [
+    ("blocks", (7, 9, 30)),
+    ("rows", (5, 8, 40)),
+    ("chunk_latents", (3, 5, 9)),
+    ("tokens", (161, 320, 1600)),
+    ("kv_tokens", (961.0, 2000.0, 9000.0)),
+    ("kv_tokens", (319.0, 200.0, 0.0)),
+]
+
+
+@pytest.mark.parametrize(("name", "values"), OUTWARD)
+def test_the_farther_out_the_wider_along_every_coordinate(profile, name, values):
+    model = profile.latency_model(2, extrapolate=True)
+    found = [model.predict(replace(STEADY, **{name: value})) for value in values]
+    widths = [one.high_s / one.mean_s for one in found]
+    inside = [p.op for fit in profile.fits for p in fit.points if isinstance(p.op, DitPass)]
+    widest = max(model.predict(op).high_s / model.predict(op).mean_s for op in inside)
+    assert widest < widths[0] < widths[1] < widths[2]
+    assert all(one.provenance.extrapolated for one in found)
+
+
+def test_more_ranks_than_measured_are_less_sure_the_more_they_are(profile):
+    found = [profile.latency_model(ranks, extrapolate=True).predict(STEADY) for ranks in (2, 4, 8)]
+    assert found[0].high_s < found[1].high_s < found[2].high_s
+    assert [one.provenance.extrapolated for one in found] == [False, True, True]
+
+
+def test_every_interval_holds_its_prediction(profile):
+    for fit in profile.fits:
+        for point in fit.points:
+            low_s, high_s = fit.interval_s(point.op, point.tag)
+            assert 0 <= low_s < point.predicted_s < high_s
+
+
+def test_several_runs_tell_what_runs_differ_by():
+    draw = random.Random(0)
+    factors = [[draw.gauss(1, 0.04) for _ in range(2)] for _ in range(4)]
+    measured = [
+        replace(one, run=run, times=tuple(t * factors[run][one.rank] for t in one.times))
+        for run in range(4)
+        for one in noisy(all_cases(2), 0.01, run)
+    ]
+    several = make_profile("b", ENVIRONMENT, [], measured).latency_model(2)
+    single = make_profile("b", ENVIRONMENT, [], noisy(all_cases(2), 0.01)).latency_model(2)
+    seen = stdev(factor for run in factors for factor in run)
+    assert several.between(STEADY) == pytest.approx(seen, rel=0.1)
+    assert single.between(STEADY) == 0.0
+    assert max(several.noise(STEADY)) < 1.06  # the scatter of repetitions, not that of runs
+    widths = [one.predict(STEADY).high_s / one.predict(STEADY).mean_s for one in (several, single)]
+    assert widths[0] > 1 + 1.6 * seen > widths[1]
 
 
 def test_inside_the_range_extrapolation_changes_nothing(profile, model):

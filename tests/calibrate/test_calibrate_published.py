@@ -13,7 +13,13 @@ from streamtwin.calibrate.forms import FORMS
 from streamtwin.calibrate.locate import shipped_profiles
 from streamtwin.calibrate.model import ProfileLatency
 from streamtwin.calibrate.profile import FIGURES, read_profile
-from streamtwin.calibrate.published_fit import choose, equations_of, pass_of_row, plan_of_row
+from streamtwin.calibrate.published_fit import (
+    choose,
+    dit_term,
+    equations_of,
+    pass_of_row,
+    plan_of_row,
+)
 from streamtwin.calibrate.published_profile import published_profile
 from streamtwin.calibrate.published_rows import COLUMNS, read_rows
 from streamtwin.core import catalog
@@ -93,6 +99,30 @@ def test_true_services_are_found_in_their_sums(form):
     assert alternatives[form] == pytest.approx(0.0, abs=1e-6)
     if found.form == form:
         assert found.solution.values == pytest.approx(true, rel=1e-5)
+
+
+def test_no_pass_over_more_tokens_is_predicted_shorter():
+    """Also where figures say so: at 480x832 they are turned into those of a faster card."""
+    rows, assumed = figures(H100), read_assumptions(shipped_profiles() / H100 / "assumptions.yaml")
+    odd = [
+        replace(row, value=row.value * 3) if (row.height, row.metric) == (480, "fps") else row
+        for row in rows
+    ]
+    for given in (rows, odd):
+        found, _ = choose(given, assumed)
+        for model in ("wan2.1-1.3b", "wan2.1-14b"):
+            few, many = (
+                sum(
+                    found.solution.values[dit_term(model, name)] * amount
+                    for name, amount in FORMS[found.form].terms(op, "", found.knob).items()
+                )
+                for op in (
+                    replace(pass_of_row(given[0], "wan2.1"), model=model, rows=1, tokens=tokens,
+                            kv_tokens=6 * tokens)
+                    for tokens in (1024, 1560)
+                )
+            )  # fmt: skip
+            assert few <= many
 
 
 def test_a_time_of_one_pass_is_one_pass_whatever_the_steps():

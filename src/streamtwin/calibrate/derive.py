@@ -166,5 +166,5 @@ def _with(fit: Fit, scaled: Callable[[Parameter], Assumption]) -> Fit:
         low = new.low * (old.low / old.value if old else 1.0)
         high = new.high * (old.high / old.value if old else 1.0)
         assumed = Assumption(new.value, low, high, new.reason)
-        parameters.append(Parameter(parameter.name, new.value, None, assumed))
+        parameters.append(Parameter(parameter.name, new.value, None, assumed=assumed))
     return replace(fit, parameters=tuple(parameters))

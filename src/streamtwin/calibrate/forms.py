@@ -2,17 +2,16 @@
 
 A form turns an operation into named terms, each a physical quantity that is never negative; its
 parameters are seconds per unit of each term. With parameters that are not negative either, a
-prediction never falls when rows, blocks, tokens or bytes rise. A form may have one knob, a scale
-that enters the terms themselves and is chosen among a few candidates.
+prediction never falls when rows, blocks, tokens or bytes rise. A form may have knobs, scales that
+enter the terms themselves; they are chosen together among a few candidates.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal
 
-from streamtwin.calibrate import launch_forms
-from streamtwin.core import catalog
+from streamtwin.calibrate import launch_forms, pass_forms, vae_forms
+from streamtwin.calibrate.terms import Terms, TermsOf
 from streamtwin.core.ops import (
     Collective,
     Copy,
@@ -23,106 +22,48 @@ from streamtwin.core.ops import (
     VaeDecode,
     VaeEncode,
 )
-from streamtwin.core.specs import ModelSpec
 
 Family = Literal["dit", "encode", "decode", "hop", "collective", "migration", "copy"]
-Terms = dict[str, float]
+Knobs = tuple[float, ...]
+
+
+def _no_knobs(_ops: Sequence[Op]) -> list[Knobs]:
+    return [(0.0,)]
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
     """A formula for the operations of some families.
 
-    `terms(op, tag, knob)` are the named quantities. `knobs(ops)` are the candidates for the knob,
-    in the unit `knob_name`. `interpolates`: it can answer for an operation that it has not seen.
-    `sums`: it is for figures that add up several services, not for raw times of one.
+    `terms(op, tag, *knobs)` are the named quantities. `knobs(ops)` are the candidates for the
+    knobs, in the units `knob_names`; `smooth`: the best of them is refined, as its terms have no
+    corners. `interpolates`: it can answer for an operation that it has not seen. `sums`: it is for
+    figures that add up several services, not for raw times of one.
     """
 
     families: tuple[Family, ...]
-    terms: Callable[[Op, str, float], Terms]
-    knobs: Callable[[Sequence[Op]], list[float]] = lambda _: [0.0]
-    knob_name: str = ""
+    terms: TermsOf
+    knobs: Callable[[Sequence[Op]], list[Knobs]] = _no_knobs
+    knob_names: tuple[str, ...] = ()
+    smooth: bool = False
     interpolates: bool = True
     sums: bool = False
 
 
-def _ends(op: DitPass) -> Terms:
-    """What a micro-step costs besides its blocks."""
-    queries = op.query_tokens
-    return {
-        "pass": 1.0,
-        "query_tokens": queries,
-        "embedded_tokens": queries * op.embeds,
-        "unembedded_tokens": queries * op.unembeds,
-    }
-
-
-def _linear(op: Op, _tag: str, _knob: float) -> Terms:
-    """Blocks cost a fixed time, a time per token, and a time per pair of query and key."""
-    assert isinstance(op, DitPass)
-    queries = op.query_tokens
-    return _ends(op) | {
-        "blocks": op.blocks,
-        "block_tokens": op.blocks * queries,
-        "block_pairs": op.blocks * queries * op.kv_tokens,
-    }
-
-
-def _bent(op: Op, tag: str, knob: float) -> Terms:
-    """As linear, and tokens beyond the knob cost more: the working set leaves a cache."""
-    assert isinstance(op, DitPass)
-    beyond = max(0.0, op.query_tokens - knob)
-    return _linear(op, tag, knob) | {"block_tokens_beyond": op.blocks * beyond}
-
-
-def _roofline(op: Op, _tag: str, knob: float) -> Terms:
-    """A block costs its FLOPs at one rate, but never less than the knob's FLOPs: the launch."""
-    assert isinstance(op, DitPass)
-    flops = _block_flops(op)
-    return _ends(op) | {"block_flops": op.blocks * max(knob, flops)}
-
-
-def _block_flops(op: DitPass) -> float:
-    return _model(op.model).block_flops(op.query_tokens, int(op.kv_tokens))
-
-
-@cache
-def _model(name: str) -> ModelSpec:
-    """The catalogue's entry, read once: a fit asks for it a thousand times."""
-    return catalog.model(name)
-
-
-def _token_knobs(ops: Sequence[Op]) -> list[float]:
-    """All sizes of a pass but the largest."""
-    return sorted({float(op.query_tokens) for op in ops if isinstance(op, DitPass)})[:-1] or [0.0]
-
-
-def _flop_knobs(ops: Sequence[Op]) -> list[float]:
-    """No floor, or the floor at one of the sizes of a block."""
-    flops = {_block_flops(op) for op in ops if isinstance(op, DitPass) and op.blocks}
-    return [0.0, *sorted(flops)[:-1]]
-
-
-def _table(op: Op, _tag: str, _knob: float) -> Terms:
-    """Each exact operation has a time of its own."""
-    assert isinstance(op, VaeEncode | VaeDecode)
-    first = ", first" if op.first else ""
-    return {f"{op.height} x {op.width}, latents {op.latents}{first}": 1.0}
-
-
-def _hop_linear(op: Op, tag: str, _knob: float) -> Terms:
+def _hop_linear(op: Op, tag: str, *_knobs: float) -> Terms:
     """A fixed time that depends on who waits and who computes, and a time per byte."""
     assert isinstance(op, Hop)
     return {tag: 1.0, "bytes": op.size_bytes}
 
 
-def _hop_ramp(op: Op, tag: str, knob: float) -> Terms:
+def _hop_ramp(op: Op, tag: str, *knobs: float) -> Terms:
     """As linear, plus a wait that grows with the item until it has the size of the knob.
 
     What fits the socket's buffer leaves at once; for the rest the sender's transfer thread needs
     its core again, and gets it late from a sender that computes. Bytes beyond may cost more.
     """
     assert isinstance(op, Hop)
+    (knob,) = knobs
     return {
         tag: 1.0,
         f"{tag}, filling": min(1.0, op.size_bytes / knob),
@@ -131,7 +72,7 @@ def _hop_ramp(op: Op, tag: str, knob: float) -> Terms:
     }
 
 
-def _transfer(op: Op, _tag: str, _knob: float) -> Terms:
+def _transfer(op: Op, _tag: str, *_knobs: float) -> Terms:
     """A fixed time and a time per byte, for each kind of transfer its own."""
     match op:
         case Collective():
@@ -145,23 +86,40 @@ def _transfer(op: Op, _tag: str, _knob: float) -> Terms:
     return {kind: 1.0, f"{kind}, bytes": op.size_bytes}
 
 
-def _byte_knobs(ops: Sequence[Op]) -> list[float]:
-    return sorted({float(op.size_bytes) for op in ops if isinstance(op, Hop)})[:-1] or [1.0]
+def _byte_knobs(ops: Sequence[Op]) -> list[Knobs]:
+    sizes = sorted({float(op.size_bytes) for op in ops if isinstance(op, Hop)})[:-1]
+    return [(size,) for size in sizes] or [(1.0,)]
 
 
 FORMS: dict[str, Form] = {
-    "linear": Form(("dit",), _linear),
-    "bent": Form(("dit",), _bent, _token_knobs, "query_tokens"),
-    "roofline": Form(("dit",), _roofline, _flop_knobs, "block_flops"),
-    "table": Form(("encode", "decode"), _table, interpolates=False),
+    "rows": Form(("dit",), pass_forms.rows),
+    "linear": Form(("dit",), pass_forms.linear),
+    "bent": Form(("dit",), pass_forms.bent, pass_forms.token_knobs, ("query_tokens",)),
+    "twice_bent": Form(
+        ("dit",), pass_forms.twice_bent, pass_forms.token_pairs, ("query_tokens", "query_tokens")
+    ),
+    "roofline": Form(("dit",), pass_forms.roofline, pass_forms.flop_knobs, ("block_flops",)),
+    "smooth_roofline": Form(
+        ("dit",),
+        pass_forms.smooth_roofline,
+        pass_forms.roof_knobs,
+        ("block_flops", "flops_per_byte", "exponent"),
+        smooth=True,
+    ),
+    "table": Form(("encode", "decode"), vae_forms.table, interpolates=False),
+    "convolutions": Form(("encode", "decode"), vae_forms.convolutions),
     "hop_linear": Form(("hop",), _hop_linear),
-    "hop_ramp": Form(("hop",), _hop_ramp, _byte_knobs, "bytes"),
+    "hop_ramp": Form(("hop",), _hop_ramp, _byte_knobs, ("bytes",)),
     "transfer": Form(("collective", "migration", "copy"), _transfer),
     "launch_linear": Form(
-        ("dit",), launch_forms.launch_linear, launch_forms.floor_knobs, "block_flops", sums=True
+        ("dit",), launch_forms.launch_linear, launch_forms.floor_knobs, ("block_flops",), sums=True
     ),
     "launch_by_tokens": Form(
-        ("dit",), launch_forms.launch_by_tokens, launch_forms.floor_knobs, "block_flops", sums=True
+        ("dit",),
+        launch_forms.launch_by_tokens,
+        launch_forms.floor_knobs,
+        ("block_flops",),
+        sums=True,
     ),
     "one_row_by_tokens": Form(("dit",), launch_forms.one_row_by_tokens, sums=True),
 }

@@ -106,16 +106,25 @@ def often(slowed: Sequence[bool]) -> bool:
 def undisturbed(
     times: Sequence[float], core_shares: Sequence[float], slowed: Sequence[bool] = ()
 ) -> tuple[float, ...]:
-    """The *times* at full clocks during which the core was held.
+    """The *times* at full clocks during which the core was held; see `undisturbed_at`."""
+    return tuple(time for _, time in undisturbed_at(times, core_shares, slowed))
+
+
+def undisturbed_at(
+    times: Sequence[float], core_shares: Sequence[float], slowed: Sequence[bool] = ()
+) -> list[tuple[int, float]]:
+    """Places and values of the *times* at full clocks during which the core was held.
 
     Where too few were at full clocks, the *slowed* ones count as well; where the core was held
     during too few, it is what was held of each time that counts.
     """
-    pairs = list(zip(times, core_shares, strict=True))
-    full = [pair for pair, slow in zip(pairs, slowed, strict=True) if not slow] if slowed else pairs
-    pairs = full if len(full) >= MIN_TIMES else pairs
-    kept = tuple(time for time, share in pairs if share >= DISTURBED)
-    return kept if len(kept) >= MIN_TIMES else tuple(time * share for time, share in pairs)
+    places = list(range(len(times)))
+    full = [at for at in places if not slowed[at]] if slowed else places
+    places = full if len(full) >= MIN_TIMES else places
+    held = [at for at in places if core_shares[at] >= DISTURBED]
+    if len(held) >= MIN_TIMES:
+        return [(at, times[at]) for at in held]
+    return [(at, times[at] * core_shares[at]) for at in places]
 
 
 def relative_iqr(times: Sequence[float]) -> float:

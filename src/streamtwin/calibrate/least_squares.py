@@ -2,66 +2,103 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from streamtwin.calibrate.forms import Terms
+from streamtwin.calibrate.terms import Terms
+from streamtwin.core.errors import CalibrationError
 
-COVERAGE = 0.9
-"""Share of configurations whose typical time is to lie inside the interval."""
+Standing = Literal["free", "at its bound", "not identified", "no degree of freedom"]
+"""What is known of a parameter: with a standard error; 0, where the errors would want it lower;
+one of several that the configurations cannot tell apart; met exactly, so with unknown error."""
+
+SINGULAR = 1e-9
+"""Singular values below this share of the largest one count as zero."""
+
+TOUCHED = 1e-6
+"""Component of a direction without effect from which on a parameter belongs to it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """Non-negative parameters by term, with standard errors and the sum of squared errors."""
+    """Non-negative parameters by term, and the sum of squared relative errors.
+
+    `stderr` is None where `standing` is not `free`.
+    """
 
     values: dict[str, float]
     stderr: dict[str, float | None]
+    standing: dict[str, Standing]
     squares: float
+
+    def predict_s(self, terms: Terms) -> float:
+        """The sum of *terms*; a term that no configuration had adds nothing."""
+        return sum(self.values.get(name, 0.0) * amount for name, amount in terms.items())
 
 
 def solve(rows: Sequence[Terms], seconds: Sequence[float]) -> Solution:
-    """Minimise the squared relative errors of sum(parameter * term) over parameters >= 0."""
+    """Minimise the squared relative errors of sum(parameter * term) over parameters >= 0.
+
+    Raises:
+        CalibrationError: a time is not a positive number.
+    """
     names = list(dict.fromkeys(name for row in rows for name in row))
-    times = np.asarray(seconds)
+    times = np.asarray(seconds, dtype=float)
+    if not (np.isfinite(times) & (times > 0)).all():
+        wrong = times[~(np.isfinite(times) & (times > 0))][0]
+        raise CalibrationError(f"a time of {wrong} s cannot be fitted: give positive seconds")
     design = np.array([[row.get(name, 0.0) for name in names] for row in rows]) / times[:, None]
     # Terms span ten orders of magnitude; columns of equal length keep the solver exact.
     scale = np.where(design.any(axis=0), np.linalg.norm(design, axis=0), 1.0)
     scaled, residual = nnls(design / scale, np.ones(len(times)))
-    stderr = _stderr(design / scale, scaled, residual**2)
+    stderr, standing = _stderr(design / scale, scaled, residual**2)
     return Solution(
         values={name: float(v) for name, v in zip(names, scaled / scale, strict=True)},
         stderr={
             name: None if np.isnan(e) else float(e)
             for name, e in zip(names, stderr / scale, strict=True)
         },
+        standing=dict(zip(names, standing, strict=True)),
         squares=float(residual**2),
     )
 
 
 def _stderr(
     design: NDArray[np.float64], values: NDArray[np.float64], squares: float
-) -> NDArray[np.float64]:
-    """Standard errors of the parameters that are off their bound; NaN for the others."""
-    free = values > 0
-    stderr = np.full(len(values), np.nan)
-    degrees = len(design) - int(free.sum())
-    if degrees > 0 and free.any():
-        active = design[:, free]
-        stderr[free] = np.sqrt(squares / degrees * np.diag(np.linalg.pinv(active.T @ active)))
-    return stderr
+) -> tuple[NDArray[np.float64], list[Standing]]:
+    """Standard errors of ordinary least squares in the parameters off their bound, NaN elsewhere.
 
-
-def half_width(errors: Sequence[float]) -> float:
-    """Half-width of the interval from relative *errors*: their split-conformal quantile.
-
-    With too few errors for the coverage the largest one stands, a little enlarged.
+    Where columns depend on each other, only parameters that no combination without effect touches
+    have one (estimable functions: Searle 1971, Linear Models, section 5.4).
     """
-    ordered = sorted(map(abs, errors))
-    rank = ceil(COVERAGE * (len(ordered) + 1))
-    if rank <= len(ordered):
-        return ordered[rank - 1]
-    return ordered[-1] * rank / len(ordered) if ordered else 1.0
+    standing: list[Standing] = ["at its bound"] * len(values)
+    stderr = np.full(len(values), np.nan)
+    free = np.flatnonzero(values > 0)
+    if not len(free):
+        return stderr, standing
+    degrees = len(design) - int(np.linalg.matrix_rank(design[:, free], SINGULAR))
+    if degrees:
+        inverse = np.linalg.pinv(design[:, free], SINGULAR)
+        stderr[free] = np.sqrt(squares / degrees * (inverse**2).sum(axis=1))
+    for place in free:
+        standing[place] = "free" if degrees else "no degree of freedom"
+    for place in _exchangeable(design, values):
+        stderr[place], standing[place] = np.nan, "not identified"
+    return stderr, standing
+
+
+def _exchangeable(design: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Parameters that can change together without any error changing.
+
+    The solver rests with some of them at 0; those whose errors do not push them there count too.
+    """
+    pull = design.T @ (1 - design @ values)
+    loose = np.flatnonzero((values > 0) | ((pull > -SINGULAR) & design.any(axis=0)))
+    _, singular, directions = np.linalg.svd(design[:, loose], full_matrices=True)
+    rank = int((singular > SINGULAR * singular[0]).sum())
+    touched = np.abs(directions[rank:]).max(axis=0, initial=0.0) > TOUCHED
+    found: NDArray[np.int64] = loose[touched]
+    return found

@@ -29,7 +29,8 @@ class ProfileLatency:
     ranks: int
     fits: Sequence[Fit]
     extrapolate: bool = False
-    ranks_extrapolated: bool = False
+    ranks_distance: float = 0.0
+    """How far the number of ranks that is asked for lies from `ranks`; 0: that many were measured."""
     _predictions: dict[Op, Prediction] = field(init=False, default_factory=dict)
     _noise: dict[Op, Sequence[float]] = field(init=False, default_factory=dict)
 
@@ -71,19 +72,25 @@ class ProfileLatency:
 
     def _predict(self, op: Op) -> Prediction:
         fit = self._fit(op)
-        distance = self._distance(fit, op)
+        distance = self._distance(fit, op) + self.ranks_distance
         mean_s = fit.predict_s(op)
-        outside = distance > 0 or self.ranks_extrapolated
-        # Outside, the error has been seen nowhere: it is taken to grow with the distance, in
-        # multiples of the calibrated span.
-        width = fit.half_width * (1 + distance + self.ranks_extrapolated)
+        low_s, high_s = fit.interval_s(op)
+        if distance > 0:
+            # The error has been seen nowhere out there. It is taken to grow with the distance, from
+            # the widest interval inside, so that no farther operation has a narrower one.
+            width = fit.widest * (1 + distance)
+            low_s, high_s = mean_s * max(0.0, 1 - width), mean_s * (1 + width)
         least_s, assumed_s, most_s = fit.assumed_s(op)
-        told_s, widened = mean_s - assumed_s, 1 + distance
+        share = assumed_s / mean_s if mean_s > 0 else 0.0
+        told, widened = 1 - share, 1 + distance
+        low_s = mean_s - told * (mean_s - low_s) - widened * (assumed_s - least_s)
+        high_s = mean_s + told * (high_s - mean_s) + widened * (most_s - assumed_s)
+        said = self._says(fit, share)
         return Prediction(
             mean_s=mean_s,
-            low_s=max(0.0, told_s * (1 - width) + assumed_s - widened * (assumed_s - least_s)),
-            high_s=told_s * (1 + width) + assumed_s + widened * (most_s - assumed_s),
-            provenance=replace(self._says(fit, assumed_s / mean_s), extrapolated=outside),
+            low_s=max(0.0, low_s),
+            high_s=high_s,
+            provenance=replace(said, extrapolated=distance > 0),
         )
 
     def _says(self, fit: Fit, assumed_share: float) -> Provenance:
@@ -92,6 +99,13 @@ class ProfileLatency:
         if assumed_share < MOSTLY or said.kind == "derived":
             return said
         return replace(said, kind="assumed")
+
+    def between(self, op: Op) -> float:
+        """Relative standard deviation of the mean time of *op* from one run to the next.
+
+        0 where the profile has a single run, so that nothing is known of it.
+        """
+        return self._fit(op).spread.between_rel_std or 0.0
 
     def _distance(self, fit: Fit, op: Op) -> float:
         """How far *op* lies outside the calibrated range, in spans of its farthest coordinate."""

@@ -2,14 +2,26 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import isfinite, sqrt
 from statistics import fmean
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streamtwin.calibrate.beside import BESIDE
 from streamtwin.calibrate.cases import Case
-from streamtwin.calibrate.harness import UNSTABLE, Measurement, often, relative_iqr, undisturbed
+from streamtwin.calibrate.harness import (
+    UNSTABLE,
+    Measurement,
+    often,
+    relative_iqr,
+    undisturbed_at,
+)
+from streamtwin.core.errors import CalibrationError
 from streamtwin.core.ops import Hop
+
+Start = tuple[int, int]
+"""Run and rank: one start of one process."""
 
 FAR = 3.0
 """Interquartile ranges beyond the quartiles from where on a time is an accident (Tukey's outer
@@ -18,33 +30,68 @@ fence)."""
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """One configuration with its times after warm-up, those of every rank together.
+    """One configuration with its times after warm-up, those of every run and rank together.
 
-    `clean` are the times that no other process disturbed (see `harness.undisturbed`).
+    `clean` are the times that no other process disturbed (see `harness.undisturbed`); `starts`
+    says for each of them in which run and on which rank, so in which start of a process, it was
+    taken. Empty: all in one.
     """
 
     case: Case
     clean: tuple[float, ...]
+    starts: tuple[Start, ...] = ()
     throttled: bool = False
     """Whether heat or power slowed the card in too many of the times."""
 
     @property
     def typical_s(self) -> float:
-        """Expected service time of the clean times over all ranks; of a hop, their plain mean.
+        """Expected service time: the mean over runs of each run's expected time on all ranks.
+
+        Runs count alike, because starts differ more than repetitions do and cases stop at
+        different numbers of them.
+        """
+        runs: dict[int, list[float]] = {}
+        for (run, _), times in self.by_start.items():
+            runs.setdefault(run, []).extend(times)
+        return fmean(self._expected_s(times) for times in runs.values())
+
+    def _expected_s(self, times: Sequence[float]) -> float:
+        """Of a hop the plain mean.
 
         A hop out of a core that computes waits for none or some of a scheduler's slice: its times
         lie in two heaps, and a far one is no accident.
         """
-        return fmean(self.clean) if isinstance(self.case.op, Hop) else expected_s(self.clean)
+        return fmean(times) if isinstance(self.case.op, Hop) else expected_s(times)
+
+    @property
+    def by_start(self) -> dict[Start, list[float]]:
+        """The clean times by the start of a process that they come from."""
+        found: dict[Start, list[float]] = {}
+        for start, time in zip(self.starts or ((0, 0),) * len(self.clean), self.clean, strict=True):
+            found.setdefault(start, []).append(time)
+        return found
+
+    @property
+    def scatter(self) -> list[list[float]]:
+        """The times of each start as they go into variances: far ones drawn in, save for hops."""
+        if isinstance(self.case.op, Hop):
+            return list(self.by_start.values())
+        return [drawn_in(times).tolist() for times in self.by_start.values()]
 
     @property
     def ratios(self) -> tuple[float, ...]:
-        """The clean times as shares of the typical one.
+        """The clean times as shares of the typical one of their own start of a process.
 
-        Disturbed times stay out: what other processes took belongs to the host of that day, and
-        the prediction around which the ratios are drawn does without it too.
+        What starts differ by is no scatter within a run; the simulator draws it apart. Disturbed
+        times stay out: what other processes took belongs to the host of that day. The mean of n
+        times is nearer to them than the expectation, which the power sqrt(n / (n - 1)) makes good.
         """
-        return tuple(time / self.typical_s for time in self.clean)
+        found: list[float] = []
+        for times in self.by_start.values():
+            typical_s, count = self._expected_s(times), len(times)
+            power = sqrt(count / (count - 1)) if count > 1 else 1.0
+            found += [(time / typical_s) ** power for time in times]
+        return tuple(found)
 
     @property
     def stable(self) -> bool:
@@ -62,13 +109,24 @@ def expected_s(times: Sequence[float]) -> float:
     +0.2 %; single errors are the smallest of the three with two ranks computing (2.4 % of a pass;
     median 2.6 %), and between the other two with one.
     """
+    return float(drawn_in(times).mean())
+
+
+def drawn_in(times: Sequence[float]) -> NDArray[np.float64]:
+    """*times* with those far out moved to the fence."""
     low, high = np.percentile(times, [25, 75])
     reach = FAR * (high - low)
-    return float(np.clip(times, low - reach, high + reach).mean())
+    return np.clip(times, low - reach, high + reach)
 
 
 def observe(measurements: Iterable[Measurement]) -> list[Observed]:
-    """Put the ranks' measurements of each case together; those made beside them are left out."""
+    """Put the measurements of each case on all ranks and in all runs together.
+
+    What was measured beside the fitted cases is left out.
+
+    Raises:
+        CalibrationError: a time is not a positive number, or a case has none after its warm-up.
+    """
     ranks: dict[Case, list[Measurement]] = {}
     for measurement in measurements:
         if measurement.case.tag not in BESIDE:
@@ -77,7 +135,22 @@ def observe(measurements: Iterable[Measurement]) -> list[Observed]:
 
 
 def _pool(case: Case, ranks: list[Measurement]) -> Observed:
-    times = [time for one in ranks for time in one.steady]
+    times = [_checked(one, time) for one in ranks for time in one.steady]
     shares = [share for one in ranks for share in one.core_shares[one.warmups :]]
+    starts = [(one.run, one.rank) for one in ranks for _ in one.steady]
     slowed = [slow for one in ranks for slow in one.slowed or (False,) * len(one.steady)]
-    return Observed(case, undisturbed(times, shares, slowed), often(slowed))
+    if not times:
+        raise CalibrationError(f"{case.op} at {case.ranks} ranks: no time after the warm-up")
+    # a clock that counts coarsely may find that a short time held no core at all
+    kept = [pair for pair in undisturbed_at(times, shares, slowed) if pair[1] > 0]
+    if not kept:
+        raise CalibrationError(f"{case.op} at {case.ranks} ranks: no time in which it held a core")
+    clean = tuple(time for _, time in kept)
+    return Observed(case, clean, tuple(starts[at] for at, _ in kept), often(slowed))
+
+
+def _checked(one: Measurement, time: float) -> float:
+    if not (isfinite(time) and time > 0):
+        where = f"run {one.run}, rank {one.rank}"
+        raise CalibrationError(f"{one.case.op}: {where}: a time of {time} s: give positive seconds")
+    return time

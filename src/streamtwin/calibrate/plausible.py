@@ -38,6 +38,7 @@ def check_plausible(fit: Fit, path: Path) -> None:
         raise CalibrationError(
             f"{name}: half_width = {fit.half_width!r}: give at most {MAX_HALF_WIDTH:g}"
         )
+    _check_knobs(fit, name)
     values = {parameter.name: parameter.value for parameter in fit.parameters}
     for term, value in values.items():
         if not value <= MAX_SERVICE_S:
@@ -45,10 +46,23 @@ def check_plausible(fit: Fit, path: Path) -> None:
                 f"{name}: parameter {term!r} = {value!r}: give at most {MAX_SERVICE_S:g} s a unit"
             )
     for point in fit.points:
-        for term, amount in FORMS[fit.form].terms(point.op, point.tag, fit.knob).items():
+        for term, amount in FORMS[fit.form].terms(point.op, point.tag, *fit.knobs).items():
             seconds = values[term] * amount
             if not seconds <= MAX_SERVICE_S:
                 raise CalibrationError(
-                    f"{name}: parameter {term!r} = {values[term]!r} (knob = {fit.knob!r}): makes "
+                    f"{name}: parameter {term!r} = {values[term]!r} (knobs = {fit.knobs!r}): makes "
                     f"{seconds:.3g} s of {point.op}; no service takes over {MAX_SERVICE_S:g} s"
                 )
+
+
+def _check_knobs(fit: Fit, name: str) -> None:
+    """Every model of the fit, those with an operation left out too, has the form's knobs."""
+    knobs = max(1, len(FORMS[fit.form].knob_names))
+    names = {parameter.name for parameter in fit.parameters}
+    for given in (fit.knobs, *(one.knobs for one in fit.left_out)):
+        if len(given) != knobs:
+            raise CalibrationError(f"{name}: form {fit.form} has {knobs} knobs, not {len(given)}")
+    for one in fit.left_out:
+        if set(one.values) != names:
+            differing = sorted(set(one.values) ^ names)[0]
+            raise CalibrationError(f"{name}: left_out: parameter {differing!r}: not in all models")

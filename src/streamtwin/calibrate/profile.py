@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from math import log2
 from pathlib import Path
 
 import yaml
@@ -91,7 +92,9 @@ class Profile:
         if self.device != "cpu":  # each rank has a card of its own: what one does, all do
             there = {fit.family for fit in fits}
             fits += tuple(f for f in self.fits if f.ranks == 1 and f.family not in there)
-        return ProfileLatency(self.provenance, nearest, fits, extrapolate, nearest != ranks)
+        return ProfileLatency(
+            self.provenance, nearest, fits, extrapolate, abs(log2(ranks / nearest))
+        )
 
 
 def check_host(profile: Profile, environment: Environment) -> None:

@@ -7,7 +7,7 @@ all models, because the host runs the same code around them.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from statistics import fmean
 
@@ -15,9 +15,11 @@ import numpy as np
 
 from streamtwin.calibrate.assumptions import Assumptions
 from streamtwin.calibrate.cases import CalibrationRequest, item_from
-from streamtwin.calibrate.forms import FORMS, Terms
+from streamtwin.calibrate.forms import FORMS
+from streamtwin.calibrate.launch_forms import FEW_TOKENS, MANY_TOKENS
 from streamtwin.calibrate.least_squares import Solution, solve
 from streamtwin.calibrate.published_rows import PublishedRow
+from streamtwin.calibrate.terms import Terms
 from streamtwin.core.errors import CalibrationError
 from streamtwin.core.ops import DitPass
 from streamtwin.core.plan import Plan, Stage
@@ -100,9 +102,10 @@ def _fitted(form: str, rows: Sequence[PublishedRow], assumed: Assumptions) -> Pu
     """The form with its best knob; None where the figures identify its parameters with none."""
     knobs = FORMS[form].knobs([pass_of_row(row, assumed.vae) for row in rows])
     found = [
-        (_solve(equations).squares, knob, equations)
-        for knob in knobs
+        (solution.squares, knob, equations)
+        for (knob,) in knobs
         if _identified(equations := tuple(equations_of(form, knob, rows, assumed)))
+        and _grows(form, knob, solution := _solve(equations), rows, assumed)
     ]
     if not found:
         return None
@@ -156,6 +159,29 @@ def _identified(equations: Sequence[Equation]) -> bool:
     design = np.array([[one.terms.get(name, 0.0) for name in names] for one in equations])
     scale = np.linalg.norm(design, axis=0)
     return bool(scale.all()) and int(np.linalg.matrix_rank(design / scale)) == len(names)
+
+
+def _grows(
+    form: str, knob: float, solution: Solution, rows: Sequence[PublishedRow], assumed: Assumptions
+) -> bool:
+    """Whether a pass over more tokens takes longer, for every model."""
+    passes = {row.model: pass_of_row(row, assumed.vae) for row in rows}
+    return all(
+        _block_s(form, knob, solution, _of_tokens(op, FEW_TOKENS))
+        <= _block_s(form, knob, solution, _of_tokens(op, MANY_TOKENS))
+        for op in passes.values()
+    )
+
+
+def _of_tokens(op: DitPass, tokens: int) -> DitPass:
+    """The same pass over one row of so many tokens a frame."""
+    return replace(op, rows=1, tokens=tokens, kv_tokens=op.kv_tokens / op.tokens * tokens)
+
+
+def _block_s(form: str, knob: float, solution: Solution, op: DitPass) -> float:
+    """Seconds of the pass without its fixed cost."""
+    terms = {dit_term(op.model, k): v for k, v in FORMS[form].terms(op, "", knob).items()}
+    return _sum({k: v for k, v in terms.items() if k != SHARED}, solution.values)
 
 
 def _left_out(equations: Sequence[Equation], place: int) -> float:

@@ -13,7 +13,7 @@ from streamtwin.calibrate.cases import FIRST, CalibrationRequest, item_from
 from streamtwin.calibrate.environment import Environment, elsewhere
 from streamtwin.calibrate.fitted import Fit, Parameter
 from streamtwin.calibrate.forms import FORMS, coordinates
-from streamtwin.calibrate.least_squares import half_width
+from streamtwin.calibrate.jackknife import half_width
 from streamtwin.calibrate.meta import plain
 from streamtwin.calibrate.profile import ASSUMPTIONS, FIGURES, Profile
 from streamtwin.calibrate.published_fit import (
@@ -116,7 +116,7 @@ def _dit_parameters(
     solution, parameters = found.solution, list[Parameter]()
     for term in FORMS[found.form].terms(op, "", found.knob):
         if term == SHARED and assumed.pass_s is not None:
-            parameters.append(Parameter(term, assumed.pass_s.value, None, assumed.pass_s))
+            parameters.append(Parameter(term, assumed.pass_s.value, None, assumed=assumed.pass_s))
         else:
             name = dit_term(model, term)
             parameters.append(Parameter(term, solution.values[name], solution.stderr[name]))
@@ -163,8 +163,10 @@ def _vae_fit(
         opening = kind(assumed.vae, *resolution, latents=2, first=True)
         ops += [steady, opening]
         parameters += [
-            Parameter(_cell(steady), steady_s, stderr if split is None else None, split),
-            Parameter(_cell(opening), steady_s * first.value, None, _times(first, steady_s)),
+            Parameter(_cell(steady), steady_s, None if split else stderr, assumed=split),
+            Parameter(
+                _cell(opening), steady_s * first.value, None, assumed=_times(first, steady_s)
+            ),
         ]
     return Fit(
         family="encode" if half == "encode" else "decode",
@@ -215,8 +217,8 @@ def hop_fit(link: LinkSpec, receive: Assumption) -> Fit:
         form="hop_linear",
         knob=0.0,
         parameters=(
-            Parameter(RECEIVE, fixed.value, None, fixed),
-            Parameter("bytes", per_byte.value, None, per_byte),
+            Parameter(RECEIVE, fixed.value, None, assumed=fixed),
+            Parameter("bytes", per_byte.value, None, assumed=per_byte),
         ),
         tags=(RECEIVE,),
         ranges={"size_bytes": (0.0, MAX_HOP_BYTES)},

@@ -91,6 +91,11 @@ def _rows(profile: "Profile") -> list[dict[str, Any]]:
             "held_out_error_worst": max((abs(e) for e in fit.held_out_errors), default=None),
             "left_out_error_median": fit.left_out_error,
             "interval_half_width": fit.half_width,
+            "covered": fit.coverage.inside,
+            "held_out": fit.coverage.total,
+            "within_run_std": fit.spread.within_rel_std,
+            "between_runs_std": fit.spread.between_rel_std,
+            "alternatives": fit.alternatives,
         }
         for fit in profile.fits
     ]
@@ -116,7 +121,7 @@ def _table(profile: "Profile") -> Any:  # noqa: ANN401 - a rich table, loaded wi
     table = Table(title=f"{profile.name} ({profile.provenance})", title_justify="left")
     for heading in ("operation", "ranks", "form", "configurations", "unstable", "throttled"):
         table.add_column(heading)
-    for heading in ("held-out error, median %", "worst %", "90 % interval, +- %"):
+    for heading in ("held-out error, median %", "worst %", "90 % interval, +- %", "covered"):
         table.add_column(heading, justify="right")
     for row in _rows(profile):
         table.add_row(
@@ -129,6 +134,7 @@ def _table(profile: "Profile") -> Any:  # noqa: ANN401 - a rich table, loaded wi
             _percent(row["held_out_error_median"]),
             _percent(row["held_out_error_worst"]),
             _percent(row["interval_half_width"]),
+            f"{row['covered']}/{row['held_out']}" if row["held_out"] else "-",
         )
     return table
 

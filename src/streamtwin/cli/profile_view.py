@@ -65,7 +65,9 @@ def _fit(profile: "Profile", fit: "Fit") -> FitView:
         subject=fit.subject,
         ranks=fit.ranks,
         form=fit.form,
-        knob=f"{form.knob_name} = {fit.knob:.4g}" if form.knob_name else "",
+        knob=", ".join(
+            f"{name} = {value:.4g}" for name, value in zip(form.knob_names, fit.knobs, strict=False)
+        ),
         axis=_axis(fit.points[0].op) if fit.points else "",
         terms=tuple(TermView(one.name, one.value, one.stderr) for one in fit.parameters),
         alternatives=tuple(fit.alternatives.items()),
@@ -86,7 +88,7 @@ def _case(
     said = latency.predict(point.op)
     scale = point.predicted_s / said.mean_s if said.mean_s else 1.0
     values = {parameter.name: parameter.value for parameter in fit.parameters}
-    terms = FORMS[fit.form].terms(point.op, point.tag, fit.knob)
+    terms = FORMS[fit.form].terms(point.op, point.tag, *fit.knobs)
     whole = point.predicted_s or 1.0
     return CaseView(
         label=_label(point.op, point.tag),

@@ -26,7 +26,7 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A predicted time in seconds with its 90 % interval for the mean service time."""
+    """A predicted time in seconds with its 90 % interval for the mean service time of a run."""
 
     mean_s: float
     low_s: float
@@ -54,5 +54,9 @@ class LatencyModel(Protocol):
         ...
 
     def noise(self, op: Op) -> Sequence[float]:
-        """Relative service times seen when *op* was repeated: a sample around 1.0."""
+        """Relative service times seen when *op* was repeated in one run: a sample around 1.0."""
+        ...
+
+    def between(self, op: Op) -> float:
+        """Relative standard deviation of the mean time of *op* from one run to the next."""
         ...

@@ -1,5 +1,12 @@
-"""How long does each single service take? A prediction, and noise as the profile saw it."""
+"""How long does each single service take? A prediction, and noise as the profile saw it.
 
+Two kinds of noise are kept apart. Within a run each service draws a factor of its own. Between runs
+a process that starts anew has another layout of its memory and finds its host in another state,
+and keeps both for as long as it runs: so a rank draws one factor for each kind of service. Run 0 is
+the expected run, in which all these factors are 1; others are what may happen instead.
+"""
+
+from math import exp, log, sqrt
 from typing import Literal
 
 import numpy as np
@@ -24,16 +31,32 @@ STREAMS: dict[type, int] = {
 """One random stream per rank and kind of service, so that runs that differ in one share the
 others' draws (common random numbers)."""
 
+BETWEEN = 1
+"""Marks the stream of what runs differ by, so that it shares no draw with the services."""
+
 
 class ServiceTimes:
-    """Draws service times in seconds for one rank."""
+    """Draws service times in seconds for one rank in one *run*; 0 is the expected one."""
 
     def __init__(
-        self, latency: LatencyModel, seed: int, rank: int, *, noise: bool, level: Level = "mean"
+        self,
+        latency: LatencyModel,
+        seed: int,
+        rank: int,
+        *,
+        noise: bool,
+        level: Level = "mean",
+        run: int = 0,
     ) -> None:
-        self.latency, self.noise, self.level = latency, noise, level
+        self.latency, self.noise, self.level, self.run = latency, noise, level, run
+        again = [run] if run else []
         self._draws = {
-            kind: np.random.default_rng([seed, rank, stream]) for kind, stream in STREAMS.items()
+            kind: np.random.default_rng([seed, rank, stream, *again])
+            for kind, stream in STREAMS.items()
+        }
+        self._shifts = {
+            kind: float(np.random.default_rng([seed, rank, stream, run, BETWEEN]).normal())
+            for kind, stream in STREAMS.items()
         }
         self._known: dict[Op, tuple[float, np.ndarray]] = {}
         self.extrapolated = False
@@ -48,6 +71,16 @@ class ServiceTimes:
             return expected_s
         return expected_s * float(factors[self._draws[type(op)].integers(len(factors))])
 
+    def _run_factor(self, op: Op) -> float:
+        """By how much this run is slower at *op* than the expected one; its mean over runs is 1.
+
+        Lognormal, so that it is positive, with the relative standard deviation seen between runs.
+        """
+        if not self.noise or not self.run:
+            return 1.0
+        sigma = sqrt(log(1 + self.latency.between(op) ** 2))
+        return exp(sigma * self._shifts[type(op)] - sigma**2 / 2)
+
     def _lookup(self, op: Op) -> tuple[float, np.ndarray]:
         if op not in self._known:
             prediction = self.latency.predict(op)
@@ -58,5 +91,6 @@ class ServiceTimes:
                 "mean": prediction.mean_s,
                 "high": prediction.high_s,
             }[self.level]
+            expected_s *= self._run_factor(op)
             self._known[op] = (expected_s, np.asarray(self.latency.noise(op), dtype=float))
         return self._known[op]

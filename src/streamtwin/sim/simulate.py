@@ -31,12 +31,15 @@ def simulate(
     *,
     level: Level = "mean",
     noise: bool | None = None,
+    run: int = 0,
 ) -> Records:
     """Run *plan* in virtual time on the service times that *latency* predicts.
 
     *motion* has how much the frames of each camera chunk move (a still picture where it is shorter). *level*
     picks the mean of every prediction or an end of its interval; *noise* overrides the
-    scenario's `service_noise`. The same arguments give the same records, bit for bit.
+    scenario's `service_noise`. *run* 0 is the expected run; any other number is a replication, with
+    noise, whose processes start anew and are all a little faster or slower than expected (see
+    `sim.services`). The same arguments give the same records, bit for bit.
 
     Raises:
         CalibrationError: the latency model cannot answer for an operation of this plan.
@@ -48,7 +51,7 @@ def simulate(
     recorder = Recorder(decisions=[partition_decision(plan)])
     draw = plan.scenario.service_noise if noise is None else noise
     times = [
-        ServiceTimes(latency, plan.scenario.seed, stage.rank, noise=draw, level=level)
+        ServiceTimes(latency, plan.scenario.seed, stage.rank, noise=draw, level=level, run=run)
         for stage in plan.stages
     ]
     links = {edge: Link(env, plan, edge, times[edge.sender]) for edge in plan.edges}
