@@ -43,6 +43,8 @@ class Profile:
     """What was asked to be measured: model, VAE, resolution, ranks, window, sink, device, seed, T'."""
     measurements: tuple[Measurement, ...]
     fits: tuple[Fit, ...]
+    left_out: tuple[str, ...] = ()
+    """What was asked and not measured, each with the reason."""
 
     @property
     def ranks(self) -> tuple[int, ...]:
@@ -106,12 +108,13 @@ def make_profile(
     environment: Environment,
     requests: Sequence[dict[str, object]],
     measurements: Iterable[Measurement],
+    left_out: Sequence[str] = (),
 ) -> Profile:
     """Fit *measurements*, all taken in *environment*, and put them together."""
     taken = tuple(measurements)
     provenance = Provenance("measured", f"{name} on {environment.device}", environment.date[:10])
     asked = tuple(plain(request) for request in requests)
-    return Profile(name, environment, provenance, asked, taken, fit_all(taken))
+    return Profile(name, environment, provenance, asked, taken, fit_all(taken), tuple(left_out))
 
 
 def write_profile(profile: Profile, folder: Path) -> None:
@@ -131,6 +134,7 @@ def write_profile(profile: Profile, folder: Path) -> None:
             profile.provenance,
             profile.requests,
             raw_times=sum(len(one.times) for one in profile.measurements),
+            left_out=profile.left_out,
         )
         (draft / META).write_text(yaml.safe_dump(meta.as_dict(), sort_keys=False), "utf-8")
         _replace_folder(draft, folder)
@@ -165,7 +169,15 @@ def read_profile(folder: Path) -> Profile:
             f"{folder / SAMPLES}: has {rows} raw times, {META} says raw_times = {meta.raw_times}"
         )
     fits = _join(samples.read_fits(folder / FITS), measurements, folder / FITS)
-    return Profile(meta.name, meta.environment, meta.provenance, meta.requests, measurements, fits)
+    return Profile(
+        meta.name,
+        meta.environment,
+        meta.provenance,
+        meta.requests,
+        measurements,
+        fits,
+        meta.left_out,
+    )
 
 
 def _join(

@@ -102,13 +102,14 @@ def _known(request: "CalibrationRequest", extrapolate: bool) -> "Profile | None"
 def calibrate_host(request: "CalibrationRequest", budget_s: float | None = None) -> "Profile":
     """Measure this host for *request*, and keep the profile."""
     from streamtwin.calibrate.locate import profile_path  # noqa: PLC0415
-    from streamtwin.calibrate.run import DEFAULT_BUDGET_S, calibrate  # noqa: PLC0415
+    from streamtwin.calibrate.run import DEFAULT_BUDGET_S, Settings, calibrate  # noqa: PLC0415
 
     folder = profile_path(_name(request))
     check_writable(folder.parent)
     with progress("calibrating", 1.0) as bar:
         budget = DEFAULT_BUDGET_S if budget_s is None else budget_s
-        return calibrate(request, out=folder, budget_s=budget, on_progress=bar.at)
+        settings = Settings(on_progress=bar.at, say=remark, stale="replace")
+        return calibrate(request, out=folder, budget_s=budget, settings=settings)
 
 
 def device_name(device: str) -> str | None:

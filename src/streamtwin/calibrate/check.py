@@ -1,0 +1,138 @@
+"""Does a profile still hold on this machine? Measure a little of it again and compare.
+
+A part is one fit at one size: a model, VAE or link at a resolution and a number of ranks. Of each,
+the few cases that say most of it are timed again in a start of their own. The ratio of now to then
+has an interval from the scatter of the times and from how far starts differ among each other.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from streamtwin.calibrate.cases import CalibrationRequest, Case
+from streamtwin.calibrate.ceilings import card_name, read_ceilings
+from streamtwin.calibrate.compare import Verdict, compare
+from streamtwin.calibrate.design import choose
+from streamtwin.calibrate.environment import Environment, read_environment
+from streamtwin.calibrate.expected import Expectation, expect
+from streamtwin.calibrate.grid import Grid, parts_of, resolution_text
+from streamtwin.calibrate.journal import Journal
+from streamtwin.calibrate.profile import Profile
+from streamtwin.calibrate.run import Settings
+from streamtwin.calibrate.samples import Group, group_of
+from streamtwin.calibrate.schedule import Start, allotment_s
+from streamtwin.core.errors import CalibrationError
+
+CHECK_S = 15.0
+"""Seconds that checking takes on a CPU; on a card each start takes as long, see `expected`."""
+
+CASES = 3
+"""Cases of each part that are timed again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What differs between there and here, a verdict a part, and how to mend what does not hold."""
+
+    differences: tuple[str, ...]
+    verdicts: tuple[Verdict, ...]
+    remedy: str | None
+
+
+def check(profile: Profile, settings: Settings = Settings(), budget_s: float = CHECK_S) -> Check:  # noqa: B008
+    """Measure a little of *profile* again, within about *budget_s* seconds.
+
+    Raises:
+        CalibrationError: it was not measured, or on another device.
+        RunError: a rank process failed.
+    """
+    device = card_name(profile.device) if profile.device != "cpu" else None
+    here = read_environment(device)
+    check_device_of(profile, here)
+    ceilings = settings.ceilings or read_ceilings(device)
+    expectation = expect(ceilings, profile.measurements)
+    starts = subset(profile, expectation)
+    journal = Journal(None, here.key)
+    began_s = settings.clock()
+    for place, start in enumerate(starts):
+        left_s = budget_s - (settings.clock() - began_s)
+        share_s = allotment_s(left_s, start, starts[place + 1 :], expectation)
+        settings.on_progress(place / len(starts), start.part.label)
+        journal.begin(0, start.part.label)
+        for measured in settings.launch(start, share_s, lambda _said: None):
+            journal.take(measured, settings.clock() - began_s)
+        journal.end()
+    settings.on_progress(1.0, "checked")
+    verdicts = compare(profile.measurements, journal.measurements, starts)
+    return Check(
+        tuple(profile.environment.differences(here)), verdicts, _remedy(profile, starts, verdicts)
+    )
+
+
+def check_device_of(profile: Profile, here: Environment) -> None:
+    """Refuse what can tell nothing about this machine.
+
+    Raises:
+        CalibrationError: says why, and what to do.
+    """
+    if profile.provenance.kind != "measured" or not profile.measurements:
+        raise CalibrationError(
+            f"profile {profile.name} is {profile.provenance.kind}, not measured: it has no times "
+            "to compare with; `streamtwin calibrate` measures this machine"
+        )
+    there = profile.environment
+    if there.device != here.device:
+        raise CalibrationError(
+            f"profile {profile.name} is of {there.device}, this is {here.device}: it says nothing "
+            "about this machine; `streamtwin calibrate` measures it"
+        )
+
+
+def subset(profile: Profile, expectation: Expectation) -> list[Start]:
+    """For each start, the CASES of each fit that the design takes first, of those that are stored."""
+    stored = {one.case for one in profile.measurements}
+    starts = []
+    for part in parts_of(Grid(requests_of(profile))):
+        known = replace(part, cases=tuple(case for case in part.cases if case in stored))
+        if not known.cases:
+            continue
+        taken = dict[Group, list[Case]]()
+        for case in choose([known], expectation, float("inf")).chosen:
+            group = taken.setdefault(group_of(case), [])
+            if len(group) < CASES:
+                group.append(case)
+        cases = tuple(case for group in taken.values() for case in group)
+        starts.append(Start(part, cases))
+    return starts
+
+
+def requests_of(profile: Profile) -> tuple[CalibrationRequest, ...]:
+    """The requests that *profile* answers, as they were made."""
+
+    def thawed(value: Any) -> Any:  # noqa: ANN401 - a value of a file
+        return tuple(value) if isinstance(value, list) else value
+
+    try:
+        return tuple(
+            CalibrationRequest(**{name: thawed(value) for name, value in request.items()})
+            for request in profile.requests
+        )
+    except TypeError as error:
+        raise CalibrationError(f"profile {profile.name}: requests: {error}") from error
+
+
+def _remedy(profile: Profile, starts: Sequence[Start], verdicts: Sequence[Verdict]) -> str | None:
+    """The cheapest command that measures anew what does not hold, at all of its ranks."""
+    failed = {verdict.part for verdict in verdicts if not verdict.holds}
+    parts = [start.part for start in starts if start.part.label in failed]
+    if not parts:
+        return None
+    options: dict[str, Sequence[str | int]] = {
+        "model": [part.request.model for part in parts],
+        "vae": [part.request.vae for part in parts],
+        "resolution": [resolution_text(part.request.resolution) for part in parts],
+        "ranks": sorted(profile.ranks),
+        "device": [profile.device],
+    }
+    words = [f"--{name} {v}" for name, values in options.items() for v in dict.fromkeys(values)]
+    return f"streamtwin calibrate {' '.join(words)}"
