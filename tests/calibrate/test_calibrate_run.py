@@ -7,10 +7,11 @@ import torch
 
 from streamtwin.calibrate import run
 from streamtwin.calibrate.cases import CalibrationRequest, Case, hop_shapes, kernel_cases
+from streamtwin.calibrate.grid import Grid, parts_of
 from streamtwin.calibrate.hop_runner import _load
 from streamtwin.calibrate.kernel_runner import KernelRunner, item_of
 from streamtwin.calibrate.profile import read_profile
-from streamtwin.calibrate.run import calibrate
+from streamtwin.calibrate.run import Settings, calibrate, fitting
 from streamtwin.core.errors import UserError
 from streamtwin.core.ops import DitPass, Hop
 from streamtwin.core.plan import HEADER_BYTES
@@ -33,7 +34,7 @@ def test_measures_fits_and_writes_a_profile(tmp_path):
         SMALL,
         out=tmp_path / "here",
         budget_s=3.0,
-        on_progress=lambda share, text: heard.append((share, text)),
+        settings=Settings(on_progress=lambda share, text: heard.append((share, text))),
     )
     assert read_profile(tmp_path / "here") == profile
     assert profile.name == "here"
@@ -98,8 +99,9 @@ def test_stages_of_any_length_share_the_weights(spool):
 
 def test_one_core_measures_one_rank_only(monkeypatch):
     monkeypatch.setattr(run, "usable_cores", lambda: 1)
-    assert run._fitting(CalibrationRequest(ranks=(1, 2))).ranks == (1,)
-    assert [phase.ranks for phase in run._phases(CalibrationRequest(ranks=(1,)))] == [1]
+    grid = fitting(Grid((CalibrationRequest(ranks=(1, 2)),)))
+    assert grid.ranks == (1,)
+    assert [part.ranks for part in parts_of(grid)] == [1]
 
 
 @pytest.mark.parametrize("budget_s", [0.0, -1.0, float("nan")])

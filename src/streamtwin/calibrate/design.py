@@ -79,15 +79,13 @@ class _Costs:
     """Seconds that one more case takes: with its part's start if it is the first of it."""
 
     def __init__(self, parts: Sequence[Part], expectation: Expectation) -> None:
-        self.expectation = expectation
+        self.seconds = {case: expectation.least_s(case) for part in parts for case in part.cases}
         self.home = {case: number for number, part in enumerate(parts) for case in part.cases}
-        self.closed = dict(enumerate(parts))
+        self.closed = {number: expectation.start_s(part) for number, part in enumerate(parts)}
 
     def of(self, case: Case) -> float:
         """Seconds that *case* would take now."""
-        part = self.closed.get(self.home[case])
-        start_s = self.expectation.start_s(part) if part else 0.0
-        return start_s + self.expectation.least_s(case)
+        return self.seconds[case] + self.closed.get(self.home[case], 0.0)
 
     def open(self, case: Case) -> float:
         """Seconds that *case* takes; its part has started from now on."""

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Literal
 
@@ -183,27 +184,29 @@ def _measure_again(
     left_s: Callable[[], float],
     run: Callable[[Start, Sequence[Start], Expectation], None],
 ) -> None:
-    """Start everything that was measured again while another round of starts fits."""
+    """Start what was measured again, part by part, as long as the fewest times still fit."""
     expectation = expect(ceilings, journal.measurements)
     measured = {one.case for one in journal.measurements}
-    whole = [
-        Start(part, cases)
+    again = [
+        Start(part, cases, number)
+        for number in range(1, MAX_STARTS)
         for part in parts
         if (cases := tuple(case for case in part.cases if case in measured))
     ]
-    once_s = sum(least_s(start, expectation) for start in whole)
-    for number in range(1, MAX_STARTS):
-        begun = any(start.sweep == number for start in journal.starts)
-        if left_s() < once_s and not begun:
-            return
-        further = whole * min(MAX_STARTS - 1 - number, max(0, int(left_s() / once_s) - 1))
-        open_ = [
-            replace(s, sweep=number) for s in whole if not journal.is_done(number, s.part.label)
-        ]
-        for place, start in enumerate(open_):
-            cases = journal.missing(number, start.part.label, start.cases)
-            if cases:
-                run(replace(start, cases=cases), [*open_[place + 1 :], *further], expectation)
+    for place, start in enumerate(again):
+        sweep, label = start.sweep, start.part.label
+        cases = journal.missing(sweep, label, start.cases)
+        begun = len(cases) < len(start.cases)
+        needed_s = least_s(replace(start, cases=cases), expectation)
+        if cases and not journal.is_done(sweep, label) and (begun or left_s() >= needed_s):
+            later = _affordable(again[place + 1 :], left_s() - needed_s, expectation)
+            run(replace(start, cases=cases), later, expectation)
+
+
+def _affordable(starts: Sequence[Start], left_s: float, expectation: Expectation) -> list[Start]:
+    """The first of *starts* that fit *left_s* together."""
+    costs = accumulate(least_s(start, expectation) for start in starts)
+    return [start for start, total_s in zip(starts, costs, strict=True) if total_s <= left_s]
 
 
 def _run(

@@ -52,8 +52,8 @@ def profile_table(profile: "Profile") -> Any:  # noqa: ANN401 - a rich table, lo
     """A new profile for people."""
     table = _table(
         f"{profile.name} ({profile.provenance})",
-        ("operation", "of", "ranks", "form", "configurations", "unstable"),
-        ("held-out error, median %", "worst %", "90 % interval, +- %"),
+        ("operation", "of", "ranks", "form"),
+        ("cases", "unstable", "held out, median %", "worst %", "90 % in +-%"),
     )
     table.caption = f"starts of the processes: {starts_of(profile)}"
     table.caption_justify = "left"
@@ -120,21 +120,19 @@ def check_table(profile: "Profile", check: "Check") -> Any:  # noqa: ANN401
     """A check for people."""
     table = _table(
         f"{profile.name} ({profile.provenance}), checked here",
-        ("operation", "of", "resolution"),
-        ("ranks", "cases", "then, ms", "now, ms", "now / then", "95 % interval"),
+        ("operation",),
+        ("then, ms", "now, ms", "ratio", "95 % interval"),
     )
     table.add_column("verdict")
+    table.caption = "sums over a few cases of each; xN: with N ranks computing"
+    table.caption_justify = "left"
     for one in check.verdicts:
         table.add_row(
-            one.family,
-            one.subject,
-            one.resolution,
-            str(one.ranks),
-            str(one.cases),
-            f"{1e3 * one.stored_s:.2f}",
-            f"{1e3 * one.now_s:.2f}",
-            f"{one.ratio:.3f}",
-            f"{one.low:.3f} to {one.high:.3f}",
+            f"{one.family}, {one.subject}\n{one.resolution}, x{one.ranks}",
+            f"{1e3 * one.stored_s:.1f}",
+            f"{1e3 * one.now_s:.1f}",
+            f"{one.ratio:.2f}",
+            f"{one.low:.2f} to {one.high:.2f}",
             "holds" if one.holds else "DOES NOT HOLD",
         )
     return table
