@@ -103,6 +103,17 @@ def test_every_start_has_a_number_of_its_own(tmp_path):
     assert len(set(runs)) == len(cases_of(profile))
 
 
+def test_a_second_start_that_was_stopped_is_made_up_for(tmp_path):
+    """The first times of a case say nothing of the second start that was under way."""
+    first = stopped(tmp_path / "torn", 780)
+    assert [start.sweep for start in first.starts] == [0, 0, 0, 1]
+    profile = calibrated(tmp_path / "torn")
+    runs = {}
+    for one in profile.measurements:
+        runs.setdefault((one.case, one.rank), set()).add(one.run)
+    assert {len(each) for each in runs.values()} == {3}
+
+
 def test_a_torn_last_line_is_dropped_and_said(tmp_path):
     stopped(tmp_path / "torn", 200)
     samples = partial_folder(tmp_path / "torn") / "samples.csv"

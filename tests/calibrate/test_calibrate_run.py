@@ -4,14 +4,17 @@ from dataclasses import replace
 
 import pytest
 import torch
+from grid_cases import TWO_SIZES, Host, on
 
 from streamtwin.calibrate import run
 from streamtwin.calibrate.cases import CalibrationRequest, Case, hop_shapes, kernel_cases
 from streamtwin.calibrate.grid import Grid, parts_of
 from streamtwin.calibrate.hop_runner import _load
 from streamtwin.calibrate.kernel_runner import KernelRunner, item_of
+from streamtwin.calibrate.locate import HOME, profile_path
 from streamtwin.calibrate.profile import read_profile
 from streamtwin.calibrate.run import Settings, calibrate, fitting
+from streamtwin.cli import profiles
 from streamtwin.core.errors import UserError
 from streamtwin.core.ops import DitPass, Hop
 from streamtwin.core.plan import HEADER_BYTES
@@ -95,6 +98,19 @@ def test_stages_of_any_length_share_the_weights(spool):
     assert len(short.dit.blocks) == 2
     assert short.dit.head is None
     assert long.dit.patch_embedding is None
+
+
+def test_a_scenario_finds_this_hosts_profile_of_a_grid(tmp_path, monkeypatch):
+    monkeypatch.setenv(HOME, str(tmp_path))
+    monkeypatch.setattr(run, "usable_cores", lambda: 2)
+    one, other = TWO_SIZES.requests
+    path = profile_path(run.grid_name(TWO_SIZES))
+    made = calibrate(TWO_SIZES, out=path, budget_s=20.0, settings=on(Host(), Settings()))
+    assert profiles._known(one, False) == profiles._known(other, False) == made
+    assert profiles._known(replace(one, window=9), False) is None
+    more = replace(one, ranks=(1, 2, 3))
+    assert profiles._known(more, False) is None
+    assert profiles._known(more, True) == made
 
 
 def test_one_core_measures_one_rank_only(monkeypatch):

@@ -1,7 +1,7 @@
 """Does a profile still hold on this machine? Measure a little of it again and compare.
 
 A part is one fit at one size: a model, VAE or link at a resolution and a number of ranks. Of each,
-the few cases that say most of it are timed again in a start of their own. The ratio of now to then
+three cases of the planner's minimum are timed again in a start of their own. The ratio of now to then
 has an interval from the scatter of the times and from how far starts differ among each other.
 """
 
@@ -19,15 +19,12 @@ from streamtwin.calibrate.grid import Grid, parts_of, resolution_text
 from streamtwin.calibrate.journal import Journal
 from streamtwin.calibrate.profile import Profile
 from streamtwin.calibrate.run import Settings
-from streamtwin.calibrate.samples import Group, group_of
+from streamtwin.calibrate.samples import group_of
 from streamtwin.calibrate.schedule import Start, allotment_s
 from streamtwin.core.errors import CalibrationError
 
 CHECK_S = 15.0
 """Seconds that checking takes on a CPU; on a card each start takes as long, see `expected`."""
-
-CASES = 3
-"""Cases of each part that are timed again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,21 +86,29 @@ def check_device_of(profile: Profile, here: Environment) -> None:
 
 
 def subset(profile: Profile, expectation: Expectation) -> list[Start]:
-    """For each start, the CASES of each fit that the design takes first, of those that are stored."""
+    """For each start, of the minimum of each of its fits, cases spread over their durations."""
     stored = {one.case for one in profile.measurements}
     starts = []
     for part in parts_of(Grid(requests_of(profile))):
         known = replace(part, cases=tuple(case for case in part.cases if case in stored))
         if not known.cases:
             continue
-        taken = dict[Group, list[Case]]()
-        for case in choose([known], expectation, float("inf")).chosen:
-            group = taken.setdefault(group_of(case), [])
-            if len(group) < CASES:
-                group.append(case)
-        cases = tuple(case for group in taken.values() for case in group)
+        choice = choose([known], expectation, float("inf"))
+        needed = choice.chosen[: choice.minimum]
+        cases = tuple(
+            case
+            for group in dict.fromkeys(map(group_of, needed))
+            for case in _spread([c for c in needed if group_of(c) == group], expectation)
+        )
         starts.append(Start(part, cases))
     return starts
+
+
+def _spread(cases: Sequence[Case], expectation: Expectation) -> list[Case]:
+    """The shortest, the longest and one between: floors and rates both show."""
+    ordered = sorted(cases, key=expectation.case_s)
+    last = len(ordered) - 1
+    return [ordered[place] for place in sorted({0, (last + 1) // 2, last})]
 
 
 def requests_of(profile: Profile) -> tuple[CalibrationRequest, ...]:
