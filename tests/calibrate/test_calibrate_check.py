@@ -41,6 +41,7 @@ def test_a_fresh_profile_holds(profile):
     found, _ = checked(profile)
     assert found.differences == ()
     assert [one for one in found.verdicts if not one.holds] == []
+    assert {one.words for one in found.verdicts} == {"holds"}
     assert found.remedy is None
     assert all(one.low <= one.ratio <= one.high for one in found.verdicts)
     assert all(one.ratio == pytest.approx(1.0, abs=0.03) for one in found.verdicts)
@@ -121,6 +122,12 @@ def test_starts_that_differ_widen_the_interval(monkeypatch):
         for each in (calm, shaken)
     ]
     assert all(widths[1][key] > 1.1 * widths[0][key] for key in widths[0])
+
+
+def test_times_that_scatter_so_much_that_they_say_nothing_are_not_called_good():
+    host = Host(spread=0.9, seed=7)
+    found = check(made(TINY), on(host, Settings()), 1.0)
+    assert "cannot tell" in {one.words for one in found.verdicts}
 
 
 def test_other_software_is_listed_first_and_another_device_refused(monkeypatch):

@@ -105,7 +105,7 @@ def test_every_start_has_a_number_of_its_own(tmp_path):
 
 def test_a_second_start_that_was_stopped_is_made_up_for(tmp_path):
     """The first times of a case say nothing of the second start that was under way."""
-    first = stopped(tmp_path / "torn", 780)
+    first = stopped(tmp_path / "torn", 755)
     assert [start.sweep for start in first.starts] == [0, 0, 0, 1]
     profile = calibrated(tmp_path / "torn")
     runs = {}

@@ -22,6 +22,9 @@ Z = 1.96
 SMALL = 0.05
 """A ratio this near to 1 holds whatever the times scatter: predictions are not more exact."""
 
+LOOSE = 0.2
+"""Half an interval wider than that tells neither that a part holds nor that it does not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -45,6 +48,13 @@ class Verdict:
         """Whether the interval has room for no change, or what is surely there is small."""
         nearest = max(self.low, min(1.0, self.high))
         return abs(log(nearest)) <= SMALL
+
+    @property
+    def words(self) -> str:
+        """The verdict; an interval that has room for much says little, and says so."""
+        if not self.holds:
+            return "DOES NOT HOLD"
+        return "holds" if log(self.high / self.low) / 2 <= LOOSE else "cannot tell"
 
 
 def compare(

@@ -53,7 +53,7 @@ def profile_table(profile: "Profile") -> Any:  # noqa: ANN401 - a rich table, lo
     table = _table(
         f"{profile.name} ({profile.provenance})",
         ("operation", "of", "ranks", "form"),
-        ("cases", "unstable", "held out, median %", "worst %", "90 % in +-%"),
+        ("cases", "unstable", "held-out error %", "worst %", "90 % +-"),
     )
     table.caption = f"starts of the processes: {starts_of(profile)}"
     table.caption_justify = "left"
@@ -110,7 +110,9 @@ def check_document(profile: "Profile", check: "Check") -> dict[str, Any]:
         "profile": profile.name,
         "provenance": str(profile.provenance),
         "differences": list(check.differences),
-        "parts": [{**asdict(one), "holds": one.holds} for one in check.verdicts],
+        "parts": [
+            {**asdict(one), "holds": one.holds, "verdict": one.words} for one in check.verdicts
+        ],
         "holds": check.remedy is None,
         "remedy": check.remedy,
     }
@@ -133,7 +135,7 @@ def check_table(profile: "Profile", check: "Check") -> Any:  # noqa: ANN401
             f"{1e3 * one.now_s:.1f}",
             f"{one.ratio:.2f}",
             f"{one.low:.2f} to {one.high:.2f}",
-            "holds" if one.holds else "DOES NOT HOLD",
+            one.words,
         )
     return table
 
