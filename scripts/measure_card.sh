@@ -31,8 +31,7 @@ for name in "${parts[@]}"; do
     bench) part bench "$python" -m streamtwin.cli bench --all --device cuda --out "$folder/bench.json" ;;
     tests) part tests "$python" -m pytest -m gpu tests ;;
     calibrate)
-      part calibrate "$python" -m streamtwin.cli calibrate --device cuda --model wan2.1-1.3b \
-        --resolution 480 832 --out "$folder/wan2.1-1.3b-480x832" ;;
+      part calibrate "$python" -m streamtwin.cli calibrate --device cuda --out "$folder/profile" ;;
     *) echo "unknown part $name: choose bench, tests or calibrate" >&2; exit 2 ;;
   esac
 done

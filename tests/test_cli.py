@@ -26,7 +26,7 @@ SMALL = ["--set", "workload.chunks=18", "--set", "resolution=[32,48]"]
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A user's data folder in which this host has been calibrated, briefly."""
     home = tmp_path_factory.mktemp("home")
-    done = streamtwin(home, "calibrate", "--resolution", "32", "48", "--budget", "8", "--json")
+    done = streamtwin(home, "calibrate", "--resolution", "32x48", "--budget", "8", "--json")
     assert done.returncode == 0, done.stderr
     fits = json.loads(done.stdout)["fits"]
     assert {fit["ranks"] for fit in fits} >= {1}

@@ -4,14 +4,17 @@ from dataclasses import replace
 
 import pytest
 import torch
+from grid_cases import TWO_SIZES, Host, on
 
 from streamtwin.calibrate import run
 from streamtwin.calibrate.cases import CalibrationRequest, Case, hop_shapes, kernel_cases
+from streamtwin.calibrate.grid import Grid, parts_of
 from streamtwin.calibrate.hop_runner import _load
 from streamtwin.calibrate.kernel_runner import KernelRunner, item_of
+from streamtwin.calibrate.locate import HOME, profile_path
 from streamtwin.calibrate.profile import read_profile
-from streamtwin.calibrate.ranks import measure_hops, measure_kernels, measure_transfers
-from streamtwin.calibrate.run import calibrate
+from streamtwin.calibrate.run import Settings, calibrate, fitting
+from streamtwin.cli import profiles
 from streamtwin.core.errors import UserError
 from streamtwin.core.ops import DitPass, Hop
 from streamtwin.core.plan import HEADER_BYTES
@@ -35,7 +38,7 @@ def test_measures_fits_and_writes_a_profile(tmp_path):
         SMALL,
         out=tmp_path / "here",
         budget_s=3.0,
-        on_progress=lambda share, text: heard.append((share, text)),
+        settings=Settings(on_progress=lambda share, text: heard.append((share, text))),
     )
     assert read_profile(tmp_path / "here") == profile
     assert profile.name == "here"
@@ -100,25 +103,39 @@ def test_stages_of_any_length_share_the_weights(spool):
     assert long.dit.patch_embedding is None
 
 
+def test_a_scenario_finds_this_hosts_profile_of_a_grid(tmp_path, monkeypatch):
+    monkeypatch.setenv(HOME, str(tmp_path))
+    monkeypatch.setattr(run, "usable_cores", lambda: 2)
+    one, other = TWO_SIZES.requests
+    path = profile_path(run.grid_name(TWO_SIZES))
+    made = calibrate(TWO_SIZES, out=path, budget_s=20.0, settings=on(Host(), Settings()))
+    assert profiles._known(one, False) == profiles._known(other, False) == made
+    assert profiles._known(replace(one, window=9), False) is None
+    more = replace(one, ranks=(1, 2, 3))
+    assert profiles._known(more, False) is None
+    assert profiles._known(more, True) == made
+
+
 def test_one_core_measures_one_rank_only(monkeypatch):
     monkeypatch.setattr(run, "usable_cores", lambda: 1)
-    assert run._fitting(CalibrationRequest(ranks=(1, 2))).ranks == (1,)
-    assert [phase.ranks for phase in run._phases(CalibrationRequest(ranks=(1,)))] == [1]
+    grid = fitting(Grid((CalibrationRequest(ranks=(1, 2)),)))
+    assert grid.ranks == (1,)
+    assert [part.ranks for part in parts_of(grid)] == [1]
+
+
+def kinds_of(grid):
+    return [(part.kind, part.ranks) for part in parts_of(grid)]
 
 
 def test_on_a_cpu_every_number_of_ranks_computes_and_exchanges():
-    phases = run._phases(CalibrationRequest(ranks=(2, 1)))
-    assert [(phase.target, phase.ranks) for phase in phases] == [
-        (measure_kernels, 1), (measure_kernels, 2), (measure_hops, 2), (measure_transfers, 2)
-    ]  # fmt: skip
+    grid = Grid((CalibrationRequest(ranks=(2, 1)),))
+    assert kinds_of(grid) == [("kernels", 1), ("kernels", 2), ("hops", 2), ("transfers", 2)]
 
 
-def test_on_cards_a_rank_computes_alone_and_as_many_exchange_as_there_are(monkeypatch):
-    monkeypatch.setattr(run, "card_count", lambda _: 5)
-    phases = run._phases(CalibrationRequest(ranks=(1,), device="cuda"))
-    assert [(phase.target, phase.ranks) for phase in phases] == [
-        (measure_kernels, 1), *((each, n) for n in (2, 4) for each in (measure_hops, measure_transfers))
-    ]  # fmt: skip
+def test_on_cards_a_rank_computes_alone_and_as_many_exchange_as_there_are():
+    grid = Grid((CalibrationRequest(ranks=(1,), device="cuda"),), cards=5)
+    each = ("hops", "transfers")
+    assert kinds_of(grid) == [("kernels", 1), *((kind, n) for n in (2, 4) for kind in each)]
 
 
 @pytest.mark.parametrize("budget_s", [0.0, -1.0, float("nan")])

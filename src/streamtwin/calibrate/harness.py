@@ -183,13 +183,16 @@ def measure(
     gauge: Gauge | None = None,
     rank: int = 0,
     seed: int = 0,
+    on_round: Callable[[list[Measurement]], None] | None = None,
 ) -> list[Measurement]:
     """Time *cases* in shuffled rounds until all are settled or *budget_s* is spent.
 
     Every case gets its warm-up and MIN_TIMES times even if that takes longer than the budget.
     *core_clock* counts the seconds that this process held a core; without it no time counts as
-    disturbed. *gauge* tells the state of the card behind each time. *progress* hears the share of the budget that is spent, or of the minimum where
-    that is less. The order follows from *seed* alone. Measurements come in the order of *cases*.
+    disturbed. *gauge* tells the state of the card behind each time. *progress* hears the share of
+    the budget that is spent, or of the minimum where that is less. *on_round* hears after every
+    round what was taken so far. The order follows from *seed* alone. Measurements come in the order
+    of *cases*.
     """
     began_s = clock()
     shuffled = random.Random(seed)  # noqa: S311 - an order of measuring, no secret
@@ -206,4 +209,6 @@ def measure(
         if progress is not None:
             least = min(len(s.times) for s in series) / (WARMUPS + MIN_TIMES)
             progress(min(1.0, least, (clock() - began_s) / budget_s if budget_s > 0 else 1.0))
+        if on_round is not None:
+            on_round([one.measured for one in series])
     return [one.measured for one in series]

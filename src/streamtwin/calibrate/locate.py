@@ -19,6 +19,9 @@ from streamtwin.core.errors import UserError, unknown_name
 HOME = "STREAMTWIN_HOME"
 """Environment variable that replaces the folder of the user's data."""
 
+GRID_NAME = re.compile(r"-and-\d+-more$")
+"""How the name of a host's profile of several requests ends."""
+
 
 def user_profiles() -> Path:
     """Folder of the profiles that were measured by this user."""

@@ -27,6 +27,8 @@ class Meta:
     """What was asked to be measured, one entry a model, VAE and resolution."""
     raw_times: int
     """Rows of the sample file, so that a file that was cut off is noticed."""
+    left_out: tuple[str, ...] = ()
+    """What was asked and not measured, each with the reason."""
 
     def as_dict(self) -> dict[str, Any]:
         """The file's content; `complete` stands last, so that a torn file lacks it."""

@@ -48,6 +48,8 @@ class Profile:
     fits: tuple[Fit, ...]
     figures: tuple[PublishedRow, ...] = ()
     """Figures of others that a published profile is fitted to."""
+    left_out: tuple[str, ...] = ()
+    """What was asked and not measured, each with the reason."""
 
     @property
     def ranks(self) -> tuple[int, ...]:
@@ -117,12 +119,14 @@ def make_profile(
     environment: Environment,
     requests: Sequence[dict[str, object]],
     measurements: Iterable[Measurement],
+    left_out: Sequence[str] = (),
 ) -> Profile:
     """Fit *measurements*, all taken in *environment*, and put them together."""
     taken = tuple(measurements)
     provenance = Provenance("measured", f"{name} on {environment.device}", environment.date[:10])
     asked = tuple(plain(request) for request in requests)
-    return Profile(name, environment, provenance, asked, taken, fit_all(taken))
+    fits = fit_all(taken)
+    return Profile(name, environment, provenance, asked, taken, fits, left_out=tuple(left_out))
 
 
 def write_profile(profile: Profile, folder: Path) -> None:
@@ -142,6 +146,7 @@ def write_profile(profile: Profile, folder: Path) -> None:
             profile.provenance,
             profile.requests,
             raw_times=sum(len(one.times) for one in profile.measurements),
+            left_out=profile.left_out,
         )
         (draft / META).write_text(yaml.safe_dump(meta.as_dict(), sort_keys=False), "utf-8")
         _replace_folder(draft, folder)
@@ -178,7 +183,15 @@ def read_profile(folder: Path) -> Profile:
             f"{folder / SAMPLES}: has {rows} raw times, {META} says raw_times = {meta.raw_times}"
         )
     fits = _join(samples.read_fits(folder / FITS), measurements, folder / FITS)
-    return Profile(meta.name, meta.environment, meta.provenance, meta.requests, measurements, fits)
+    return Profile(
+        meta.name,
+        meta.environment,
+        meta.provenance,
+        meta.requests,
+        measurements,
+        fits,
+        left_out=meta.left_out,
+    )
 
 
 def _unmeasured(meta: Meta, folder: Path) -> Profile:
@@ -190,7 +203,9 @@ def _unmeasured(meta: Meta, folder: Path) -> Profile:
         check_form(fit, folder / FITS)
         check_plausible(fit, folder / FITS)
     figures = read_rows(folder / FIGURES) if meta.provenance.kind == "published" else ()
-    return Profile(meta.name, meta.environment, meta.provenance, meta.requests, (), fits, figures)
+    return Profile(
+        meta.name, meta.environment, meta.provenance, meta.requests, (), fits, figures=figures
+    )
 
 
 def _join(

@@ -13,13 +13,11 @@ import torch
 from torch.distributed import FileStore  # type: ignore[attr-defined]
 
 from streamtwin.calibrate.accelerator import gauge_of, timer_of
-from streamtwin.calibrate.beside import ahead_cases, card_cases
-from streamtwin.calibrate.cases import CalibrationRequest, Case, hop_cases, kernel_cases
+from streamtwin.calibrate.cases import CalibrationRequest, Case
 from streamtwin.calibrate.harness import Measurement, measure
 from streamtwin.calibrate.hop_runner import HopEnd
 from streamtwin.calibrate.kernel_runner import KernelRunner
 from streamtwin.calibrate.seats import take_seat
-from streamtwin.calibrate.transfer_cases import transfer_cases
 from streamtwin.calibrate.transfer_runner import TransferEnd
 from streamtwin.runtime.devices import tune
 from streamtwin.runtime.processes import RankContext
@@ -28,16 +26,35 @@ from streamtwin.runtime.spool import VideoSpool
 Result = tuple[list[Measurement], str | None]
 """Measurements of a rank, and the name of its accelerator."""
 
+Said = float | list[Measurement]
+"""What a rank says while it measures: the share of its budget that is spent, or its times so far."""
 
-def measure_kernels(context: RankContext, request: CalibrationRequest, end_s: float) -> Result:
-    """Time passes, encodings and decodings; the target of `run_ranks`.
+SAY_S = 1.0
+"""A rank tells its times no more often than that: taking them down costs the ranks' cores time."""
+
+
+class _Teller:
+    """Tells the launcher the times so far, now and then, so that nothing is lost with a rank."""
+
+    def __init__(self, context: RankContext) -> None:
+        self.context, self.last_s = context, time.monotonic()
+
+    def __call__(self, measured: list[Measurement]) -> None:
+        if time.monotonic() - self.last_s >= SAY_S:
+            self.context.progress(measured)
+            self.last_s = time.monotonic()
+
+
+def measure_kernels(
+    context: RankContext, request: CalibrationRequest, cases: Sequence[Case], end_s: float
+) -> Result:
+    """Time *cases*, passes, encodings and decodings of *request*; the target of `run_ranks`.
 
     *end_s* is when the budget ends on the monotonic clock, which all processes share.
     """
     tune(request.device)
     spool = VideoSpool(Path(f"{context.rendezvous}-frames-{context.rank}"))
     runner = KernelRunner(request.plan(), spool, request.device, timer_of(request.device))
-    cases = kernel_cases(request, context.ranks) + card_cases(request)
     done = FileStore(f"{context.rendezvous}-done", context.ranks)
     budget_s = end_s - context.ready()
     measured = measure(
@@ -50,6 +67,7 @@ def measure_kernels(context: RankContext, request: CalibrationRequest, end_s: fl
         gauge=gauge_of(request.device),
         rank=context.rank,
         seed=request.seed + context.rank,
+        on_round=_Teller(context),
     )
     done.add("ranks", 1)
     _keep_company(done, context, runner, cases)
@@ -67,12 +85,13 @@ def _keep_company(
         runner.time_s(shuffled.choice(cases), time.perf_counter)
 
 
-def measure_hops(context: RankContext, request: CalibrationRequest, end_s: float) -> Result:
-    """Time hops from rank 0 to rank 1; the target of `run_ranks`.
+def measure_hops(
+    context: RankContext, request: CalibrationRequest, cases: Sequence[Case], end_s: float
+) -> Result:
+    """Time *cases*, hops from rank 0 to rank 1; the target of `run_ranks`.
 
     *end_s* is when the budget ends on the monotonic clock, which all processes share.
     """
-    cases = hop_cases(request, context.ranks) + ahead_cases(request, context.ranks)
     clock = time.monotonic  # the two ends must read one clock
     seat = take_seat(context, request)
     end = HopEnd(request, seat, cases, clock)
@@ -81,26 +100,43 @@ def measure_hops(context: RankContext, request: CalibrationRequest, end_s: float
     if context.rank == 0:
         end.serve()
     elif context.rank == 1:
-        report = context.progress
-        measured = measure(cases, end, clock, budget_s, report, rank=1, seed=request.seed)
+        measured = measure(
+            cases,
+            end,
+            clock,
+            budget_s,
+            context.progress,
+            rank=1,
+            seed=request.seed,
+            on_round=_Teller(context),
+        )
         end.stop()
     seat.leave()
     return measured, None
 
 
-def measure_transfers(context: RankContext, request: CalibrationRequest, end_s: float) -> Result:
-    """Time exchanges among all ranks, and migrations of a block from rank 0 to rank 1.
+def measure_transfers(
+    context: RankContext, request: CalibrationRequest, cases: Sequence[Case], end_s: float
+) -> Result:
+    """Time *cases*: exchanges among all ranks, migrations of a block from rank 0 to rank 1.
 
     The target of `run_ranks`; *end_s* as in `measure_hops`.
     """
-    cases = transfer_cases(request, context.ranks)
     clock = time.monotonic  # all ranks must read one clock
     seat = take_seat(context, request)
     end = TransferEnd(request, seat, cases, clock)
     budget_s = end_s - context.ready()
     measured: list[Measurement] = []
     if context.rank == 0:
-        measured = measure(cases, end, clock, budget_s, context.progress, seed=request.seed)
+        measured = measure(
+            cases,
+            end,
+            clock,
+            budget_s,
+            context.progress,
+            seed=request.seed,
+            on_round=_Teller(context),
+        )
         end.stop()
     else:
         end.serve()

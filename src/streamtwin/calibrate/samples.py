@@ -6,7 +6,7 @@ stay empty.
 
 import csv
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Literal, get_args, get_origin
@@ -58,23 +58,25 @@ def write_samples(path: Path, measurements: Iterable[Measurement], environment: 
         writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
         writer.writeheader()
         for one in measurements:
-            case = _case_columns(one.case)
-            states = one.states or (None,) * len(one.times)
-            taken = zip(one.times, one.core_shares, states, strict=True)
-            for repetition, (seconds, share, state) in enumerate(taken):
-                writer.writerow(
-                    case
-                    | {
-                        "run": one.run,
-                        "rank": one.rank,
-                        "repetition": repetition,
-                        "warmup": int(repetition < one.warmups),
-                        "core_share": repr(share),
-                        **state_cells(state),
-                        "seconds": repr(seconds),
-                        "environment": environment,
-                    }
-                )
+            writer.writerows(sample_rows(one, environment))
+
+
+def sample_rows(one: Measurement, environment: str, since: int = 0) -> Iterator[dict[str, object]]:
+    """The rows of a measurement's times, without the first *since* of them."""
+    case = _case_columns(one.case)
+    states = one.states or (None,) * len(one.times)
+    taken = list(zip(one.times, one.core_shares, states, strict=True))
+    for repetition, (seconds, share, state) in enumerate(taken[since:], since):
+        yield case | {
+            "run": one.run,
+            "rank": one.rank,
+            "repetition": repetition,
+            "warmup": int(repetition < one.warmups),
+            "core_share": repr(share),
+            **state_cells(state),
+            "seconds": repr(seconds),
+            "environment": environment,
+        }
 
 
 def _case_columns(case: Case) -> dict[str, object]:
@@ -88,8 +90,10 @@ def _case_columns(case: Case) -> dict[str, object]:
     }
 
 
-def read_samples(path: Path, environment: str) -> tuple[Measurement, ...]:
+def read_samples(path: Path, environment: str, finished: bool = True) -> tuple[Measurement, ...]:
     """Read and check the raw times, all taken in *environment*.
+
+    While measuring is not *finished* there may be none yet, or none after a warm-up.
 
     Raises:
         CalibrationError: names file, line, column and value.
@@ -99,6 +103,8 @@ def read_samples(path: Path, environment: str) -> tuple[Measurement, ...]:
             found = _measurements(path, csv.DictReader(file, strict=True), environment)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CalibrationError(f"{path}: cannot be read: {error}") from error
+    if not finished:
+        return found
     if not found:
         raise CalibrationError(f"{path}: has no raw time")
     for one in found:

@@ -87,6 +87,9 @@ def _known(request: "CalibrationRequest", extrapolate: bool) -> "Profile | None"
         profile = read_profile(find_profile(_name(request)))
         check_host(profile, read_environment(device_name(request.device)))
     except UserError:
+        found = _in_a_grid(request, extrapolate)
+        if found is not None:
+            return found
         remark(f"this host has no profile of {request.model} yet: calibrating")
         return None
     except CalibrationError as error:
@@ -99,11 +102,33 @@ def _known(request: "CalibrationRequest", extrapolate: bool) -> "Profile | None"
     return profile
 
 
+def _in_a_grid(request: "CalibrationRequest", extrapolate: bool) -> "Profile | None":
+    """A profile of this host that was made for several requests and answers this one too."""
+    from streamtwin.calibrate.environment import read_environment  # noqa: PLC0415
+    from streamtwin.calibrate.locate import (  # noqa: PLC0415
+        GRID_NAME,
+        find_profile,
+        list_profiles,
+    )
+    from streamtwin.calibrate.profile import read_profile  # noqa: PLC0415
+
+    here = read_environment(device_name(request.device))
+    for name in filter(GRID_NAME.search, list_profiles()):
+        try:
+            profile = read_profile(find_profile(name))
+        except CalibrationError:
+            continue  # it is named where it is asked for by its name
+        asked = set(profile.covers(request)) - ({"ranks"} if extrapolate else set())
+        if not asked and not profile.environment.differences(here):
+            return profile
+    return None
+
+
 def calibrate_host(request: "CalibrationRequest", budget_s: float | None = None) -> "Profile":
     """Measure this host for *request*, and keep the profile."""
     from streamtwin.calibrate.accelerator import card_remarks  # noqa: PLC0415
     from streamtwin.calibrate.locate import profile_path  # noqa: PLC0415
-    from streamtwin.calibrate.run import DEFAULT_BUDGET_S, calibrate  # noqa: PLC0415
+    from streamtwin.calibrate.run import DEFAULT_BUDGET_S, Settings, calibrate  # noqa: PLC0415
 
     folder = profile_path(_name(request))
     check_writable(folder.parent)
@@ -111,7 +136,8 @@ def calibrate_host(request: "CalibrationRequest", budget_s: float | None = None)
         remark(words)
     with progress("calibrating", 1.0) as bar:
         budget = DEFAULT_BUDGET_S if budget_s is None else budget_s
-        return calibrate(request, out=folder, budget_s=budget, on_progress=bar.at)
+        settings = Settings(on_progress=bar.at, say=remark, stale="replace")
+        return calibrate(request, out=folder, budget_s=budget, settings=settings)
 
 
 def device_name(device: str) -> str | None:
