@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from streamtwin.calibrate.accelerator import card_remarks, gauge_of, l2_bytes, timer_of
-from streamtwin.calibrate.beside import HOST_CLOCK, card_cases, host_extra_s
+from streamtwin.calibrate.beside import HOST_CLOCK, ahead_cases, card_cases, host_extra_s
 from streamtwin.calibrate.cases import CalibrationRequest, Case, hop_cases, kernel_cases
 from streamtwin.calibrate.environment import read_environment
 from streamtwin.calibrate.kernel_runner import KernelRunner
@@ -105,7 +105,9 @@ def test_a_calibration_of_a_card_is_whole(tmp_path: Path) -> None:
 
 @two_cards
 def test_transfers_and_hops_go_over_nccl() -> None:
-    (measured, _), _ = run_ranks(measure_transfers, 2, (SMALL, 0.0))
+    (measured, _), _ = run_ranks(measure_transfers, 2, (SMALL, transfer_cases(SMALL, 2), 0.0))
     assert {one.case for one in measured} == set(transfer_cases(SMALL, 2))
-    _, (hops, _) = run_ranks(measure_hops, 2, (SMALL, 0.0))
+    _, (hops, _) = run_ranks(
+        measure_hops, 2, (SMALL, hop_cases(SMALL, 2) + ahead_cases(SMALL, 2), 0.0)
+    )
     assert {one.case for one in hops} >= set(hop_cases(SMALL, 2))

@@ -5,12 +5,13 @@ from dataclasses import replace
 
 from calibration_data import HOPS, LINEAR, true_s
 
+from streamtwin.calibrate.beside import BESIDE
 from streamtwin.calibrate.cases import CalibrationRequest
 from streamtwin.calibrate.expected import card_ceilings, core_ceilings
 from streamtwin.calibrate.grid import Grid
 from streamtwin.calibrate.harness import measure
 from streamtwin.core import catalog
-from streamtwin.core.ops import DitPass, Hop
+from streamtwin.core.ops import Collective, DitPass, Hop, Migration
 
 CORE = core_ceilings(1e11, "invented")
 CARD = card_ceilings(catalog.gpu("h100-sxm"))
@@ -21,8 +22,10 @@ TWO_SIZES = Grid(tuple(CalibrationRequest(resolution=size) for size in ((32, 48)
 def cost_s(case):
     if isinstance(case.op, DitPass):
         return true_s(case, "linear", LINEAR)
-    if isinstance(case.op, Hop):
+    if isinstance(case.op, Hop) and case.tag not in BESIDE:
         return true_s(case, "hop_linear", HOPS)
+    if isinstance(case.op, Hop | Collective | Migration):
+        return 1e-3 + 1e-9 * case.op.size_bytes
     return 1e-8 * case.op.height * case.op.width * case.op.latents
 
 
@@ -61,7 +64,7 @@ class Host:
         self.starts.append(start)
         began_s = self.now_s
         self.now_s += self.start_s
-        ranks = 1 if start.part.kind == "hops" else start.part.ranks
+        ranks = start.part.ranks if start.part.kind == "kernels" else 1
         return [
             measure(
                 start.cases, self, self.clock, (budget_s - self.now_s + began_s) / ranks,

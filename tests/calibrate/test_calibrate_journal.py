@@ -15,7 +15,7 @@ from grid_cases import TINY, TWO_SIZES, BrokenError, Host, on
 from streamtwin.calibrate import journal as journals
 from streamtwin.calibrate import run
 from streamtwin.calibrate.grid import Grid, parts_of
-from streamtwin.calibrate.harness import MIN_TIMES
+from streamtwin.calibrate.harness import ENOUGH_TIMES, MIN_TIMES, WARMUPS
 from streamtwin.calibrate.journal import lock, partial_folder
 from streamtwin.calibrate.locate import HOME, find_profile, list_profiles
 from streamtwin.calibrate.profile import read_profile
@@ -86,9 +86,9 @@ def test_times_taken_before_the_stop_are_in_the_profile(tmp_path):
 
 
 def test_the_time_before_the_stop_counts(tmp_path):
-    host = stopped(tmp_path / "torn", 3000, spread=0.5)
+    host = stopped(tmp_path / "torn", 4000, spread=0.5)
     before_s = host.now_s
-    assert before_s > 0.2 * BUDGET_S
+    assert before_s > 0.15 * BUDGET_S
     rest = Host(spread=0.5)
     calibrated(tmp_path / "torn", rest)
     assert 0.8 * BUDGET_S < rest.now_s + before_s < 1.1 * BUDGET_S
@@ -105,8 +105,10 @@ def test_every_start_has_a_number_of_its_own(tmp_path):
 
 def test_a_second_start_that_was_stopped_is_made_up_for(tmp_path):
     """The first times of a case say nothing of the second start that was under way."""
-    first = stopped(tmp_path / "torn", 755)
-    assert [start.sweep for start in first.starts] == [0, 0, 0, 1]
+    once = sum(len(part.cases) * (part.ranks if part.kind == "kernels" else 1)
+               for part in parts_of(TINY))  # fmt: skip
+    first = stopped(tmp_path / "torn", (WARMUPS + ENOUGH_TIMES) * once + 50)
+    assert [start.sweep for start in first.starts] == [0, 0, 0, 0, 1]
     profile = calibrated(tmp_path / "torn")
     runs = {}
     for one in profile.measurements:
@@ -129,7 +131,7 @@ def test_a_journal_is_no_profile(tmp_path, monkeypatch):
     out = tmp_path / "profiles" / "mine"
     out.parent.mkdir()
     stopped(out, 200)
-    assert list_profiles() == []
+    assert not [name for name in list_profiles() if "mine" in name]
     with pytest.raises(CalibrationError, match=r"meta\.yaml: cannot be read"):
         read_profile(partial_folder(out))
     with pytest.raises(UserError, match="unknown profile"):

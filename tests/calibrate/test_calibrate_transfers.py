@@ -167,7 +167,7 @@ def least(measured, cases):
 
 def test_two_ranks_time_every_transfer_for_real(tmp_path):
     """A block that did not come home, or whose bytes are not the case's, fails the next one."""
-    of_all = run_ranks(measure_transfers, 2, (SMALL, 0.0))
+    of_all = run_ranks(measure_transfers, 2, (SMALL, transfer_cases(SMALL, 2), 0.0))
     (measured, name), (none, _) = of_all
     assert (name, none) == (None, [])
     least(measured, transfer_cases(SMALL, 2))
@@ -176,7 +176,9 @@ def test_two_ranks_time_every_transfer_for_real(tmp_path):
 
 
 def test_two_ranks_time_hops_with_and_without_receives_posted_ahead():
-    (none, _), (measured, _) = run_ranks(measure_hops, 2, (SMALL, 0.0))
+    (none, _), (measured, _) = run_ranks(
+        measure_hops, 2, (SMALL, hop_cases(SMALL, 2) + ahead_cases(SMALL, 2), 0.0)
+    )
     assert none == []
     cases = hop_cases(SMALL, 2) + ahead_cases(SMALL, 2)
     least(measured, cases)

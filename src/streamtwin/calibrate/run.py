@@ -32,7 +32,7 @@ from streamtwin.core.errors import CalibrationError, UserError
 
 Progress = Callable[[float, str], None]
 
-DEFAULT_BUDGET_S = 35.0
+DEFAULT_BUDGET_S = 42.0
 """Enough for the smallest model on two cores: about ten rounds of all cases, in two starts."""
 
 CARD_BUDGET_S = 420.0
