@@ -12,9 +12,10 @@ from streamtwin.calibrate.observed import observe
 from streamtwin.calibrate.samples import group_of
 from streamtwin.calibrate.schedule import Start
 
-BETWEEN = 0.03
-"""Relative scatter of the typical times of two starts where a profile has one start only: that of
-the smallest model on two cores, over a family."""
+BETWEEN = 0.05
+"""Relative scatter of the typical times of starts that lie minutes or days apart, at the least. An
+assumption: starts of the smallest model on two cores of a virtual machine differed by 3 % in one
+hour and by 15 % in another; starts of one calibration follow each other and differ by less."""
 
 Z = 1.96
 """Standard errors on either side of an interval of 95 %."""
@@ -103,7 +104,7 @@ def between_starts(measurements: Sequence[Measurement]) -> tuple[float, int]:
     """How far typical times of a fit differ from start to start, and how many starts there were.
 
     The relative scatter of the starts' mean over the cases that all of them have; a part of it is
-    scatter within starts, so it is rather too large. One start: BETWEEN.
+    scatter within starts, so it is rather too large. At the least, and with one start, BETWEEN.
     """
     runs = sorted({one.run for one in measurements})
     typical = {
@@ -114,4 +115,4 @@ def between_starts(measurements: Sequence[Measurement]) -> tuple[float, int]:
     if len(runs) < 2 or not shared:
         return BETWEEN, 1
     means = [fmean(cases[case] for case in shared) for cases in typical.values()]
-    return max(stdev(means), BETWEEN / 3), len(runs)
+    return max(stdev(means), BETWEEN), len(runs)

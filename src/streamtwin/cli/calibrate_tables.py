@@ -61,26 +61,32 @@ def profile_table(profile: "Profile") -> Any:  # noqa: ANN401 - a rich table, lo
     """A new profile for people."""
     table = _table(
         f"{profile.name} ({profile.provenance})",
-        ("operation", "of", "ranks", "form"),
-        ("cases", "unstable", "throttled", "held-out error %", "worst %", "90 % +-", "inside"),
+        ("operation", "form"),
+        ("cases", "marked", "held-out error %", "worst %", "90 % +-", "inside"),
     )
-    table.caption = f"starts of the processes: {starts_of(profile)}"
+    table.caption = (
+        f"starts of the processes: {starts_of(profile)}; xN: with N ranks computing; marked: cases "
+        "that scatter (u) or that the card throttled (t)"
+    )
     table.caption_justify = "left"
     for row in _rows(profile):
         table.add_row(
-            row["family"],
-            row["subject"],
-            str(row["ranks"]),
+            f"{row['family']}, {row['subject']}, x{row['ranks']}",
             row["form"],
             str(row["configurations"]),
-            str(row["unstable"]),
-            str(row["throttled"]),
+            _marks(row),
             _percent(row["held_out_error_median"]),
             _percent(row["held_out_error_worst"]),
             _percent(row["interval_half_width"]),
             f"{row['covered']}/{row['held_out']}" if row["held_out"] else "-",
         )
     return table
+
+
+def _marks(row: dict[str, Any]) -> str:
+    """How many cases say little: unstable ones, throttled ones."""
+    marks = {"u": row["unstable"], "t": row["throttled"]}
+    return " ".join(f"{count}{mark}" for mark, count in marks.items() if count) or "-"
 
 
 def programme_document(programme: "Programme", source: str, folder: str) -> dict[str, Any]:
