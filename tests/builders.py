@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from streamtwin.core.controller import Controller
+from streamtwin.core.errors import CalibrationError
 from streamtwin.core.latency import Prediction, Provenance
 from streamtwin.core.layout import lay_out
 from streamtwin.core.ops import DitPass, Hop, Op, VaeDecode, VaeEncode
@@ -39,6 +40,8 @@ class FlatLatency:
                 mean_s = self.hop_s
             case DitPass():
                 mean_s = self.block_s * op.blocks
+            case _:
+                raise CalibrationError(f"nothing was measured of {op}")
         return Prediction(mean_s, 0.9 * mean_s, 1.1 * mean_s, self.provenance)
 
     def noise(self, op: Op) -> Sequence[float]:

@@ -14,7 +14,7 @@ from streamtwin.core.latency import Prediction
 from streamtwin.core.memory import rank_memory
 from streamtwin.core.metrics import compute_metrics, steady_window
 from streamtwin.core.moves import block_bytes, moves_between
-from streamtwin.core.ops import DitPass, Hop, Op
+from streamtwin.core.ops import DitPass, Hop, Migration, Op
 from streamtwin.core.plan import Plan
 from streamtwin.core.policies.partition import intervals
 from streamtwin.core.records import Records
@@ -189,6 +189,22 @@ def test_a_transfer_that_nobody_has_calibrated_is_refused() -> None:
     plan = make_plan(gpus=2, chunks=12, partition={"schedule": {6: [5, 1]}})
     with pytest.raises(CalibrationError, match=r"outside the calibrated range: Hop"):
         simulate(plan, Bounded())
+
+
+def test_a_move_takes_what_migrations_took_where_they_were_measured() -> None:
+    class Measured(FlatLatency):
+        def predict(self, op: Op) -> Prediction:
+            if isinstance(op, Migration):
+                return Prediction(0.25, 0.25, 0.25, self.provenance)
+            return super().predict(op)
+
+    plan = make_plan(gpus=2, chunks=12, partition={"schedule": {6: [5, 1]}})
+    moved = {
+        type(latency): [s.seconds for s in simulate(plan, latency).spans if s.kind == "move"]
+        for latency in (Measured(), FlatLatency())
+    }
+    assert max(moved[Measured]) == pytest.approx(2 * 0.25)  # two blocks
+    assert max(moved[FlatLatency]) == pytest.approx(2 * 0.005)
 
 
 def test_a_throttled_card_is_relieved() -> None:

@@ -1,7 +1,7 @@
 """How do blocks change hands between simulated ranks while the stream runs?
 
 Twin of `streamtwin.runtime.exchange`: a rank posts what it gives and goes on; one that gets a
-block waits until it is posted, and then for as long as a hop of its bytes takes.
+block waits until it is posted, and then for as long as a migration of its bytes takes.
 """
 
 from collections import defaultdict
@@ -12,7 +12,6 @@ from typing import Any
 import simpy
 
 from streamtwin.core.moves import Tenants, moves_between
-from streamtwin.core.ops import Hop
 from streamtwin.core.plan import Plan, Stage
 from streamtwin.core.policies.partition import intervals
 from streamtwin.core.ring import Item
@@ -85,6 +84,6 @@ class BlockExchange:
     def _get(self, giver: int) -> Generator[simpy.Event, Any, int]:
         size_bytes, taken = yield self.meeting.posted[giver, self.stage.rank].get()
         assert isinstance(size_bytes, int)
-        yield self.meeting.env.timeout(self.times(Hop(size_bytes)))
+        yield self.meeting.env.timeout(self.times.move_s(size_bytes))
         taken.succeed()
         return size_bytes

@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from streamtwin.core.errors import CalibrationError
 from streamtwin.core.latency import LatencyModel, ProvenanceKind
 from streamtwin.core.ops import (
     Collective,
@@ -70,6 +71,19 @@ class ServiceTimes:
         if not self.noise or not len(factors):
             return expected_s
         return expected_s * float(factors[self._draws[type(op)].integers(len(factors))])
+
+    def move_s(self, size_bytes: int) -> float:
+        """Time in which a block of *size_bytes* moves: as measured, else as a hop of so many bytes.
+
+        Raises:
+            CalibrationError: the latency model knows neither.
+        """
+        move: Op = Migration(size_bytes)
+        try:
+            self._lookup(move)
+        except CalibrationError:
+            move = Hop(size_bytes)
+        return self(move)
 
     def _run_factor(self, op: Op) -> float:
         """By how much this run is slower at *op* than the expected one; its mean over runs is 1.
