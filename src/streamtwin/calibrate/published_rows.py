@@ -54,9 +54,10 @@ class PublishedRow:
     @property
     def label(self) -> str:
         """The figure in a few words."""
-        batch = "stream batch" if self.stream_batch else "step by step"
-        what = f"{self.metric.removesuffix('_ms')}, {self.steps} steps, {batch}"
-        return f"{self.model} {self.height}x{self.width}, {what}"
+        batch = "" if self.stream_batch else ", no stream batch"
+        blocks = f" of {self.blocks} blocks" if self.metric == "pass_ms" else ""
+        what = f"{self.metric.removesuffix('_ms')}{blocks}"
+        return f"{self.model} {self.height}x{self.width} N={self.steps} {what}{batch}"
 
 
 def read_rows(path: Path) -> tuple[PublishedRow, ...]:

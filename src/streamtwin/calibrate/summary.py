@@ -10,7 +10,7 @@ from streamtwin.calibrate.cases import CalibrationRequest, item_from
 from streamtwin.calibrate.fitted import Fit
 from streamtwin.calibrate.profile import Profile
 from streamtwin.core.ops import Op
-from streamtwin.core.plan import Stage
+from streamtwin.core.plan import Plan, Stage
 
 
 def summary_of(profile: Profile) -> dict[str, Any]:
@@ -62,9 +62,32 @@ def _half_widths(profile: Profile) -> list[float]:
 
 
 def _whole_pass(asked: dict[str, object]) -> Op:
+    return _pass_of(_plan_of(asked), 1)
+
+
+def operations_of(profile: Profile, asked: dict[str, object]) -> list[tuple[str, Op]]:
+    """Operations of a deployment that *profile* answers for, of one of its requests, in words."""
+    plan = _plan_of(asked)
+    size, model, vae = _resolution(asked), plan.model.name, plan.vae.name
+    fits = [fit for fit in profile.fits if (fit.family, fit.subject) == ("dit", model)]
+    most = int(max((fit.ranges["rows"][1] for fit in fits), default=0))
+    return [
+        *((f"pass of {model}, {size}, {rows} {'row' if rows == 1 else 'rows'}", _pass_of(plan, rows))
+          for rows in range(1, most + 1)),
+        (f"encode of {vae}, {size}", plan.encode(1)),
+        (f"encode of {vae}, {size}, first chunk", plan.encode(0)),
+        (f"decode of {vae}, {size}", plan.decode(1)),
+        (f"decode of {vae}, {size}, first chunk", plan.decode(0)),
+        (f"hop of a row of {model}, {size}", plan.hop(item_from(plan, 1))),
+    ]  # fmt: skip
+
+
+def _plan_of(asked: dict[str, object]) -> Plan:
     known = {field.name for field in fields(CalibrationRequest)}
     values = {key: value for key, value in asked.items() if key in known}
-    request = TypeAdapter(CalibrationRequest).validate_python(values)
-    plan = request.plan()
+    return TypeAdapter(CalibrationRequest).validate_python(values).plan()
+
+
+def _pass_of(plan: Plan, rows: int) -> Op:
     stage = Stage(0, range(plan.model.blocks), True, True, True, True)
-    return plan.dit_pass(stage, item_from(plan, 1))
+    return plan.dit_pass(stage, item_from(plan, rows))

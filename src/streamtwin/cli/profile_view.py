@@ -5,10 +5,12 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from streamtwin.cli.unmeasured_view import answers_of, figures_of
 from streamtwin.core import catalog
 from streamtwin.core.op_costs import bytes_of, flops_of
 from streamtwin.core.ops import Collective, Copy, DitPass, Hop, Migration, Op, VaeDecode, VaeEncode
 from streamtwin.reports.profile_view import (
+    AssumedView,
     CaseView,
     CeilingView,
     CurveView,
@@ -18,7 +20,7 @@ from streamtwin.reports.profile_view import (
 )
 
 if TYPE_CHECKING:
-    from streamtwin.calibrate.fitted import Fit, Point
+    from streamtwin.calibrate.fitted import Fit, Parameter, Point
     from streamtwin.calibrate.profile import Profile
     from streamtwin.core.latency import LatencyModel
 
@@ -31,13 +33,23 @@ def view_of(profile: "Profile") -> ProfileView:
     return ProfileView(
         name=profile.name,
         provenance=str(profile.provenance),
-        environment={key: str(value) for key, value in profile.environment.as_dict().items()},
+        environment=_environment(profile),
         requests=tuple(
             {key: str(value) for key, value in request.items()} for request in profile.requests
         ),
         fits=tuple(_fit(profile, fit) for fit in profile.fits),
         ceilings=ceilings_of(profile),
+        answers=answers_of(profile),
+        figures=figures_of(profile),
     )
+
+
+def _environment(profile: "Profile") -> dict[str, str]:
+    """Every field; where nothing was measured, what is known of it."""
+    fields = {key: str(value) for key, value in profile.environment.as_dict().items()}
+    if profile.measurements:
+        return fields
+    return {key: fields[key] for key in ("device", "date")}
 
 
 def ceilings_of(profile: "Profile") -> tuple[CeilingView, ...]:
@@ -69,7 +81,7 @@ def _fit(profile: "Profile", fit: "Fit") -> FitView:
             f"{name} = {value:.4g}" for name, value in zip(form.knob_names, fit.knobs, strict=False)
         ),
         axis=_axis(fit.points[0].op) if fit.points else "",
-        terms=tuple(TermView(one.name, one.value, one.stderr) for one in fit.parameters),
+        terms=tuple(map(_term, fit.parameters)),
         alternatives=tuple(fit.alternatives.items()),
         held_out_errors=fit.held_out_errors,
         left_out_errors=fit.left_out_errors,
@@ -78,6 +90,12 @@ def _fit(profile: "Profile", fit: "Fit") -> FitView:
         cases=tuple(_case(fit, point, latency, itemsize, widest) for point in fit.points),
         curves=tuple(_curves(fit, latency)),
     )
+
+
+def _term(parameter: "Parameter") -> TermView:
+    known = parameter.assumed
+    assumed = None if known is None else AssumedView(known.low, known.high, known.reason)
+    return TermView(parameter.name, parameter.value, parameter.stderr, assumed)
 
 
 def _case(
@@ -100,6 +118,7 @@ def _case(
         high_s=said.high_s * scale,
         held_out=point.held_out,
         stable=point.stable,
+        throttled=point.throttled,
         times=len(point.ratios),
         flops=flops_of(point.op),
         bytes=bytes_of(point.op, itemsize),

@@ -11,7 +11,7 @@ ProvenanceKind = Literal["measured", "published", "derived", "assumed"]
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a number comes from. It is printed wherever the number is."""
+    """Where a number comes from. It is printed wherever the number is; no `date`: of no day."""
 
     kind: ProvenanceKind
     source: str
@@ -21,7 +21,8 @@ class Provenance:
     def __str__(self) -> str:
         """`measured: HOST, DATE`, marked when the number lies outside the calibrated range."""
         mark = ", extrapolated" if self.extrapolated else ""
-        return f"{self.kind}: {self.source}, {self.date}{mark}"
+        date = f", {self.date}" if self.date else ""
+        return f"{self.kind}: {self.source}{date}{mark}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from streamtwin.reports.figures.curves import curves_svg
+from streamtwin.reports.figures.published import figures_svg
 from streamtwin.reports.figures.roofline import roofline_svg
 from streamtwin.reports.profile_view import (
+    AnswerView,
     CaseView,
+    FigureView,
     FitView,
     ProfileView,
     TermView,
@@ -29,7 +32,7 @@ class FitSection:
     title: str
     words: str
     provenance: str
-    figure: Markup
+    figure: Markup | None
     caption: str
     parameters: tuple[Cells, ...]
     cases: tuple[Cells, ...]
@@ -38,6 +41,10 @@ class FitSection:
 CAPTION = (
     "Left: points are measured, lines and bands predicted with the 90 % interval. Right: what the "
     "prediction is off, over the predicted time; held-out cases took no part in the fit."
+)
+FIGURES_CAPTION = (
+    "Each published figure that the profile is fitted to: how far what the profile makes of it lies "
+    "from it, with the 90 % interval of the profile."
 )
 ROOF_CAPTION = (
     "Arithmetic a byte that must move at least, against the rate achieved. A case far below its "
@@ -54,9 +61,45 @@ def render_profile(profile: ProfileView) -> str:
         fits=[_section(fit, profile) for fit in profile.fits],
         roofline=None if roofline is None else inline_svg(roofline, ROOF_CAPTION),
         roof_caption=ROOF_CAPTION,
+        answers=[answer_cells(one) for one in profile.answers],
+        figures=[figure_cells(one) for one in profile.figures],
+        figures_svg=inline_svg(figures_svg(profile.figures), FIGURES_CAPTION)
+        if profile.figures
+        else None,
+        figures_caption=FIGURES_CAPTION,
+        reasons=reasons_of(profile),
         ceilings=[(one.name, _rate(one.flops_per_s, "FLOP/s") or _rate(one.bytes_per_s, "B/s"),
                    one.source) for one in profile.ceilings],
     )  # fmt: skip
+
+
+def answer_cells(answer: AnswerView) -> Cells:
+    """What the profile says of one operation: what, ms, interval, who says so."""
+    low, high = quantity(answer.low_s, "s"), quantity(answer.high_s, "s")
+    return answer.operation, quantity(answer.mean_s, "s"), f"{low} to {high}", answer.provenance
+
+
+def figure_cells(figure: FigureView) -> Cells:
+    """One published figure: what, published, predicted, interval, error, unit, source."""
+    return (
+        figure.label,
+        f"{figure.published:.2f}",
+        f"{figure.predicted:.2f}",
+        f"{figure.low:.2f} to {figure.high:.2f}",
+        f"{100 * figure.error:+.1f}",
+        figure.unit,
+        figure.source,
+    )
+
+
+def reasons_of(profile: ProfileView) -> list[Cells]:
+    """Each assumption once: which parameters rest on it, and why it is taken."""
+    resting: dict[str, list[str]] = {}
+    for fit in profile.fits:
+        for term in fit.terms:
+            if term.assumed is not None:
+                resting.setdefault(term.assumed.reason, []).append(f"{fit.family}: {term.name}")
+    return [("; ".join(names), reason) for reason, names in resting.items()]
 
 
 def error_words(fit: FitView) -> str:
@@ -66,11 +109,19 @@ def error_words(fit: FitView) -> str:
         middle, worst = median_of(errors), worst_of(errors)
         if middle is not None and worst is not None:
             parts.append(f"{name} error median {_percent(middle)}, worst {_percent(worst)}")
-    parts.append(f"90 % interval ± {_percent(fit.half_width)}")
+    assumed = sum(term.assumed is not None for term in fit.terms)
+    if assumed < len(fit.terms):
+        parts.append(f"90 % interval ± {_percent(fit.half_width)}")
+    if assumed:
+        parts.append(
+            f"{assumed} of {len(fit.terms)} parameters assumed, with intervals of their own"
+        )
     if fit.coverage:
         parts.append("{} of {} held-out cases inside it".format(*fit.coverage))
-    unstable = sum(not case.stable for case in fit.cases)
-    parts.append(f"{unstable} of {len(fit.cases)} cases unstable")
+    for word in ("unstable", "throttled"):
+        marked = sum(case.state == word for case in fit.cases)
+        if marked or (fit.cases and word == "unstable"):
+            parts.append(f"{marked} of {len(fit.cases)} cases {word}")
     return "; ".join(parts) + "."
 
 
@@ -86,6 +137,9 @@ def form_words(fit: FitView) -> str:
 
 def parameter_cells(term: TermView) -> Cells:
     """One parameter: name, value, standard error, unit."""
+    if term.assumed is not None:
+        known = f"assumed, {term.assumed.low:.3g} to {term.assumed.high:.3g}"
+        return term.name or "-", f"{term.value:.4g}", known, term.unit
     none = "not known" if term.value else "at its bound"
     stderr = none if term.stderr is None else f"{term.stderr:.2g}"
     return term.name or "-", f"{term.value:.4g}", stderr, term.unit
@@ -97,7 +151,11 @@ def case_cells(case: CaseView, profile: ProfileView) -> Cells:
     intensity = "-" if case.intensity is None else f"{case.intensity:.1f}"
     state = ", ".join(
         word
-        for word, given in (("held out", case.held_out), ("unstable", not case.stable))
+        for word, given in (
+            ("held out", case.held_out),
+            ("unstable", not case.stable),
+            ("throttled", case.throttled),
+        )
         if given
     )
     return (
@@ -119,7 +177,7 @@ def _section(fit: FitView, profile: ProfileView) -> FitSection:
         title=fit.title,
         words=f"{form_words(fit)} {error_words(fit).capitalize()}",
         provenance=fit.provenance,
-        figure=inline_svg(curves_svg(fit), f"{fit.title}: {CAPTION}"),
+        figure=inline_svg(curves_svg(fit), f"{fit.title}: {CAPTION}") if fit.cases else None,
         caption=CAPTION,
         parameters=tuple(map(parameter_cells, fit.terms)),
         cases=tuple(case_cells(case, profile) for case in fit.cases),

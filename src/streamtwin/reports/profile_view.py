@@ -26,6 +26,8 @@ def unit_of(term: str) -> str:
     """Unit of a parameter, by the term that it belongs to."""
     if term in _UNITS:
         return _UNITS[term]
+    if term.startswith("blocks,"):
+        return "s/block"
     return "s/B" if term.endswith("bytes") else "s/token" if term.endswith("tokens") else "s"
 
 
@@ -35,12 +37,22 @@ def grows(term: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class AssumedView:
+    """Where a parameter surely lies (90 %) that is assumed, and why it is taken so."""
+
+    low: float
+    high: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class TermView:
-    """One parameter of a fit; no standard error where it rests at its bound, 0."""
+    """One parameter of a fit; no standard error where it rests at its bound, 0, or is assumed."""
 
     name: str
     value: float
     stderr: float | None
+    assumed: AssumedView | None = None
 
     @property
     def unit(self) -> str:
@@ -71,6 +83,7 @@ class CaseView:
     shares: tuple[tuple[str, float], ...]
     floor: bool = False
     on_curve: bool = True
+    throttled: bool = False
 
     @property
     def error(self) -> float:
@@ -95,6 +108,8 @@ class CaseView:
     @property
     def state(self) -> str:
         """Which marker its point gets."""
+        if self.throttled:
+            return "throttled"
         if not self.stable:
             return "unstable"
         return "held out" if self.held_out else "fitted"
@@ -157,6 +172,35 @@ class CeilingView:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerView:
+    """What the profile says of one operation, with its 90 % interval, and who says so."""
+
+    operation: str
+    mean_s: float
+    low_s: float
+    high_s: float
+    provenance: str
+
+
+@dataclass(frozen=True, slots=True)
+class FigureView:
+    """A published figure beside what the profile makes of it; `unit` is frames/s or ms."""
+
+    label: str
+    unit: str
+    published: float
+    predicted: float
+    low: float
+    high: float
+    source: str
+
+    @property
+    def error(self) -> float:
+        """Signed relative error of the prediction."""
+        return self.predicted / self.published - 1
+
+
+@dataclass(frozen=True, slots=True)
 class ProfileView:
     """A profile as its report shows it."""
 
@@ -166,6 +210,9 @@ class ProfileView:
     requests: tuple[dict[str, str], ...]
     fits: tuple[FitView, ...]
     ceilings: tuple[CeilingView, ...] = ()
+    answers: tuple[AnswerView, ...] = ()
+    """What it says of a deployment's operations, where no case was measured."""
+    figures: tuple[FigureView, ...] = ()
 
     @property
     def ridge(self) -> float | None:
