@@ -1,6 +1,7 @@
 """The report of profiles that nobody measured: answers, figures and assumptions instead of cases."""
 
 import re
+from io import StringIO
 
 import pytest
 from rich.console import Console
@@ -25,10 +26,10 @@ def paper():
 
 
 def printed(profile):
-    console = Console(width=120, record=True, quiet=True)
+    console = Console(width=120, file=StringIO())
     for table in profile_tables(profile):
         console.print(table)
-    return console.export_text()
+    return console.file.getvalue()
 
 
 @pytest.mark.parametrize("name", NAMES)
