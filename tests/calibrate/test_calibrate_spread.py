@@ -28,7 +28,7 @@ def linear_only(monkeypatch):
 def runs_of(within, between, seed, runs=4, ranks=2, times=8):
     """Measurements of every fitted pass with a factor for each start and one for each time."""
     draw = np.random.default_rng(seed)
-    factors = draw.normal(1, between, (runs, ranks))
+    factors = np.repeat(draw.normal(1, between, (runs, 1)), ranks, axis=1)
     return [
         measurement(
             case, list(seconds * factors[run, rank] * draw.normal(1, within, times)), rank, run
@@ -44,15 +44,15 @@ def test_scatter_within_and_between_runs_are_told_apart(within, between):
     found = []
     for seed in range(60):
         starts = [one.scatter for one in observe(runs_of(within, between, seed))]
-        found.append(spread(starts, runs=4))
+        found.append(spread(starts))
     assert fmean(one.within_rel_std**2 for one in found) == pytest.approx(within**2, rel=0.05)
     mean_square = fmean(one.between_rel_std**2 for one in found)
-    # the variance of a variance of 8 starts is 2 / 7 of its square, and 60 such are averaged
-    margin = 4 * sqrt(2 / 7 / 60) * (between**2 + within**2 / 8 / len(FITTED))
+    # the variance of a variance of 4 runs is 2 / 3 of its square, and 60 such are averaged
+    margin = 4 * sqrt(2 / 3 / 60) * (between**2 + within**2 / 8 / len(FITTED))
     # and a variance below 0 is cut off: half the normal's mean, where there is nothing between
-    margin += 0.5 * within**2 / 8 * sqrt(2 / 7 / len(FITTED))
+    margin += 0.5 * within**2 / 8 * sqrt(2 / 3 / len(FITTED))
     assert mean_square == pytest.approx(between**2, abs=margin)
-    assert found[0].between_degrees == 7
+    assert found[0].between_degrees == 3
     assert found[0].within_degrees == len(FITTED) * 8 * 7
 
 
@@ -61,7 +61,7 @@ def test_one_run_says_nothing_of_others():
     assert fit.spread.within_rel_std == pytest.approx(0.02, rel=0.2)
     assert (fit.spread.between_rel_std, fit.spread.between_degrees) == (None, 0)
     assert fit.run_half_width == 0.0
-    assert spread([[[1.0]], []], runs=2) == Spread()
+    assert spread([{(0, 0): [1.0]}, {}]) == Spread()
 
 
 @pytest.mark.usefixtures("linear_only")
@@ -78,6 +78,21 @@ def test_the_interval_holds_the_mean_of_another_run():
         inside += sum((low_s <= true * factors) & (true * factors <= high_s))
         total += len(factors)
     assert 0.87 <= inside / total <= 0.95
+
+
+@pytest.mark.usefixtures("linear_only")
+@pytest.mark.parametrize("between", [0.02, 0.04, 0.06])
+def test_two_runs_of_two_ranks_are_two_runs(between):
+    """Ranks that share what a run differs by count once: as the harness's default grid has them."""
+    inside = total = 0
+    for seed in range(60):
+        fit = fit_family(observe(runs_of(0.02, between, seed, runs=2)))
+        assert fit.spread.between_degrees == 1
+        low_s, high_s = fit.interval_s(FITTED[-5].op)
+        factors = np.random.default_rng(1000 + seed).normal(1, between, 40)
+        inside += sum((low_s <= TRUE[-5] * factors) & (TRUE[-5] * factors <= high_s))
+        total += len(factors)
+    assert inside / total >= 0.85
 
 
 def test_runs_count_alike_however_often_they_were_timed():
@@ -101,5 +116,5 @@ def test_ratios_have_the_scatter_of_their_own_run():
 def test_a_hop_is_pooled_like_any_other():
     case = replace(FITTED[0], op=Hop(1000), tag="receiver waits, sender idle")
     (one,) = observe([measurement(case, [1.0, 9.0], run=run) for run in range(2)])
-    assert one.scatter == [[1.0, 9.0], [1.0, 9.0]]
+    assert one.scatter == {(0, 0): [1.0, 9.0], (1, 0): [1.0, 9.0]}
     assert one.typical_s == 5.0

@@ -2,28 +2,26 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import exp, log
+from math import exp, hypot, log, sqrt
 from statistics import fmean, stdev
+
+from scipy.special import stdtrit
 
 from streamtwin.calibrate.forms import family_of
 from streamtwin.calibrate.grid import resolution_text
 from streamtwin.calibrate.harness import Measurement
-from streamtwin.calibrate.observed import observe
+from streamtwin.calibrate.observed import Observed, observe
 from streamtwin.calibrate.samples import group_of
 from streamtwin.calibrate.schedule import Start
+from streamtwin.calibrate.variance import PRIOR_DEGREES, PRIOR_REL_STD, spread
 
-BETWEEN = 0.05
-"""Relative scatter of the typical times of starts that lie minutes or days apart, at the least. An
-assumption: starts of the smallest model on two cores of a virtual machine differed by 3 % in one
-hour and by 15 % in another; starts of one calibration follow each other and differ by less."""
-
-Z = 1.96
-"""Standard errors on either side of an interval of 95 %."""
+LEVEL, Z = 0.95, 1.96
+"""Share of chance that an interval holds, and standard errors on either side of it."""
 
 SMALL = 0.05
 """A ratio this near to 1 holds whatever the times scatter: predictions are not more exact."""
 
-LOOSE = 0.2
+LOOSE = 0.15
 """Half an interval wider than that tells neither that a part holds nor that it does not."""
 
 
@@ -74,9 +72,8 @@ def compare(
                 sum(_error(one.clean) ** 2 for c in cases for one in (before[c], after[c]))
                 / len(cases) ** 2
             )
-            between, runs = between_starts([one for one in stored if group_of(one.case) == group])
-            error = (within + between**2 * (1 + 1 / runs)) ** 0.5
-            middle = fmean(logs)
+            runs = _runs_half_width([one for one in before.values() if group_of(one.case) == group])
+            half, middle = hypot(Z * within**0.5, runs), fmean(logs)
             verdicts.append(
                 Verdict(
                     part=start.part.label,
@@ -88,8 +85,8 @@ def compare(
                     stored_s=sum(pair[0] for pair in pairs),
                     now_s=sum(pair[1] for pair in pairs),
                     ratio=exp(middle),
-                    low=exp(middle - Z * error),
-                    high=exp(middle + Z * error),
+                    low=exp(middle - half),
+                    high=exp(middle + half),
                 )
             )
     return tuple(verdicts)
@@ -97,22 +94,18 @@ def compare(
 
 def _error(times: Sequence[float]) -> float:
     """Relative standard error of the mean of *times*."""
-    return stdev(times) / fmean(times) / len(times) ** 0.5 if len(times) > 1 else BETWEEN
+    spread_s = stdev(times) if len(times) > 1 else PRIOR_REL_STD * times[0]
+    return float(spread_s / fmean(times) / sqrt(len(times)))
 
 
-def between_starts(measurements: Sequence[Measurement]) -> tuple[float, int]:
-    """How far typical times of a fit differ from start to start, and how many starts there were.
+def _runs_half_width(observed: Sequence[Observed]) -> float:
+    """What the run of now may differ by from the mean of the stored ones, by Student's t.
 
-    The relative scatter of the starts' mean over the cases that all of them have; a part of it is
-    scatter within starts, so it is rather too large. At the least, and with one start, BETWEEN.
+    With a single stored run nobody has compared any: what is taken for granted stands alone.
     """
-    runs = sorted({one.run for one in measurements})
-    typical = {
-        run: {o.case: log(o.typical_s) for o in observe(m for m in measurements if m.run == run)}
-        for run in runs
-    }
-    shared = set.intersection(*(set(cases) for cases in typical.values()))
-    if len(runs) < 2 or not shared:
-        return BETWEEN, 1
-    means = [fmean(cases[case] for case in shared) for cases in typical.values()]
-    return max(stdev(means), BETWEEN), len(runs)
+    known = spread([one.scatter for one in observed])
+    between, degrees = (
+        known.another_run if known.between_degrees else (PRIOR_REL_STD, PRIOR_DEGREES)
+    )
+    student = float(stdtrit(degrees, 0.5 + LEVEL / 2))
+    return student * between * sqrt(1 + 1 / (known.between_degrees + 1))

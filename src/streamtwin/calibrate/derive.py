@@ -17,19 +17,25 @@ from datetime import date
 from streamtwin.calibrate.assumptions import Assumption
 from streamtwin.calibrate.environment import elsewhere
 from streamtwin.calibrate.fitted import Fit, Parameter
+from streamtwin.calibrate.forms import FORMS
+from streamtwin.calibrate.launch_forms import FEW_TOKENS, MANY_TOKENS
 from streamtwin.calibrate.profile import Profile
 from streamtwin.calibrate.published_profile import hop_fit
+from streamtwin.calibrate.terms import Terms
 from streamtwin.core import catalog
 from streamtwin.core.catalog import GpuSpec
 from streamtwin.core.latency import Provenance
+from streamtwin.core.ops import DitPass
+from streamtwin.core.row_costs import WINDOW
 from streamtwin.core.specs import Resolution
 from streamtwin.core.vae_flops import decode_flops, encode_flops
 
 LAUNCH_LOW, LAUNCH_HIGH = 0.7, 1.5
-"""What another host may make of a launch; single-thread speeds of servers differ about so much."""
+"""What another host may make of a launch. An assumption: nobody has published one launch on two
+hosts."""
 
 MARGIN = 0.1
-"""By how much the interval reaches beyond the ratios of the ceilings."""
+"""By how much the interval reaches beyond the ratios of the ceilings; an assumption."""
 
 MATMUL_SHARE = 0.8
 """Share of its data sheet that a large bf16 product reaches, where nobody has measured it: 0.80 on
@@ -94,7 +100,7 @@ def derive(base: Profile, base_gpu: str, target_gpu: str, today: date) -> Profil
     )
     return Profile(
         name=f"{target_gpu}-derived",
-        environment=elsewhere(f"{target_gpu}, derived", today.isoformat()),
+        environment=elsewhere(f"{_called(scaling.target)}, derived", today.isoformat()),
         provenance=provenance,
         requests=base.requests,
         measurements=(),
@@ -102,14 +108,57 @@ def derive(base: Profile, base_gpu: str, target_gpu: str, today: date) -> Profil
     )
 
 
+def _called(card: GpuSpec) -> str:
+    """The card as a driver calls it."""
+    return next(iter(card.device_names), card.name)
+
+
 def _derived_fit(fit: Fit, scaling: Scaling) -> Fit:
+    """*fit* on the target; what it was wrong by on the base stays behind."""
     return replace(
-        FAMILIES[fit.family](fit, scaling), points=(), left_out_errors=(), held_out_errors=()
+        FAMILIES[fit.family](fit, scaling),
+        points=(),
+        left_out_errors=(),
+        held_out_errors=(),
+        left_out=(),
+        alternatives={},
     )
 
 
 def _passes(fit: Fit, scaling: Scaling) -> Fit:
-    return _with(fit, lambda parameter: _pass_parameter(parameter, scaling))
+    return _rising(_with(fit, lambda parameter: _pass_parameter(parameter, scaling)))
+
+
+def _rising(fit: Fit) -> Fit:
+    """*fit* with a launch at many tokens that makes a pass no shorter than at few.
+
+    Where a faster card computes the difference away, launches hold both passes alike.
+    """
+    if fit.form != "launch_by_tokens":
+        return fit
+    few, many = f"blocks, {FEW_TOKENS} tokens", f"blocks, {MANY_TOKENS} tokens"
+    values = {parameter.name: parameter.value for parameter in fit.parameters}
+    flops = [_row_terms(fit, tokens)["block_flops"] for tokens in (FEW_TOKENS, MANY_TOKENS)]
+    least_s = values[few] + values["block_flops"] * (flops[0] - flops[1])
+    if values[many] >= least_s:
+        return fit
+    return replace(
+        fit, parameters=tuple(_raised(p, least_s) if p.name == many else p for p in fit.parameters)
+    )
+
+
+def _raised(parameter: Parameter, value: float) -> Parameter:
+    assert parameter.assumed is not None
+    old = parameter.assumed
+    reason = f"{old.reason}; no pass is shorter than at {FEW_TOKENS} tokens"
+    assumed = Assumption(value, min(old.low, value), max(old.high, value), reason)
+    return Parameter(parameter.name, value, None, assumed=assumed)
+
+
+def _row_terms(fit: Fit, tokens: int) -> Terms:
+    """Terms of one block over one row of the full window."""
+    op = DitPass(fit.subject, 1, 1, 1, tokens, float(WINDOW * tokens), False, False)
+    return FORMS[fit.form].terms(op, "", fit.knob)
 
 
 def _pass_parameter(parameter: Parameter, scaling: Scaling) -> Assumption:

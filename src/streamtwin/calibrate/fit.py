@@ -72,10 +72,7 @@ def fit_family(observed: Sequence[Observed]) -> Fit:
         alternatives={one.name: one.mean_error for one in tried},
         left_out=best.left_out,
         offset_s=offset_s,
-        spread=spread(
-            [one.scatter for one in observed],
-            runs=len({run for one in observed for run, _ in one.by_start}),
-        ),
+        spread=spread([one.scatter for one in observed]),
     )
     return with_points(fit, observed)
 

@@ -162,11 +162,11 @@ class Fit:
     @property
     def run_half_width(self) -> float:
         """Half-width of the 90 % interval of a run's factor; 0 where runs were not compared."""
-        between, degrees = self.spread.between_rel_std, self.spread.between_degrees
-        if not between or not degrees:
+        between, degrees = self.spread.another_run
+        if not degrees:
             return 0.0
         student = float(stdtrit(degrees, (1 + COVERAGE) / 2))
-        return student * between * sqrt(1 + 1 / (degrees + 1))
+        return student * between * sqrt(1 + 1 / (self.spread.between_degrees + 1))
 
     @property
     def widest(self) -> float:

@@ -17,11 +17,9 @@ from streamtwin.calibrate.harness import (
     relative_iqr,
     undisturbed_at,
 )
+from streamtwin.calibrate.variance import Start
 from streamtwin.core.errors import CalibrationError
 from streamtwin.core.ops import Hop
-
-Start = tuple[int, int]
-"""Run and rank: one start of one process."""
 
 FAR = 3.0
 """Interquartile ranges beyond the quartiles from where on a time is an accident (Tukey's outer
@@ -72,11 +70,11 @@ class Observed:
         return found
 
     @property
-    def scatter(self) -> list[list[float]]:
+    def scatter(self) -> dict[Start, list[float]]:
         """The times of each start as they go into variances: far ones drawn in, save for hops."""
         if isinstance(self.case.op, Hop):
-            return list(self.by_start.values())
-        return [drawn_in(times).tolist() for times in self.by_start.values()]
+            return self.by_start
+        return {start: drawn_in(times).tolist() for start, times in self.by_start.items()}
 
     @property
     def ratios(self) -> tuple[float, ...]:

@@ -101,17 +101,25 @@ def choose(
 def _fitted(form: str, rows: Sequence[PublishedRow], assumed: Assumptions) -> PublishedFit | None:
     """The form with its best knob; None where the figures identify its parameters with none."""
     knobs = FORMS[form].knobs([pass_of_row(row, assumed.vae) for row in rows])
-    found = [
-        (solution.squares, knob, equations)
+    candidates = [
+        (knob, equations)
         for (knob,) in knobs
         if _identified(equations := tuple(equations_of(form, knob, rows, assumed)))
-        and _grows(form, knob, solution := _solve(equations), rows, assumed)
+        and _grows(form, knob, _solve(equations), rows, assumed)
     ]
-    if not found:
+    if not candidates:
         return None
-    _, knob, equations = min(found, key=lambda one: one[:2])
-    left_out = tuple(_left_out(equations, place) for place in range(len(equations)))
+    knob, equations = _best(candidates)
+    left_out = tuple(_left_out([each for _, each in candidates], at) for at in range(len(rows)))
     return PublishedFit(form, knob, _solve(equations), equations, left_out)
+
+
+_Candidate = tuple[float, tuple[Equation, ...]]
+
+
+def _best(candidates: Sequence[_Candidate]) -> _Candidate:
+    """The knob with the smallest squares, and its equations."""
+    return min(candidates, key=lambda one: (_solve(one[1]).squares, one[0]))
 
 
 def equations_of(
@@ -184,11 +192,18 @@ def _block_s(form: str, knob: float, solution: Solution, op: DitPass) -> float:
     return _sum({k: v for k, v in terms.items() if k != SHARED}, solution.values)
 
 
-def _left_out(equations: Sequence[Equation], place: int) -> float:
-    """Error of one figure as the others predict it, over what its passes take."""
-    one = equations[place]
-    others = [other for i, other in enumerate(equations) if i != place]
-    values = _solve(others).values
+def _left_out(candidates: Sequence[Sequence[Equation]], place: int) -> float:
+    """Error of one figure as the others predict it, over what its passes take.
+
+    The others choose their knob anew. A figure that says the same of the same services, as two
+    figures of one publication do, is left out with it.
+    """
+    kept = [
+        [one for one in equations if one.terms != equations[place].terms]
+        for equations in candidates
+    ]
+    best = min(range(len(kept)), key=lambda at: _solve(kept[at]).squares)
+    one, values = candidates[best][place], _solve(kept[best]).values
     if not one.terms.keys() <= values.keys():
         return UNDETERMINED
     error_s = one.seconds - _sum(one.terms, values)
