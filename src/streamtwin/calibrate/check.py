@@ -68,17 +68,26 @@ def check(profile: Profile, settings: Settings = Settings(), budget_s: float = C
     )
 
 
-def check_device_of(profile: Profile, here: Environment) -> None:
-    """Refuse what can tell nothing about this machine.
+def check_measured(profile: Profile) -> None:
+    """Refuse a profile without times to compare with.
 
     Raises:
-        CalibrationError: says why, and what to do.
+        CalibrationError: says of which kind it is, and what to do.
     """
     if profile.provenance.kind != "measured" or not profile.measurements:
         raise CalibrationError(
             f"profile {profile.name} is {profile.provenance.kind}, not measured: it has no times "
             "to compare with; `streamtwin calibrate` measures this machine"
         )
+
+
+def check_device_of(profile: Profile, here: Environment) -> None:
+    """Refuse a profile of another device: it can tell nothing about this one.
+
+    Raises:
+        CalibrationError: names both devices, and what to do.
+    """
+    check_measured(profile)
     there = profile.environment
     if there.device != here.device:
         raise CalibrationError(

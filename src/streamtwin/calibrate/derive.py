@@ -37,10 +37,6 @@ hosts."""
 MARGIN = 0.1
 """By how much the interval reaches beyond the ratios of the ceilings; an assumption."""
 
-MATMUL_SHARE = 0.8
-"""Share of its data sheet that a large bf16 product reaches, where nobody has measured it: 0.80 on
-an H100, 0.87 on an A100, 0.78 on a B200 (catalogue)."""
-
 COMPUTED = ("block_flops", "block_tokens", "block_pairs", "query_tokens", "embedded_tokens", "unembedded_tokens")  # fmt: skip
 """Terms of passes that the card computes; all others are launched."""
 
@@ -57,7 +53,7 @@ class Scaling:
     @property
     def compute(self) -> float:
         """Times that the target needs for the same arithmetic, if it were all."""
-        return matmul_flops_per_s(self.base) / matmul_flops_per_s(self.target)
+        return self.base.product_flops_per_s / self.target.product_flops_per_s
 
     @property
     def memory(self) -> float:
@@ -66,7 +62,7 @@ class Scaling:
 
     def computed(self, value: float, flops_per_s: float) -> Assumption:
         """A time that achieves *flops_per_s* on the base, as it is on the target."""
-        share = min(MAX_SHARE, flops_per_s / matmul_flops_per_s(self.base))
+        share = min(MAX_SHARE, flops_per_s / self.base.product_flops_per_s)
         factor = share * self.compute + (1 - share) * self.memory**0.5
         ratios = (1.0, self.compute, self.memory)
         return Assumption(
@@ -81,11 +77,6 @@ class Scaling:
         """Time of the host, as it is beside the target."""
         reason = f"launch: work of the host, as beside {self.base.name}"
         return Assumption(value, value * LAUNCH_LOW, value * LAUNCH_HIGH, reason)
-
-
-def matmul_flops_per_s(card: GpuSpec) -> float:
-    """FLOP/s of a large bf16 product: measured, or the usual share of the data sheet."""
-    return card.measured_flops_bf16 or MATMUL_SHARE * card.flops_bf16
 
 
 def derive(base: Profile, base_gpu: str, target_gpu: str, today: date) -> Profile:
@@ -166,7 +157,7 @@ def _pass_parameter(parameter: Parameter, scaling: Scaling) -> Assumption:
         return scaling.launched(parameter.value)
     # of terms in tokens the achieved rate is not known: all of them count as computed
     achieved = 1 / parameter.value if parameter.name == "block_flops" and parameter.value else 0.0
-    return scaling.computed(parameter.value, achieved or matmul_flops_per_s(scaling.base))
+    return scaling.computed(parameter.value, achieved or scaling.base.product_flops_per_s)
 
 
 def _vae(fit: Fit, scaling: Scaling) -> Fit:

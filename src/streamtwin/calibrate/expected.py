@@ -6,16 +6,16 @@ It decides what fits a budget and never enters a profile.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from statistics import median
 
 from streamtwin.calibrate.cases import Case
 from streamtwin.calibrate.forms import Family, family_of
 from streamtwin.calibrate.grid import Part
 from streamtwin.calibrate.harness import MIN_TIMES, WARMUPS, Measurement, relative_iqr
+from streamtwin.calibrate.terms import model_of, vae_of
 from streamtwin.core import catalog
 from streamtwin.core.ops import Collective, DitPass, Hop, Migration, VaeDecode, VaeEncode
-from streamtwin.core.specs import ModelSpec, Resolution, VaeSpec
+from streamtwin.core.specs import Resolution
 from streamtwin.core.vae_flops import decode_flops, encode_flops
 
 LEAST_TIMES = WARMUPS + MIN_TIMES
@@ -46,10 +46,9 @@ def card_ceilings(card: catalog.GpuSpec) -> Ceilings:
     Of 794.5 TFLOP/s measured on an H100: 14B passes at 480x832 0.43 (50 TFLOP in 147 ms), VAE 0.2
     (8.1 TFLOP in 50 ms, 13.6 in 86 ms); 1.3B passes take 1.3 ms a block beyond that (57.6 ms).
     """
-    flops = card.measured_flops_bf16 or 0.8 * card.flops_bf16
     return Ceilings(
         source=f"{card.name}, {card.source}",
-        flops_per_s=flops,
+        flops_per_s=card.product_flops_per_s,
         pass_share=0.43,
         vae_share=0.2,
         block_s=1.3e-3,
@@ -133,7 +132,7 @@ class Expectation:
 
     def start_s(self, part: Part) -> float:
         """Seconds of starting the processes of *part*, its weights drawn."""
-        weights = _model(part.request.model).parameters if part.kind == "kernels" else 0
+        weights = model_of(part.request.model).parameters if part.kind == "kernels" else 0
         return self.ceilings.start_s + weights * self.ceilings.weight_s
 
     def spread(self, case: Case) -> float:
@@ -158,24 +157,13 @@ def guess_s(case: Case, ceilings: Ceilings) -> float:
     """Seconds of *case* by its FLOPs or bytes."""
     match case.op:
         case DitPass() as op:
-            flops = _model(op.model).block_flops(op.query_tokens, int(op.kv_tokens))
+            flops = model_of(op.model).block_flops(op.query_tokens, int(op.kv_tokens))
             block_s = ceilings.block_s + flops / (ceilings.flops_per_s * ceilings.pass_share)
             return PASS_S + op.blocks * block_s
         case VaeEncode() | VaeDecode() as op:
-            size, vae = Resolution(op.height, op.width), _vae(op.vae)
+            size, vae = Resolution(op.height, op.width), vae_of(op.vae)
             count = encode_flops if isinstance(op, VaeEncode) else decode_flops
             rate = ceilings.flops_per_s * ceilings.vae_share
             return PASS_S + count(vae, size, op.latents) / rate
         case op:
             return HOP_S + op.size_bytes / HOP_BYTES_PER_S
-
-
-@cache
-def _model(name: str) -> ModelSpec:
-    """The catalogue's entry, read once: a design asks for it a thousand times."""
-    return catalog.model(name)
-
-
-@cache
-def _vae(name: str) -> VaeSpec:
-    return catalog.vae(name)

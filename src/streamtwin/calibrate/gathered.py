@@ -95,7 +95,9 @@ def check_enough(measurements: Iterable[Measurement]) -> None:
     for (ranks, family, subject), ops in sorted(found.items()):
         enough = ENOUGH_OPS.get(family, 1)
         if len(ops) < enough:
-            forms = ", ".join(name for name, form in FORMS.items() if family in form.families)
+            forms = ", ".join(
+                name for name, form in FORMS.items() if family in form.families and not form.sums
+            )
             raise CalibrationError(
                 f"{family} of {subject} with {ranks} ranks: {len(ops)} different operations were "
                 f"timed; a fit ({forms}) takes at least {enough}"

@@ -27,6 +27,8 @@ class Meta:
     """What was asked to be measured, one entry a model, VAE and resolution."""
     raw_times: int
     """Rows of the sample file, so that a file that was cut off is noticed."""
+    samples_sha256: str = ""
+    """Of the sample file, so that a time that was changed afterwards is noticed."""
     left_out: tuple[str, ...] = ()
     """What was asked and not measured, each with the reason."""
 

@@ -5,6 +5,7 @@ A profile is a folder: `meta.yaml` (name, environment, provenance, what was aske
 times). Nothing here loads torch.
 """
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -146,6 +147,7 @@ def write_profile(profile: Profile, folder: Path) -> None:
             profile.provenance,
             profile.requests,
             raw_times=sum(len(one.times) for one in profile.measurements),
+            samples_sha256=_digest(draft / SAMPLES),
             left_out=profile.left_out,
         )
         (draft / META).write_text(yaml.safe_dump(meta.as_dict(), sort_keys=False), "utf-8")
@@ -182,6 +184,11 @@ def read_profile(folder: Path) -> Profile:
         raise CalibrationError(
             f"{folder / SAMPLES}: has {rows} raw times, {META} says raw_times = {meta.raw_times}"
         )
+    if _digest(folder / SAMPLES) != meta.samples_sha256:
+        raise CalibrationError(
+            f"{folder / SAMPLES}: is not the file that {META} was written with (samples_sha256 = "
+            f"{meta.samples_sha256!r}): the fits do not follow from it; calibrate again"
+        )
     fits = _join(samples.read_fits(folder / FITS), measurements, folder / FITS)
     return Profile(
         meta.name,
@@ -192,6 +199,10 @@ def read_profile(folder: Path) -> Profile:
         fits,
         left_out=meta.left_out,
     )
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _unmeasured(meta: Meta, folder: Path) -> Profile:

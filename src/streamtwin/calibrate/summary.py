@@ -29,7 +29,7 @@ def summary_of(profile: Profile) -> dict[str, Any]:
         "resolutions": _joined(_resolution(request) for request in profile.requests),
         "rows": _joined(_span(fit, "rows") for fit in passes),
         "ranks": _joined(str(count) for count in profile.ranks),
-        "error": max(filter(None, map(_error, passes)), default=None),
+        "error": max((e for e in map(_error, passes) if e is not None), default=None),
         "half_width": max(_half_widths(profile), default=None) if passes else None,
         "source": profile.provenance.source,
     }

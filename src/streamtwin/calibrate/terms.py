@@ -17,19 +17,20 @@ TermsOf = Callable[..., Terms]
 
 
 @cache
-def _model(name: str) -> ModelSpec:
+def model_of(name: str) -> ModelSpec:
     """The catalogue's entry, read once: a fit asks for it a thousand times."""
     return catalog.model(name)
 
 
 @cache
-def _vae(name: str) -> VaeSpec:
+def vae_of(name: str) -> VaeSpec:
+    """Likewise, of a VAE."""
     return catalog.vae(name)
 
 
 def block_flops(op: DitPass) -> float:
     """FLOPs of one block over all rows of *op*."""
-    return _model(op.model).block_flops(op.query_tokens, int(op.kv_tokens))
+    return model_of(op.model).block_flops(op.query_tokens, int(op.kv_tokens))
 
 
 def block_bytes(op: DitPass) -> float:
@@ -38,7 +39,7 @@ def block_bytes(op: DitPass) -> float:
     Its weights once, each row's K and V of both attentions, and the hidden state in and out. Of
     bfloat16: numbers of another size scale all of them alike, which a bandwidth takes up.
     """
-    model = _model(op.model)
+    model = model_of(op.model)
     kv = op.rows * (2 * op.kv_tokens * model.dim * ITEMSIZE + model.cross_kv_bytes(ITEMSIZE))
     activations = 2 * op.query_tokens * model.dim * ITEMSIZE
     return float(model.block_parameters * ITEMSIZE + kv + activations)
@@ -48,7 +49,7 @@ def block_bytes(op: DitPass) -> float:
 def latent_flops(op: VaeEncode | VaeDecode) -> float:
     """FLOPs of one latent of *op* in the midst of a stream."""
     count = encode_flops if isinstance(op, VaeEncode) else decode_flops
-    return count(_vae(op.vae), Resolution(op.height, op.width), 1)
+    return count(vae_of(op.vae), Resolution(op.height, op.width), 1)
 
 
 def pixel_bytes(op: VaeEncode | VaeDecode) -> float:

@@ -206,7 +206,7 @@ def _measure(grid: "Grid", budget_s: float, folder: Path, fresh: bool, as_json: 
 
 def _check(name: str, budget_s: float | None, as_json: bool) -> None:
     """Show whether the profile *name* holds here; status 1 if something does not."""
-    from streamtwin.calibrate.check import CHECK_S, check  # noqa: PLC0415
+    from streamtwin.calibrate.check import CHECK_S, check, check_measured  # noqa: PLC0415
     from streamtwin.calibrate.locate import find_profile  # noqa: PLC0415
     from streamtwin.calibrate.profile import read_profile  # noqa: PLC0415
     from streamtwin.calibrate.run import Settings  # noqa: PLC0415
@@ -214,6 +214,7 @@ def _check(name: str, budget_s: float | None, as_json: bool) -> None:
     from streamtwin.runtime.devices import check_device  # noqa: PLC0415
 
     profile = read_profile(find_profile(name))
+    check_measured(profile)
     check_device(profile.device, 1)
     with progress("checking", 1.0) as bar:
         budget = CHECK_S if budget_s is None else budget_s

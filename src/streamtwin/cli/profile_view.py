@@ -89,6 +89,7 @@ def _fit(profile: "Profile", fit: "Fit") -> FitView:
         provenance=str(fit.provenance or profile.provenance),
         cases=tuple(_case(fit, point, latency, itemsize, widest) for point in fit.points),
         curves=tuple(_curves(fit, latency)),
+        coverage=(fit.coverage.inside, fit.coverage.total) if fit.coverage.total else None,
     )
 
 

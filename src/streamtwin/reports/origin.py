@@ -25,6 +25,15 @@ def origins(deployments: Iterable[DeploymentComparison]) -> list[str]:
     )
 
 
+def came_from(records: Records) -> str:
+    """One run's provenance in a sentence, and where a prediction's scatter comes from."""
+    if records.info.source == "measured":
+        return f"Measured: {origin(records)}."
+    noise = records.info.provenance.get("noise")
+    scatter = f" Scatter of service times: {noise}." if noise else ""
+    return f"Predicted from: {origin(records)}.{scatter}"
+
+
 def origin(records: Records) -> str:
     """Word the provenance of one run; all that it states, where it names no profile and no host."""
     known = records.info.provenance

@@ -21,7 +21,7 @@ from streamtwin.reports.figures import (
     latency_svg,
     timelines_svg,
 )
-from streamtwin.reports.origin import origins, statements
+from streamtwin.reports.origin import came_from, origins, statements
 from streamtwin.reports.percentiles import percentile
 from streamtwin.reports.svg_inline import inline_svg
 from streamtwin.reports.tables import comparison_cells, move_words
@@ -99,7 +99,7 @@ def render_run(
         verdict=verdict,
         ok=None,
         comparison=[],
-        origins=[],
+        origins=[came_from(records)],
         sections=[
             Section(
                 f"{len(info.ranks)} {_plural('rank', len(info.ranks))}",

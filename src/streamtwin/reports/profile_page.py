@@ -117,7 +117,7 @@ def error_words(fit: FitView) -> str:
             f"{assumed} of {len(fit.terms)} parameters assumed, with intervals of their own"
         )
     if fit.coverage:
-        parts.append("{} of {} held-out cases inside it".format(*fit.coverage))
+        parts.append("{} of {} held-out operations inside it".format(*fit.coverage))
     for word in ("unstable", "throttled"):
         marked = sum(case.state == word for case in fit.cases)
         if marked or (fit.cases and word == "unstable"):

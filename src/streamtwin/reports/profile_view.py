@@ -147,18 +147,14 @@ class FitView:
     provenance: str
     cases: tuple[CaseView, ...]
     curves: tuple[CurveView, ...]
+    coverage: tuple[int, int] | None = None
+    """How many held-out operations lie in intervals made without them, and how many there are."""
 
     @property
     def title(self) -> str:
         """What it is of, in a few words."""
         ranks = f", {self.ranks} ranks at once" if self.ranks > 1 else ""
         return f"{self.family} of {self.subject}{ranks}"
-
-    @property
-    def coverage(self) -> tuple[int, int] | None:
-        """How many of the held-out cases lie in their intervals, and how many there are."""
-        tested = [case for case in self.cases if case.held_out]
-        return (sum(case.inside for case in tested), len(tested)) if tested else None
 
 
 @dataclass(frozen=True, slots=True)

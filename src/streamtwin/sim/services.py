@@ -64,12 +64,15 @@ class ServiceTimes:
         """Whether any answer came from outside what was calibrated."""
         self.says: set[tuple[type[Op], ProvenanceKind]] = set()
         """Who said it, for each kind of service that was asked for."""
+        self.scatters = False
+        """Whether any service time was drawn from repetitions."""
 
     def __call__(self, op: Op) -> float:
         """Time of one service of *op*: its predicted time times a factor seen in calibration."""
         expected_s, factors = self._lookup(op)
         if not self.noise or not len(factors):
             return expected_s
+        self.scatters = True
         return expected_s * float(factors[self._draws[type(op)].integers(len(factors))])
 
     def move_s(self, size_bytes: int) -> float:

@@ -110,7 +110,16 @@ def _provenance(latency: LatencyModel, times: Sequence[ServiceTimes]) -> dict[st
         "profile": source.source,
         "profile_date": source.date,
         "extrapolated": str(extrapolated).lower(),
+        "noise": _noise(times),
     }
+
+
+def _noise(times: Sequence[ServiceTimes]) -> str:
+    """From what service times scatter, or why they do not."""
+    if not any(own.noise for own in times):
+        return "none: not asked for"
+    scattered = any(own.scatters for own in times)
+    return "repetitions in the profile" if scattered else "none: the profile has no repetitions"
 
 
 def _stuck(stations: list[Station], controller: Controller, now_s: float) -> str:
