@@ -1,5 +1,6 @@
 """`streamtwin calibrate` as a user meets it: what it would do, and whether a profile still holds."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -112,7 +113,11 @@ def test_a_profile_of_other_times_does_not_hold(home: Path) -> None:
         if cells[0] == "encode":
             cells[place] = repr(float(cells[place]) / 6)
             lines[number] = ",".join(cells)
+    before = hashlib.sha256((other / "samples.csv").read_bytes()).hexdigest()
     (other / "samples.csv").write_text("\n".join(lines) + "\n")
+    after = hashlib.sha256((other / "samples.csv").read_bytes()).hexdigest()
+    meta = other / "meta.yaml"
+    meta.write_text(meta.read_text().replace(before, after))
     done = calibrate(home, "--check", "other", "--budget", "4", "--json")
     assert done.returncode == 1, done.stderr
     document = json.loads(done.stdout)
@@ -124,3 +129,40 @@ def test_a_profile_of_other_times_does_not_hold(home: Path) -> None:
     table = calibrate(home, "--check", "other", "--budget", "4")
     assert table.returncode == 1
     assert "DOES NOT" in table.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--from-trace", "x", "--dry-run"), "--dry-run does not go with --from-trace"),
+        (("--from-trace", "x", "--model", "tiny"), "--model does not go with --from-trace"),
+        (("--from-runs", "x", "--budget", "5"), "--budget does not go with --from-runs"),
+        (("--check", "mine", "--out", "y"), "--out does not go with --check"),
+        (("--fresh", "--dry-run"), "--dry-run does not go with --fresh"),
+        (("--card", "h100-sxm"), "--card goes with --dry-run"),
+        (("--card", "h100-sxm", "--dry-run"), "give --device cuda"),
+        (("--card", "h9", "--dry-run", "--device", "cuda"), "unknown GPU 'h9'"),
+        (("--ranks", "0"), "--ranks 0: give numbers of at least 1"),
+        (("--out", "/proc/mine"), "give another --out"),
+        (("--out", "x" * 300), "--out xxx"),
+        (("--check", "h100-sxm-sdv2-paper"), "is published, not measured"),
+        (("--chunk-latents", "0"), "--chunk-latents 0: give 1 to 64"),
+    ],
+)
+def test_what_would_be_ignored_or_cannot_be_is_refused(
+    home: Path, arguments: tuple[str, ...], complaint: str
+) -> None:
+    done = calibrate(home, *arguments)
+    assert done.returncode == 2, done.stderr
+    assert complaint in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_card_s_grid_is_planned_without_the_card(tmp_path: Path) -> None:
+    done = calibrate(tmp_path, "--dry-run", "--device", "cuda", "--card", "h100-sxm", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["expected_s"] < 480
+    assert {line["model"] for line in document["lines"]} == {"wan2.1-1.3b", "wan2.1-14b"}
+    assert any("wan2.1-14b with wan2.1 at 720x1280" in words for words in document["left_out"])
+    assert not list(tmp_path.iterdir())

@@ -15,7 +15,7 @@ from streamtwin.core.errors import CalibrationError
 @pytest.fixture(scope="module")
 def profile():
     measured = noisy(all_cases(1) + all_cases(2), 0.02, count=4)
-    return make_profile("bench", ENVIRONMENT, [{"model": "tiny"}], measured)
+    return make_profile("bench", ENVIRONMENT, [{"model": "tiny", "device": "cpu"}], measured)
 
 
 @pytest.fixture(scope="module")

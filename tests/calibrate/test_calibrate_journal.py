@@ -239,3 +239,26 @@ def test_a_real_calibration_that_is_killed_goes_on(tmp_path, number):
     assert {fit["family"] for fit in json.loads(output)["fits"]} >= {"dit", "encode", "decode"}
     rows = set((tmp_path / "mine" / "samples.csv").read_text().splitlines())
     assert sum(line in rows for line in kept) > 0.5 * len(kept)
+
+
+@pytest.mark.parametrize("seconds", ["nan", "-5", "inf", "1e308", "soon"])
+def test_seconds_that_no_start_took_are_damage(tmp_path, seconds):
+    stopped(tmp_path / "torn", 200)
+    starts = partial_folder(tmp_path / "torn") / "starts.csv"
+    lines = starts.read_text().splitlines()
+    assert lines[0].endswith(",seconds")
+    lines[1] = f"{lines[1].rpartition(',')[0]},{seconds}"
+    starts.write_text("\n".join([*lines, ""]))
+    with pytest.raises(CalibrationError, match="is damaged"):
+        calibrated(tmp_path / "torn")
+    assert starts.exists()
+
+
+@pytest.mark.parametrize(
+    "content", ["asked: 5", "schema: 1\nasked: null\nenvironment: {}", "[" * 5000]
+)
+def test_a_head_that_makes_no_sense_is_damage(tmp_path, content):
+    stopped(tmp_path / "torn", 200)
+    (partial_folder(tmp_path / "torn") / "journal.yaml").write_text(content)
+    with pytest.raises(CalibrationError, match=r"journal\.yaml: is damaged"):
+        calibrated(tmp_path / "torn")

@@ -22,7 +22,10 @@ from streamtwin.core.errors import CalibrationError
 @pytest.fixture(scope="module")
 def profile():
     return make_profile(
-        "bench", ENVIRONMENT, [{"model": "tiny"}], noisy(all_cases(1) + all_cases(2), 0.02, count=4)
+        "bench",
+        ENVIRONMENT,
+        [{"model": "tiny", "device": "cpu"}],
+        noisy(all_cases(1) + all_cases(2), 0.02, count=4),
     )
 
 

@@ -292,3 +292,29 @@ def test_the_shipped_scenario_reaches_what_was_published_of_one_card(row):
     said = records.info.provenance["service_times"]
     assert said.startswith("published")
     assert "assumed" in said
+
+
+def test_figures_and_assumptions_that_changed_are_noticed(folder):
+    for name in (FIGURES, "assumptions.yaml"):
+        whole = (folder / name).read_text()
+        (folder / name).write_text("\n".join(whole.splitlines()[:-1]) + "\n")
+        with pytest.raises(CalibrationError, match=f"{name}: is not the file"):
+            read_profile(folder)
+        (folder / name).write_text(whole)
+    (folder / "assumptions.yaml").unlink()
+    with pytest.raises(CalibrationError, match=r"assumptions\.yaml: cannot be read"):
+        read_profile(folder)
+
+
+@pytest.mark.parametrize("content", ["a: 2001-99-99", "[" * 5000, "5"])
+def test_a_head_that_is_none_is_refused(folder, content):
+    (folder / "meta.yaml").write_text(content)
+    with pytest.raises(CalibrationError, match=r"meta\.yaml"):
+        read_profile(folder)
+
+
+def test_a_request_without_a_device_is_refused(folder):
+    path = folder / "meta.yaml"
+    path.write_text(path.read_text().replace("  device: cuda\n", ""))
+    with pytest.raises(CalibrationError, match=r"requests\.0\.device is missing"):
+        read_profile(folder)

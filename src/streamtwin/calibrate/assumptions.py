@@ -60,7 +60,7 @@ def read_assumptions(path: Path) -> Assumptions:
     """
     try:
         data = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise CalibrationError(f"{path}: cannot be read: {error}") from error
     try:
         return TypeAdapter(Assumptions).validate_python(data)

@@ -122,6 +122,7 @@ def make_grid(
     ranks: tuple[int, ...] = (1,),
     device: str = "cpu",
     cards: int = 1,
+    chunk_latents: int = 1,
 ) -> Grid:
     """Every model with every VAE at every resolution that `free_bytes(ranks)` a rank hold.
 
@@ -132,7 +133,9 @@ def make_grid(
     free = free_bytes(max(ranks))
     each = product(dict.fromkeys(models), dict.fromkeys(resolutions), dict.fromkeys(vaes))
     for model, resolution, vae in each:
-        request = CalibrationRequest(model, vae, resolution, ranks, device=device)
+        request = CalibrationRequest(
+            model, vae, resolution, ranks, device=device, chunk_latents=chunk_latents
+        )
         need = needed_bytes(request)
         if need <= MEMORY_SHARE * free:
             fitting.append(request)

@@ -20,6 +20,7 @@ from streamtwin.calibrate.cases import Case
 from streamtwin.calibrate.environment import Environment
 from streamtwin.calibrate.expected import LEAST_TIMES
 from streamtwin.calibrate.harness import Measurement
+from streamtwin.calibrate.journal_files import count_in, drop_torn_line, rows_of, seconds_in
 from streamtwin.calibrate.meta import plain
 from streamtwin.calibrate.samples import COLUMNS, read_samples, sample_rows
 from streamtwin.core.errors import CalibrationError, UserError
@@ -180,8 +181,11 @@ def _check_same(head: Path, asked: dict[str, Any], environment: Environment) -> 
         content = yaml.safe_load(head.read_text("utf-8"))
         schema, before = content["schema"], content["asked"]
         there = Environment(**content["environment"])
-    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
-        raise CalibrationError(f"{head}: cannot be read ({error}): {ANEW}") from error
+        if not isinstance(before, dict):
+            raise TypeError("asked is not a mapping of keys")
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, yaml.YAMLError) as error:
+        words = str(error)[:80] or type(error).__name__
+        raise CalibrationError(f"{head}: is damaged ({words}): {ANEW}") from error
     differences = there.differences(environment)
     differences += [
         f"{name} = {before.get(name)} (now {value})"
@@ -200,33 +204,17 @@ def _check_same(head: Path, asked: dict[str, Any], environment: Environment) -> 
 def _read(journal: Journal, folder: Path) -> None:
     """Fill *journal* from its files, without last lines that were cut off."""
     for name in (TIMES, STARTS):
-        if _drop_torn_line(folder / name):
+        if drop_torn_line(folder / name):
             journal.remarks.append(f"{folder / name}: its last line was cut off and is dropped")
     try:
         if (folder / TIMES).exists() and (folder / TIMES).stat().st_size:
             found = read_samples(folder / TIMES, journal.environment, finished=False)
             journal.taken = {(one.case, one.run, one.rank): one for one in found}
-        for row in _rows(folder / STARTS):
-            key = int(row["sweep"]), row["part"], int(row["run"])
+        for row in rows_of(folder / STARTS):
+            key = count_in(row, "sweep"), row["part"], count_in(row, "run")
             known = [s for s in journal.starts if (s.sweep, s.part, s.run) == key]
             start = known[0] if known else _Begun(*key)
-            start.seconds, start.done = float(row["seconds"]), row["event"] == "done"
+            start.seconds, start.done = seconds_in(row), row["event"] == "done"
             journal.starts += [] if known else [start]
-    except (CalibrationError, KeyError, TypeError, ValueError) as error:
+    except (CalibrationError, KeyError, TypeError, ValueError, OSError, csv.Error) as error:
         raise CalibrationError(f"{folder}: is damaged ({error}): {ANEW}") from error
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file, strict=True))
-
-
-def _drop_torn_line(path: Path) -> bool:
-    """Cut off what follows the last line end of *path*; whether there was anything."""
-    content = path.read_bytes() if path.exists() else b""
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        os.truncate(path, whole)
-    return whole < len(content)

@@ -1,6 +1,6 @@
 """Who says so? The head of a profile: its name, where and when it was measured, what was asked."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,8 @@ class Meta:
     """What was asked to be measured, one entry a model, VAE and resolution."""
     raw_times: int
     """Rows of the sample file, so that a file that was cut off is noticed."""
-    samples_sha256: str = ""
-    """Of the sample file, so that a time that was changed afterwards is noticed."""
+    sources_sha256: dict[str, str] = field(default_factory=dict)
+    """Of each file that the fits follow from, so that one that was changed afterwards is noticed."""
     left_out: tuple[str, ...] = ()
     """What was asked and not measured, each with the reason."""
 
@@ -55,13 +55,17 @@ def read_meta(path: Path) -> Meta:
         raise CalibrationError(f"{path}: schema is not {SCHEMA}: calibrate again")
     if data.pop("complete", None) is not True:
         raise CalibrationError(f"{path}: complete is not true: the profile was not finished")
-    unknown = sorted(map(str, data.keys() - {field.name for field in fields(Meta)}))
+    unknown = sorted(map(str, data.keys() - {one.name for one in fields(Meta)}))
     if unknown:
         raise CalibrationError(f"{path}: unknown key {unknown[0]!r}")
     try:
-        return TypeAdapter(Meta).validate_python(data)
+        meta = TypeAdapter(Meta).validate_python(data)
     except ValidationError as error:
         raise CalibrationError(f"{path}: {explain(error)}") from error
+    for place, request in enumerate(meta.requests):
+        if "device" not in request:
+            raise CalibrationError(f"{path}: requests.{place}.device is missing")
+    return meta
 
 
 def _mapping(path: Path) -> dict[str, Any]:
@@ -69,7 +73,7 @@ def _mapping(path: Path) -> dict[str, Any]:
         data = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise CalibrationError(f"{path}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise CalibrationError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(data, dict):
         raise CalibrationError(f"{path}: is not a mapping of keys")

@@ -5,7 +5,6 @@ A profile is a folder: `meta.yaml` (name, environment, provenance, what was aske
 times). Nothing here loads torch.
 """
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -18,6 +17,7 @@ import yaml
 
 from streamtwin.calibrate import samples
 from streamtwin.calibrate.cases import CalibrationRequest
+from streamtwin.calibrate.digests import check_digests, digests_of
 from streamtwin.calibrate.environment import Environment
 from streamtwin.calibrate.fit import fit_all, with_points
 from streamtwin.calibrate.fitted import Fit
@@ -147,7 +147,7 @@ def write_profile(profile: Profile, folder: Path) -> None:
             profile.provenance,
             profile.requests,
             raw_times=sum(len(one.times) for one in profile.measurements),
-            samples_sha256=_digest(draft / SAMPLES),
+            sources_sha256=digests_of(draft, (SAMPLES,)),
             left_out=profile.left_out,
         )
         (draft / META).write_text(yaml.safe_dump(meta.as_dict(), sort_keys=False), "utf-8")
@@ -184,11 +184,7 @@ def read_profile(folder: Path) -> Profile:
         raise CalibrationError(
             f"{folder / SAMPLES}: has {rows} raw times, {META} says raw_times = {meta.raw_times}"
         )
-    if _digest(folder / SAMPLES) != meta.samples_sha256:
-        raise CalibrationError(
-            f"{folder / SAMPLES}: is not the file that {META} was written with (samples_sha256 = "
-            f"{meta.samples_sha256!r}): the fits do not follow from it; calibrate again"
-        )
+    check_digests(folder, meta.sources_sha256, (SAMPLES,))
     fits = _join(samples.read_fits(folder / FITS), measurements, folder / FITS)
     return Profile(
         meta.name,
@@ -201,10 +197,6 @@ def read_profile(folder: Path) -> Profile:
     )
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def _unmeasured(meta: Meta, folder: Path) -> Profile:
     """A profile without raw times: of published figures, or derived from another one."""
     fits = samples.read_fits(folder / FITS)
@@ -213,7 +205,10 @@ def _unmeasured(meta: Meta, folder: Path) -> Profile:
     for fit in fits:
         check_form(fit, folder / FITS)
         check_plausible(fit, folder / FITS)
-    figures = read_rows(folder / FIGURES) if meta.provenance.kind == "published" else ()
+    figures: tuple[PublishedRow, ...] = ()
+    if meta.provenance.kind == "published":
+        figures = read_rows(folder / FIGURES)
+        check_digests(folder, meta.sources_sha256, (FIGURES, ASSUMPTIONS))
     return Profile(
         meta.name, meta.environment, meta.provenance, meta.requests, (), fits, figures=figures
     )

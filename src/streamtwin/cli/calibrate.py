@@ -1,20 +1,20 @@
 """`streamtwin calibrate`: measure this host, fit, keep the profile; or check one that is kept."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streamtwin.cli.calibrate_modes import check_profile, measure, tell
 from streamtwin.cli.checks import check_budget
 from streamtwin.cli.options import BudgetOption, DeviceOption, JsonOption
-from streamtwin.cli.output import check_free, progress, remark, show
+from streamtwin.cli.output import check_free, remark, show
 from streamtwin.cli.sources import MoreRunsArgument, RunsOption, TraceOption, profile_from
 from streamtwin.core.errors import UserError
 
 if TYPE_CHECKING:
     from streamtwin.calibrate.grid import Grid
-    from streamtwin.calibrate.programme import Programme
 
 WAN_RESOLUTIONS = ("480x832", "512x512", "720x1280")
 WAN_MODELS = ("wan2.1-1.3b", "wan2.1-14b")
@@ -54,6 +54,13 @@ def calibrate(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="do not go on with a calibration that was stopped")
     ] = False,
+    card: Annotated[
+        str | None,
+        typer.Option("--card", help="with --dry-run: the card of the catalogue to plan for"),
+    ] = None,
+    chunk_latents: Annotated[
+        int, typer.Option("--chunk-latents", help="latent frames of a chunk, T'")
+    ] = 1,
     check: Annotated[
         str | None,
         typer.Option("--check", metavar="PROFILE", help="does this profile still hold here?"),
@@ -64,33 +71,88 @@ def calibrate(
     more_runs: MoreRunsArgument = None,
 ) -> None:
     """Measure kernels and hops on this host, fit latency models, write a profile."""
-    from streamtwin.calibrate.environment import usable_cores  # noqa: PLC0415
     from streamtwin.calibrate.locate import profile_path  # noqa: PLC0415
     from streamtwin.calibrate.run import default_budget_s, grid_name  # noqa: PLC0415
-    from streamtwin.runtime.devices import check_device  # noqa: PLC0415
 
     if more_runs and not runs:
         raise UserError(f"{more_runs[0]}: calibrate takes folders with --from-runs only")
+    given = {
+        "--model": model, "--vae": vae, "--resolution": resolution, "--budget": budget_s,
+        "--dry-run": dry_run, "--fresh": fresh, "--card": card, "--check": check,
+        "--ranks": ranks, "--out": out, "--from-trace": trace, "--from-runs": runs,
+        "--chunk-latents": chunk_latents != 1, "--device": device != "cpu",
+    }  # fmt: skip
+    _check_together(given)
     if trace is not None or runs:
         _learn(trace, [*(runs or ()), *(more_runs or ())], out, ranks or (), device, as_json)
         return
     check_budget(budget_s)
     if check is not None:
-        _check(check, budget_s, as_json)
+        check_profile(check, budget_s, as_json)
         return
-    check_device(device, 1)
-    shared = tuple(ranks or ((1, 2) if device == "cpu" else (1,)))
-    if device == "cpu" and max(shared) > usable_cores():
-        raise UserError(f"--ranks {max(shared)}: this host has {usable_cores()} cores")
-    grid = _grid(model, vae, resolution, shared, device)
+    if not 1 <= chunk_latents <= MAX_CHUNK_LATENTS:
+        raise UserError(f"--chunk-latents {chunk_latents}: give 1 to {MAX_CHUNK_LATENTS}")
+    shared = _ranks(ranks, device, card)
+    grid = _grid(model, vae, resolution, shared, device, card, chunk_latents)
     budget = default_budget_s(grid) if budget_s is None else budget_s
     folder = out or profile_path(grid_name(grid))
     if out is not None:
         check_free(out, ("meta.yaml",))
     if dry_run:
-        _tell(grid, budget, folder, as_json)
+        tell(grid, budget, folder, as_json, card)
     else:
-        _measure(grid, budget, folder, fresh, as_json)
+        measure(grid, budget, folder, fresh, as_json, asked=out is not None)
+
+
+MAX_CHUNK_LATENTS = 64
+"""More than any model's chunk has."""
+
+ALONE: dict[str, frozenset[str]] = {
+    "--from-trace": frozenset({"--ranks", "--out", "--device"}),
+    "--from-runs": frozenset({"--out"}),
+    "--check": frozenset({"--budget"}),
+    "--fresh": frozenset({"--model", "--vae", "--resolution", "--budget", "--ranks", "--out",
+                          "--chunk-latents", "--device"}),
+}  # fmt: skip
+"""Options that say what is done, and those that go with each."""
+
+
+def _check_together(given: Mapping[str, object]) -> None:
+    """Refuse options of which one would be ignored beside another.
+
+    Raises:
+        UserError: names both, and what goes together.
+    """
+    named = [name for name, value in given.items() if value not in (None, False, [])]
+    for mode, fitting in ALONE.items():
+        wrong = [name for name in named if name != mode and name not in fitting]
+        if mode in named and wrong:
+            raise UserError(
+                f"{wrong[0]} does not go with {mode}, which takes {', '.join(sorted(fitting))}"
+            )
+    if "--card" in named and "--dry-run" not in named:
+        raise UserError("--card goes with --dry-run: what is measured is the card that is there")
+
+
+def _ranks(ranks: list[int] | None, device: str, card: str | None) -> tuple[int, ...]:
+    """Numbers of ranks to compute at once, as far as *device* has room for them.
+
+    Raises:
+        UserError: there is no such device, or too few of it.
+    """
+    from streamtwin.calibrate.environment import usable_cores  # noqa: PLC0415
+    from streamtwin.runtime.devices import check_device  # noqa: PLC0415
+
+    if card is None:
+        check_device(device, 1)
+    elif device == "cpu":
+        raise UserError("--card plans for a card: give --device cuda with it")
+    shared = tuple(ranks or ((1, 2) if device == "cpu" else (1,)))
+    if min(shared) < 1:
+        raise UserError(f"--ranks {min(shared)}: give numbers of at least 1")
+    if device == "cpu" and max(shared) > usable_cores():
+        raise UserError(f"--ranks {max(shared)}: this host has {usable_cores()} cores")
+    return shared
 
 
 def _learn(
@@ -115,10 +177,13 @@ def _grid(
     resolutions: list[str] | None,
     ranks: tuple[int, ...],
     device: str,
+    card: str | None,
+    chunk_latents: int,
 ) -> "Grid":
-    """What the options name, and what goes without saying."""
+    """What the options name, and what goes without saying; for *card* if it is not here."""
     from streamtwin.calibrate.accelerator import card_count  # noqa: PLC0415
     from streamtwin.calibrate.grid import make_grid  # noqa: PLC0415
+    from streamtwin.core.catalog import gpu  # noqa: PLC0415
     from streamtwin.runtime.devices import free_bytes  # noqa: PLC0415
 
     cuda = device != "cpu"
@@ -129,10 +194,11 @@ def _grid(
         chosen,
         vaes or (["tiny"] if tiny else ["wan2.1", "taehv"]),
         [_resolution(text) for text in sizes],
-        lambda count: free_bytes(device, count),
+        lambda count: free_bytes(device, count) if card is None else gpu(card).memory_bytes,
         ranks=ranks,
         device=device,
         cards=card_count(device),
+        chunk_latents=chunk_latents,
     )
 
 
@@ -146,82 +212,3 @@ def _resolution(text: str) -> tuple[int, int]:
     if not (by and height.isdecimal() and width.isdecimal()):
         raise UserError(f"--resolution {text!r}: give HEIGHTxWIDTH in pixels, as in 480x832")
     return int(height), int(width)
-
-
-def _tell(grid: "Grid", budget_s: float, folder: Path, as_json: bool) -> None:
-    """Show what would be done, and do nothing."""
-    from streamtwin.calibrate.ceilings import card_name, read_ceilings  # noqa: PLC0415
-    from streamtwin.calibrate.expected import expect  # noqa: PLC0415
-    from streamtwin.calibrate.journal import partial_folder  # noqa: PLC0415
-    from streamtwin.calibrate.programme import programme_of  # noqa: PLC0415
-    from streamtwin.calibrate.run import fitting  # noqa: PLC0415
-    from streamtwin.cli.calibrate_tables import programme_document, programme_table  # noqa: PLC0415
-
-    ceilings = read_ceilings(card_name(grid.device))
-    programme = programme_of(fitting(grid), expect(ceilings), budget_s)
-    document = programme_document(programme, ceilings.source, str(folder))
-    show(document, [programme_table(programme)], as_json)
-    for words in programme.left_out:
-        remark(f"left out: {words}")
-    remark(f"expected times from: {ceilings.source}; nothing was measured")
-    _warn(programme)
-    if partial_folder(folder).exists():
-        remark(f"{partial_folder(folder)} holds a calibration that was stopped")
-
-
-def _warn(programme: "Programme") -> None:
-    if programme.minimum_s > programme.budget_s:
-        remark(
-            f"--budget {programme.budget_s:g} is less than the {programme.minimum_s:.0f} s that the "
-            "cases need which identify every parameter; they are measured all the same"
-        )
-
-
-def _measure(grid: "Grid", budget_s: float, folder: Path, fresh: bool, as_json: bool) -> None:
-    """Calibrate, and show what came out."""
-    from streamtwin.calibrate.accelerator import card_remarks  # noqa: PLC0415
-    from streamtwin.calibrate.journal import partial_folder  # noqa: PLC0415
-    from streamtwin.calibrate.run import Settings  # noqa: PLC0415
-    from streamtwin.calibrate.run import calibrate as measure  # noqa: PLC0415
-    from streamtwin.cli.calibrate_tables import profile_document, profile_table  # noqa: PLC0415
-    from streamtwin.cli.profiles import check_writable  # noqa: PLC0415
-
-    check_writable(folder.resolve().parent)
-    for words in card_remarks(grid.device):
-        remark(words)
-    partial = partial_folder(folder)
-    try:
-        with progress("calibrating", 1.0) as bar:
-            settings = Settings(fresh=fresh, on_progress=bar.at, say=remark)
-            profile = measure(grid, out=folder, budget_s=budget_s, settings=settings)
-    except BaseException:  # a stop is one of them
-        if (partial / "samples.csv").exists():
-            remark(f"what was measured is kept in {partial}: the same command goes on from there")
-        raise
-    show(profile_document(profile, folder), [profile_table(profile)], as_json)
-    for words in profile.left_out:
-        remark(f"left out: {words}")
-    remark(f"profile: {folder}")
-
-
-def _check(name: str, budget_s: float | None, as_json: bool) -> None:
-    """Show whether the profile *name* holds here; status 1 if something does not."""
-    from streamtwin.calibrate.check import CHECK_S, check, check_measured  # noqa: PLC0415
-    from streamtwin.calibrate.locate import find_profile  # noqa: PLC0415
-    from streamtwin.calibrate.profile import read_profile  # noqa: PLC0415
-    from streamtwin.calibrate.run import Settings  # noqa: PLC0415
-    from streamtwin.cli.calibrate_tables import check_document, check_table  # noqa: PLC0415
-    from streamtwin.runtime.devices import check_device  # noqa: PLC0415
-
-    profile = read_profile(find_profile(name))
-    check_measured(profile)
-    check_device(profile.device, 1)
-    with progress("checking", 1.0) as bar:
-        budget = CHECK_S if budget_s is None else budget_s
-        found = check(profile, Settings(on_progress=bar.at), budget)
-    for difference in found.differences:
-        remark(f"other environment: {difference}")
-    show(check_document(profile, found), [check_table(profile, found)], as_json)
-    if found.remedy is not None:
-        remark(f"calibrate again with: {found.remedy}")
-        raise typer.Exit(1)

@@ -104,7 +104,11 @@ def check_free(folder: Path, known: Collection[str]) -> None:
     Raises:
         UserError: it does, or it is a file.
     """
-    if folder.exists() and not folder.is_dir():
+    try:
+        there = folder.exists()
+    except OSError as error:
+        raise UserError(f"--out {str(folder)[:80]}: {error.strerror}; give a folder") from error
+    if there and not folder.is_dir():
         raise UserError(f"--out {folder}: is a file; give a folder")
     found = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
     if found and not found & set(known):

@@ -149,8 +149,8 @@ def device_name(device: str) -> str | None:
     return str(torch.cuda.get_device_name(device))
 
 
-def check_writable(folder: Path) -> None:
-    """Refuse to measure what could not be kept.
+def check_writable(folder: Path, *, asked: bool = False) -> None:
+    """Refuse to measure what could not be kept; *asked*: the user named the folder.
 
     Raises:
         UserError: *folder* cannot be made or written.
@@ -160,9 +160,11 @@ def check_writable(folder: Path) -> None:
         with tempfile.TemporaryDirectory(dir=folder):
             pass
     except OSError as error:
+        where = f"--out: {folder}" if asked else str(folder)
+        remedy = "give another --out" if asked else "set STREAMTWIN_HOME"
         raise UserError(
-            f"{folder}: profiles cannot be kept there: {error.strerror}; "
-            "set STREAMTWIN_HOME to a folder that can be written"
+            f"{where}: profiles cannot be kept there: {error.strerror}; {remedy}, to a folder that "
+            "can be written"
         ) from error
 
 
