@@ -136,7 +136,7 @@ def _table(kind: str, rows: list[dict[str, Any]]) -> Any:  # noqa: ANN401 - a ri
     table = Table(title=kind, title_justify="left")
     for _, heading, size in COLUMNS[kind]:
         table.add_column(heading, justify="right" if size else "left", overflow="fold")
-    sources = [f"{row['name']}: {row['source']}" for row in rows if "source" in row]
+    sources = [_sources(row) for row in rows if "source" in row]
     table.caption, table.caption_justify = "\n".join(sources) or None, "left"
     digits = 6
     if kind == "profiles":
@@ -146,6 +146,16 @@ def _table(kind: str, rows: list[dict[str, Any]]) -> Any:  # noqa: ANN401 - a ri
     for row in rows:
         table.add_row(*(_cell(row.get(key), size, digits) for key, _, size in COLUMNS[kind]))
     return table
+
+
+def _sources(row: dict[str, Any]) -> str:
+    """Who says what stands in *row*: its `source`, and that of a column that has its own."""
+    others = [
+        f"{key.removesuffix('_source')}: {value}"
+        for key, value in row.items()
+        if key.endswith("_source") and value
+    ]
+    return "; ".join([f"{row['name']}: {row['source']}", *others])
 
 
 def _cell(value: Any, size: float, digits: int) -> str:  # noqa: ANN401 - any value of the catalogue
