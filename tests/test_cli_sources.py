@@ -36,6 +36,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number in range(4) for place, op in enumerate(ops)
     ]  # fmt: skip
     (home / "trace.json").write_text(json.dumps({"traceEvents": events}))
+    (home / "checked").mkdir()
+    (home / "checked" / "validation.json").write_text("{}")
     done = streamtwin(home, "calibrate", "--from-trace", "times.csv", "--json")
     assert done.returncode == 0, done.stderr
     return home
@@ -97,6 +99,12 @@ def test_a_report_of_a_profile_prints_one_document_and_writes_a_page(home: Path)
         (("calibrate", "--from-trace", "none.json"), "none.json: cannot be read"),
         (("calibrate", "--from-runs", "profiles"), "profiles: has no metrics.json"),
         (("calibrate", "--from-runs", "sim"), "sim: cpu-tiny: source = simulated: there is noth"),
+        (("calibrate", "--from-runs", "sim", "./sim/"), "--from-runs sim: is given twice"),
+        (("calibrate", "--from-runs", "checked"), "--from-runs checked: holds no measured run"),
+        (
+            ("calibrate", "--from-trace", "trace.json", "--ranks", "0"),
+            "trace.json: ranks = 0: give",
+        ),
         (("calibrate", "sim"), "sim: calibrate takes folders with --from-runs only"),
         (("calibrate", "--from-trace", "times.csv", "--from-runs", "sim"), "give one of them"),
         (("calibrate", "--from-trace", "times.csv", "--ranks", "2"), "in its column ranks"),

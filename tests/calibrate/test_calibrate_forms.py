@@ -20,7 +20,7 @@ from streamtwin.core.errors import CalibrationError
 from streamtwin.core.ops import Collective, Copy, DitPass, Hop, Migration, VaeDecode, VaeEncode
 
 sides = st.integers(1, 40).map(lambda k: 16 * k)
-sizes = st.integers(1, 10**9)
+sizes = st.integers(0, 10**9)
 OPS = {
     "dit": st.builds(
         DitPass,

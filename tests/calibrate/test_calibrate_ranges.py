@@ -60,9 +60,9 @@ def test_names_are_those_of_the_documents() -> None:
         ("rows=4", "rows=4 colour=red", "'colour' is unknown"),
         ("rows=4", "rows=4 rows=4", "given twice"),
         ("rows=4", "rows=four", "rows = 'four': not a number"),
-        ("rows=4", "rows=nan", "rows = 'nan': not a whole number"),
+        ("rows=4", "rows=nan", "rows = 'nan': not a finite whole number"),
         ("rows=4", "rows=-1", "rows = '-1'"),
-        ("rows=4", "rows=1.5", "rows = '1.5': not a whole number"),
+        ("rows=4", "rows=1.5", "rows = '1.5': not a finite whole number"),
         ("embeds=1", "embeds=2", "embeds = '2': choose 0 or 1"),
     ],
 )

@@ -16,9 +16,10 @@ from trace_data import CARD, OPS, cuda_events, event, host_events, pass_of, writ
 from builders import make_plan
 from streamtwin.calibrate.cases import item_from
 from streamtwin.calibrate.environment import read_environment
-from streamtwin.calibrate.from_trace import ENVIRONMENT, profile_from_trace
+from streamtwin.calibrate.from_trace import profile_from_trace
 from streamtwin.calibrate.profile import Profile, read_profile, write_profile
 from streamtwin.calibrate.ranges import name_of
+from streamtwin.calibrate.trace_about import ENVIRONMENT
 from streamtwin.core.errors import CalibrationError
 from streamtwin.core.ops import Op
 from streamtwin.core.plan import Stage

@@ -64,9 +64,11 @@ def _hop_ramp(op: Op, tag: str, *knobs: float) -> Terms:
     """
     assert isinstance(op, Hop)
     (knob,) = knobs
+    # a buffer of nothing is filled by the first byte
+    filled = min(1.0, op.size_bytes / knob) if knob else float(op.size_bytes > 0)
     return {
         tag: 1.0,
-        f"{tag}, filling": min(1.0, op.size_bytes / knob),
+        f"{tag}, filling": filled,
         "bytes": op.size_bytes,
         "bytes_beyond": max(0.0, op.size_bytes - knob),
     }
@@ -88,7 +90,7 @@ def _transfer(op: Op, _tag: str, *_knobs: float) -> Terms:
 
 def _byte_knobs(ops: Sequence[Op]) -> list[Knobs]:
     sizes = sorted({float(op.size_bytes) for op in ops if isinstance(op, Hop)})[:-1]
-    return [(size,) for size in sizes] or [(1.0,)]
+    return [(size,) for size in sizes if size] or [(1.0,)]
 
 
 FORMS: dict[str, Form] = {

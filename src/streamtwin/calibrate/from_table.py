@@ -18,6 +18,7 @@ from streamtwin.calibrate.gathered import (
     collected,
     date_of,
     environment_from,
+    naming,
     profile_of,
     source_of,
 )
@@ -52,14 +53,12 @@ def profile_from_table(path: Path, name: str, device: str = "cpu") -> Profile:
         raise CalibrationError(f"{path}: cannot be read: {error}") from error
     if not times:
         raise CalibrationError(f"{path}: has no row")
-    try:
-        measurements = collected(times)
-        check_enough(measurements)
-    except CalibrationError as error:
-        raise CalibrationError(f"{path}: {error}") from error
     known = {"date": date_of(path)}
     origin = Origin(source_of(path, content), environment_from(known), device)
-    return profile_of(name, origin, measurements)
+    with naming(path):
+        measurements = collected(times)
+        check_enough(measurements)
+        return profile_of(name, origin, measurements)
 
 
 def _times(path: Path, text: str) -> Iterator[Timed]:
@@ -86,8 +85,6 @@ def _completed(row: Row) -> Row:
 
 def _timed(line: Line) -> Timed:
     case = line.case()
-    if case.ranks < 1:
-        raise line.wrong("ranks", "give at least 1")
     return Timed(
         op=case.op,
         seconds=line.seconds(),

@@ -7,30 +7,24 @@ long as the host was in it.
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
-from streamtwin.calibrate.environment import Environment
+from streamtwin.calibrate.bounds import RANKS, SECONDS, said
 from streamtwin.calibrate.forms import family_of
 from streamtwin.calibrate.gathered import (
-    UNKNOWN,
     Origin,
     Timed,
     check_enough,
     collected,
-    date_of,
-    environment_from,
+    naming,
     profile_of,
     source_of,
 )
-from streamtwin.calibrate.meta import explain
 from streamtwin.calibrate.profile import Profile
 from streamtwin.calibrate.ranges import PREFIX, convention, op_of
+from streamtwin.calibrate.trace_about import environment_of, seat_of
 from streamtwin.calibrate.trace_file import (
     DEVICE_RANGES,
     DEVICE_WORK,
@@ -44,14 +38,8 @@ from streamtwin.calibrate.trace_file import (
 )
 from streamtwin.core.errors import CalibrationError
 
-ENVIRONMENT = "streamtwin.environment"
-"""Key of a trace's metadata under which the whole environment may stand, field by field."""
-
 IN_A_TRACE = "in a trace"
 """Tag of a hop: a trace does not say who waited."""
-
-_LIBRARIES = {"torch": ("torch_version", "pytorch_version"), "python": ("python_version",)}
-"""Fields of the environment, and keys under which other writers of traces state them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +59,19 @@ def profile_from_trace(path: Path, name: str, ranks: int | None = None) -> Profi
     Raises:
         CalibrationError: names file, event, key and value.
     """
+    if ranks is not None and not RANKS.holds(ranks):
+        raise CalibrationError(f"{path}: ranks = {said(ranks)}: {RANKS.words()}")
     trace = read_trace(path)
     lasted = list(ranges_of(trace))
     device = next((one.device for one in lasted if one.device is not None), None)
-    about = trace.about.get("distributedInfo") or {}
-    world = int(about.get("world_size", 1)) if device is None else 1
-    where = ranks or world, int(about.get("rank", 0))
-    try:
-        measurements = collected(_timed(trace, one, *where) for one in lasted)
-        check_enough(measurements)
-    except CalibrationError as error:
-        raise error if str(path) in str(error) else CalibrationError(f"{path}: {error}") from error
+    world, rank = seat_of(trace)
+    told = ranks if ranks is not None else world if device is None else 1
     kind = "cpu" if device is None else "cuda"
-    origin = Origin(source_of(path, trace.content), environment_of(trace, device), kind)
-    return profile_of(name, origin, measurements)
+    with naming(path):
+        measurements = collected(_timed(trace, one, told, rank) for one in lasted)
+        check_enough(measurements)
+        origin = Origin(source_of(path, trace.content), environment_of(trace, device), kind)
+        return profile_of(name, origin, measurements)
 
 
 def ranges_of(trace: Trace) -> Iterator[Lasted]:
@@ -95,7 +82,7 @@ def ranges_of(trace: Trace) -> Iterator[Lasted]:
     """
     ours = [event for event in trace.of(RANGES) if event.name.startswith(PREFIX)]
     if not ours:
-        found = ", ".join(map(repr, list(other_names(trace, PREFIX))[:8])) or "none"
+        found = ", ".join(map(said, list(other_names(trace, PREFIX))[:8])) or "none"
         raise CalibrationError(
             f"{trace.path}: no range is named {PREFIX}...; ranges found: {found}; name them with "
             f"streamtwin.calibrate.ranges.name_of: {convention()}"
@@ -122,13 +109,13 @@ def _check_apart(trace: Trace, ours: Sequence[Event]) -> None:
     for before, after in pairwise(ours):
         if before.lane[0] != after.lane[0]:
             raise CalibrationError(
-                f"{trace.at(after)}: is of process {after.lane[0]!r}, the range before of "
-                f"{before.lane[0]!r}: give one trace a process"
+                f"{trace.at(after)}: is of process {said(after.lane[0])}, the range before of "
+                f"{said(before.lane[0])}: give one trace a process"
             )
         if after.began_us < before.ended_us:
             how = "lies in" if after.ended_us <= before.ended_us else "overlaps"
             raise CalibrationError(
-                f"{trace.at(after)}: {how} traceEvents[{before.place}] ({before.name!r}), which "
+                f"{trace.at(after)}: {how} traceEvents[{before.place}] ({said(before.name)}), which "
                 "ends later than this begins: ranges of ours follow one another"
             )
 
@@ -167,57 +154,10 @@ def _timed(trace: Trace, one: Lasted, ranks: int, rank: int) -> Timed:
         op = op_of(one.event.name)
     except CalibrationError as error:
         raise CalibrationError(f"{trace.at(one.event)}: {error}") from error
-    if one.seconds <= 0:
-        raise CalibrationError(f"{trace.at(one.event)}: dur = 0: no operation takes no time")
+    if not SECONDS.holds(one.seconds):
+        what = "dur" if one.device is None else "its work on the device"
+        raise CalibrationError(
+            f"{trace.at(one.event)}: {what} = {one.seconds:g} s: {SECONDS.words(one.seconds)}"
+        )
     tag = IN_A_TRACE if family_of(op) == "hop" else ""
     return Timed(op, one.seconds, ranks, rank, tag=tag)
-
-
-def environment_of(trace: Trace, device: object | None) -> Environment:
-    """What the trace says of the machine and its software; the rest is called unknown.
-
-    Raises:
-        CalibrationError: it states an environment of ours that has a wrong field.
-    """
-    about = trace.about
-    stated = about.get(ENVIRONMENT)
-    if stated is not None:
-        try:
-            return TypeAdapter(Environment).validate_python(stated)
-        except ValidationError as error:
-            raise CalibrationError(f"{trace.path}: {ENVIRONMENT}: {explain(error)}") from error
-    known: dict[str, Any] = {"host": str(about.get("host_name", UNKNOWN)), "date": _date(trace)}
-    for name, keys in _LIBRARIES.items():
-        given = [str(about[key]) for key in keys if key in about]
-        known |= {name: given[0]} if given else {}
-    cards = {card.get("id"): card for card in about.get("deviceProperties") or ()}
-    known["device"] = _card(cards.get(device, {}), about) if device is not None else "CPU"
-    known |= _versions(about)
-    return environment_from(known)
-
-
-def _card(card: dict[str, Any], about: dict[str, Any]) -> str:
-    """The card's name; its CUDA versions too where the environment has no field for them."""
-    own = {field.name for field in fields(Environment)}
-    cuda = about.get("cuda_runtime_version")
-    beside = f", CUDA {cuda}" if cuda and "cuda" not in own else ""
-    return f"{card.get('name', UNKNOWN)}{beside}"
-
-
-def _versions(about: dict[str, Any]) -> dict[str, str]:
-    """CUDA's and the driver's version, where the environment has fields for them."""
-    own = {field.name for field in fields(Environment)}
-    keys = {"cuda": "cuda_runtime_version", "driver": "cuda_driver_version"}
-    return {name: str(about[key]) for name, key in keys.items() if name in own and key in about}
-
-
-def _date(trace: Trace) -> str:
-    """When the first event was, where the trace says from when it counts; else the file's date."""
-    base_ns = trace.about.get("baseTimeNanoseconds")
-    if not isinstance(base_ns, int) or not trace.events:
-        return date_of(trace.path)
-    began_s = base_ns * 1e-9 + trace.events[0].began_us * US_S
-    try:
-        return datetime.fromtimestamp(began_s, UTC).isoformat(timespec="seconds")
-    except (ValueError, OverflowError, OSError):
-        return date_of(trace.path)

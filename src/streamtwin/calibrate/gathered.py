@@ -5,7 +5,8 @@ the processes. What is not known of the machine is called unknown, never guessed
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from streamtwin.calibrate.environment import Environment
 from streamtwin.calibrate.forms import FORMS, family_of, subject_of
 from streamtwin.calibrate.harness import MIN_TIMES, WARMUPS, Measurement
 from streamtwin.calibrate.profile import Profile, make_profile
-from streamtwin.core.errors import CalibrationError
+from streamtwin.core.errors import CalibrationError, UserError
 from streamtwin.core.latency import Provenance
 from streamtwin.core.ops import DitPass, Op, VaeDecode, VaeEncode
 
@@ -146,6 +147,17 @@ def environment_from(known: dict[str, Any]) -> Environment:
         if field.default is MISSING and field.default_factory is MISSING
     }
     return Environment(**{**blank, **known})
+
+
+@contextmanager
+def naming(*paths: Path) -> Iterator[None]:
+    """Say which files, or folders of runs, are at fault where an error does not."""
+    try:
+        yield
+    except (CalibrationError, UserError) as error:
+        if any(str(path) in str(error) for path in paths):
+            raise
+        raise CalibrationError(f"{', '.join(map(str, paths))}: {error}") from error
 
 
 def source_of(path: Path, content: bytes) -> str:

@@ -43,16 +43,16 @@ def solve(rows: Sequence[Terms], seconds: Sequence[float]) -> Solution:
     """Minimise the squared relative errors of sum(parameter * term) over parameters >= 0.
 
     Raises:
-        CalibrationError: a time is not a positive number.
+        CalibrationError: a time is not a positive number, or a term too large for one.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
     times = np.asarray(seconds, dtype=float)
     if not (np.isfinite(times) & (times > 0)).all():
         wrong = times[~(np.isfinite(times) & (times > 0))][0]
         raise CalibrationError(f"a time of {wrong} s cannot be fitted: give positive seconds")
-    design = np.array([[row.get(name, 0.0) for name in names] for row in rows]) / times[:, None]
+    design, lengths = _design(rows, names, times)
     # Terms span ten orders of magnitude; columns of equal length keep the solver exact.
-    scale = np.where(design.any(axis=0), np.linalg.norm(design, axis=0), 1.0)
+    scale = np.where(design.any(axis=0), lengths, 1.0)
     scaled, residual = nnls(design / scale, np.ones(len(times)))
     stderr, standing = _stderr(design / scale, scaled, residual**2)
     return Solution(
@@ -64,6 +64,29 @@ def solve(rows: Sequence[Terms], seconds: Sequence[float]) -> Solution:
         standing=dict(zip(names, standing, strict=True)),
         squares=float(residual**2),
     )
+
+
+def _design(
+    rows: Sequence[Terms], names: Sequence[str], times: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Terms per second, a column each, and the lengths of the columns, which are finite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        amounts = [[_float(row.get(name, 0.0)) for name in names] for row in rows]
+        design = np.array(amounts) / times[:, None]
+        lengths: NDArray[np.float64] = np.linalg.norm(design, axis=0)
+    for name, length in zip(names, lengths, strict=True):
+        if not np.isfinite(length):
+            most = max(_float(row.get(name, 0.0)) for row in rows)
+            raise CalibrationError(f"term {name!r} = {most:g} cannot be fitted: too large")
+    return design, lengths
+
+
+def _float(amount: float) -> float:
+    """*amount*, or infinity where it is an integer beyond every float."""
+    try:
+        return float(amount)
+    except OverflowError:
+        return float("inf")
 
 
 def _stderr(

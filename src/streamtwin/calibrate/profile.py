@@ -133,7 +133,10 @@ def make_profile(
 def write_profile(profile: Profile, folder: Path) -> None:
     """Write *profile* to *folder*, which is replaced if it exists; never half of it.
 
-    The files are written beside *folder* and moved into place once they are complete.
+    The files are written beside *folder*, and moved there once they are complete and readable.
+
+    Raises:
+        CalibrationError: nobody could read the profile back; *folder* is as it was.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -151,9 +154,17 @@ def write_profile(profile: Profile, folder: Path) -> None:
             left_out=profile.left_out,
         )
         (draft / META).write_text(yaml.safe_dump(meta.as_dict(), sort_keys=False), "utf-8")
+        _check_readable(draft, folder)
         _replace_folder(draft, folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _check_readable(draft: Path, folder: Path) -> None:
+    try:
+        read_profile(draft)
+    except CalibrationError as error:
+        raise CalibrationError(str(error).replace(str(draft), str(folder), 1)) from error
 
 
 def _replace_folder(draft: Path, folder: Path) -> None:

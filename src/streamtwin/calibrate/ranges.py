@@ -5,11 +5,11 @@ follows once, in any order. Flags are 0 or 1; a string is quoted as in a URL, so
 contains a space that is not a separator.
 """
 
-import math
 from dataclasses import Field, fields
 from typing import Any, Literal, get_args, get_origin
 from urllib.parse import quote, unquote
 
+from streamtwin.calibrate.bounds import AMOUNT, FLAG, number_of, said
 from streamtwin.calibrate.forms import FAMILIES, family_of
 from streamtwin.core.errors import CalibrationError
 from streamtwin.core.ops import Op
@@ -31,14 +31,14 @@ def op_of(name: str) -> Op:
     Raises:
         CalibrationError: *name* does not follow the convention; says where, and what would.
     """
-    kind, *words = name.removeprefix(PREFIX).split()
+    kind, *words = name.removeprefix(PREFIX).split() or [""]
     if kind not in KINDS:
-        raise CalibrationError(f"{PREFIX + kind!r}: choose one of {_listed()}")
+        raise CalibrationError(f"{said(PREFIX + kind)}: choose one of {_listed()}")
     pairs = dict(word.partition("=")[::2] for word in words)
     known = {field.name: field for field in fields(KINDS[kind])}
     wrong = sorted(known.keys() ^ pairs.keys())
     if wrong or len(words) != len(known):
-        what = f"{wrong[0]!r} is {'missing' if wrong[0] in known else 'unknown'}" if wrong else (
+        what = f"{said(wrong[0])} is {'missing' if wrong[0] in known else 'unknown'}" if wrong else (
             "a field is given twice"
         )  # fmt: skip
         raise CalibrationError(f"{what}; {PREFIX}{kind} takes {', '.join(known)}, each once")
@@ -74,18 +74,13 @@ def _value(field: "Field[Any]", text: str) -> str | float | int | bool:
         if unquote(text) in get_args(field.type):
             return unquote(text)
         raise CalibrationError(
-            f"{field.name} = {text!r}: choose one of {', '.join(get_args(field.type))}"
+            f"{field.name} = {said(text)}: choose one of {', '.join(get_args(field.type))}"
         )
-    try:
-        number = float(text)
-    except ValueError:
-        raise CalibrationError(f"{field.name} = {text!r}: not a number") from None
     whole = field.type is not float
-    if not math.isfinite(number) or number < 0 or (whole and number != int(number)):
-        kind = "whole " if whole else ""
-        raise CalibrationError(f"{field.name} = {text!r}: not a {kind}number of at least 0")
+    try:
+        number = number_of(text, FLAG if field.type is bool else AMOUNT, whole=whole)
+    except ValueError as error:
+        raise CalibrationError(f"{field.name} = {said(text)}: {error}") from None
     if field.type is bool:
-        if number > 1:
-            raise CalibrationError(f"{field.name} = {text!r}: choose 0 or 1")
         return bool(number)
     return int(number) if whole else number

@@ -5,7 +5,6 @@ stay empty.
 """
 
 import csv
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Literal, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
+from streamtwin.calibrate.bounds import AMOUNT, COLUMNS_WITHIN, FLAG, Bounds, number_of, said
 from streamtwin.calibrate.cases import Case
 from streamtwin.calibrate.device_state import DeviceState
 from streamtwin.calibrate.fitted import Fit
@@ -144,10 +144,8 @@ class Line:
 
     def wrong(self, column: str, complaint: str) -> CalibrationError:
         """The error to raise about *column*."""
-        value = self.row.get(column)
-        return CalibrationError(
-            f"{self.path}, line {self.number}: {column} = {value!r}: {complaint}"
-        )
+        value = said(self.row.get(column))
+        return CalibrationError(f"{self.path}, line {self.number}: {column} = {value}: {complaint}")
 
     def check(self, environment: str) -> None:
         """The row is whole and was taken in *environment*."""
@@ -175,23 +173,18 @@ class Line:
         """A whole number of at least 0."""
         return int(self.number_in(column, whole=True))
 
-    def number_in(self, column: str, *, whole: bool = False) -> float:
-        """A finite number of at least 0."""
+    def number_in(self, column: str, *, whole: bool = False, bounds: Bounds | None = None) -> float:
+        """A finite number of at least 0, within *bounds* or else those of the column."""
         try:
-            value = float(self.row[column])
-        except ValueError:
-            raise self.wrong(column, "not a number") from None
-        if not math.isfinite(value) or value < 0 or (whole and value != int(value)):
-            kind = "whole " if whole else ""
-            raise self.wrong(column, f"not a finite {kind}number of at least 0")
-        return value
+            return number_of(
+                self.row[column], bounds or COLUMNS_WITHIN.get(column, AMOUNT), whole=whole
+            )
+        except ValueError as error:
+            raise self.wrong(column, str(error)) from None
 
     def seconds(self) -> float:
         """The raw time."""
-        value = self.number_in("seconds")
-        if value == 0:
-            raise self.wrong("seconds", "no operation takes no time")
-        return value
+        return self.number_in("seconds")
 
     def state(self, before: Sequence[_Taken]) -> DeviceState | None:
         """The card's state; the rows *before* of the same case have one too, or none has."""
@@ -217,7 +210,8 @@ class Line:
             if self.row[column] not in get_args(kind):
                 raise self.wrong(column, f"choose one of {', '.join(get_args(kind))}")
             return self.row[column]
-        value = self.number_in(column, whole=kind is not float)
+        bounds = FLAG if kind is bool else AMOUNT
+        value = self.number_in(column, whole=kind is not float, bounds=bounds)
         if kind is bool:
             return bool(value)
         return value if kind is float else int(value)

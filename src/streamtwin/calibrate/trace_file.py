@@ -9,10 +9,12 @@ import json
 import math
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from streamtwin.calibrate.bounds import said
 from streamtwin.core.errors import CalibrationError
 
 US_S = 1e-6
@@ -61,7 +63,7 @@ class Trace:
 
     def at(self, event: Event) -> str:
         """Words for where *event* stands."""
-        return f"{self.path}, traceEvents[{event.place}] ({event.name[:120]!r})"
+        return f"{self.path}, traceEvents[{event.place}] ({said(event.name)})"
 
 
 def read_trace(path: Path) -> Trace:
@@ -80,8 +82,12 @@ def read_trace(path: Path) -> Trace:
         where = f"line {error.lineno}, column {error.colno}"
         cut = " (the file ends there: cut off?)" if error.pos >= len(content.rstrip()) - 1 else ""
         raise CalibrationError(f"{path}, {where}: not valid JSON: {error.msg}{cut}") from error
-    about = {} if isinstance(data, list) else data
-    raw = data if isinstance(data, list) else about.get("traceEvents") if about else None
+    except RecursionError:
+        raise CalibrationError(f"{path}: not a trace: nested too deeply") from None
+    except ValueError:
+        raise CalibrationError(f"{path}: not a trace: a number has too many digits") from None
+    about = data if isinstance(data, dict) else {}
+    raw = data if isinstance(data, list) else about.get("traceEvents")
     if not isinstance(raw, list):
         raise CalibrationError(f"{path}: traceEvents is missing: not a Chrome trace")
     events = [_event(path, place, one) for place, one in enumerate(raw) if _is_taken(one)]
@@ -121,17 +127,32 @@ def _event(path: Path, place: int, raw: dict[str, Any]) -> Event:
     )
     if event.lasted_us < 0:
         raise CalibrationError(
-            f"{path}, traceEvents[{place}] ({event.name!r}): dur = {event.lasted_us}: "
+            f"{path}, traceEvents[{place}] ({said(event.name)}): dur = {event.lasted_us}: "
             "nothing lasts less than 0 microseconds"
         )
+    if event.category in (*LAUNCHES, *DEVICE_WORK):
+        _check_links(path, event)
     return event
+
+
+def _check_links(path: Path, event: Event) -> None:
+    """What ties the work of a device to its launch is a number or a word, not a structure."""
+    for key in ("correlation", "device"):
+        value = event.facts.get(key)
+        if isinstance(value, dict | list):
+            raise CalibrationError(
+                f"{path}, traceEvents[{event.place}] ({said(event.name)}): args.{key} = "
+                f"{said(value)}: not a number"
+            )
 
 
 def _number(path: Path, place: int, raw: dict[str, Any], key: str) -> float:
     value = raw.get(key)
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        with suppress(OverflowError):  # an integer may be larger than every float
+            if math.isfinite(value):
+                return float(value)
     raise CalibrationError(
-        f"{path}, traceEvents[{place}] ({raw.get('name')!r}): {key} = {value!r}: "
+        f"{path}, traceEvents[{place}] ({said(raw.get('name'))}): {key} = {said(value)}: "
         "not a finite number of microseconds"
     )

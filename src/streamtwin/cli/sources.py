@@ -53,7 +53,7 @@ def profile_from(
     *ranks* of a trace or a table computed at once; *device* is that of a table.
 
     Raises:
-        UserError: both are given, or the folder cannot be written.
+        UserError: both are given, a run is twice there, or the folder cannot be written.
         CalibrationError: the data does not make a profile; says where and why.
     """
     from streamtwin.calibrate.locate import profile_path  # noqa: PLC0415
@@ -98,7 +98,7 @@ def profile_from_runs(runs: Sequence[Path], name: str) -> "Profile":
         CalibrationError: a run was predicted, or tells too little; environments differ.
     """
     from streamtwin.calibrate.from_runs import measurements_of, request_of  # noqa: PLC0415
-    from streamtwin.calibrate.gathered import Origin, profile_of  # noqa: PLC0415
+    from streamtwin.calibrate.gathered import Origin, naming, profile_of  # noqa: PLC0415
     from streamtwin.cli.report import sound  # noqa: PLC0415
     from streamtwin.core.replay import plan_of  # noqa: PLC0415
     from streamtwin.reports.store import read_run  # noqa: PLC0415
@@ -120,7 +120,8 @@ def profile_from_runs(runs: Sequence[Path], name: str) -> "Profile":
     device = records.info.provenance.get("device", "cpu")
     asked = [one for place, one in enumerate(requests) if one not in requests[:place]]
     origin = Origin(_source(runs), environments[0], device)
-    return profile_of(name, origin, measurements, asked)
+    with naming(*runs[:3]):
+        return profile_of(name, origin, measurements, asked)
 
 
 def _source(runs: Sequence[Path]) -> str:
@@ -131,12 +132,23 @@ def _source(runs: Sequence[Path]) -> str:
 
 
 def _run_folders(given: Sequence[Path]) -> Iterator[Path]:
-    """The runs that are *given*; of a validation, its real runs."""
+    """The runs that are *given*; of a validation, its real runs.
+
+    Raises:
+        UserError: a validation has none, or a run is there twice and would count twice.
+    """
+    known: set[Path] = set()
     for folder in given:
+        found = [folder]
         if (folder / "validation.json").is_file():
-            yield from sorted(folder.glob("*/measured-*"))
-        else:
-            yield folder
+            found = sorted(folder.glob("*/measured-*"))
+        if not found:
+            raise UserError(f"--from-runs {folder}: holds no measured run")
+        for run in found:
+            if run.resolve() in known:
+                raise UserError(f"--from-runs {run}: is given twice")
+            known.add(run.resolve())
+            yield run
 
 
 def _environment(run: Path, records: Records) -> "Environment":
