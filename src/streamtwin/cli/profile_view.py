@@ -10,7 +10,6 @@ from streamtwin.core import catalog
 from streamtwin.core.op_costs import bytes_of, flops_of
 from streamtwin.core.ops import Collective, Copy, DitPass, Hop, Migration, Op, VaeDecode, VaeEncode
 from streamtwin.reports.profile_view import (
-    AssumedView,
     CaseView,
     CeilingView,
     CurveView,
@@ -18,6 +17,7 @@ from streamtwin.reports.profile_view import (
     ProfileView,
     TermView,
 )
+from streamtwin.reports.unmeasured import AssumedView
 
 if TYPE_CHECKING:
     from streamtwin.calibrate.fitted import Fit, Parameter, Point

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from streamtwin.core.specs import TIME_STRIDE
-from streamtwin.reports.profile_view import AnswerView, FigureView
+from streamtwin.reports.unmeasured import AnswerView, FigureView
 
 if TYPE_CHECKING:
     from streamtwin.calibrate.profile import Profile

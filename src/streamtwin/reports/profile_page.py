@@ -8,9 +8,7 @@ from streamtwin.reports.figures.curves import curves_svg
 from streamtwin.reports.figures.published import figures_svg
 from streamtwin.reports.figures.roofline import roofline_svg
 from streamtwin.reports.profile_view import (
-    AnswerView,
     CaseView,
-    FigureView,
     FitView,
     ProfileView,
     TermView,
@@ -20,6 +18,7 @@ from streamtwin.reports.profile_view import (
 )
 from streamtwin.reports.svg_inline import inline_svg
 from streamtwin.reports.templating import fill
+from streamtwin.reports.unmeasured import AnswerView, FigureView
 from streamtwin.reports.words import quantity
 
 Cells = tuple[str, ...]

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from streamtwin.reports.unmeasured import AnswerView, AssumedView, FigureView
+
 FLOOR_SHARE = 0.5
 """Share of a predicted time that must not depend on the work for launches to limit it."""
 
@@ -34,15 +36,6 @@ def unit_of(term: str) -> str:
 def grows(term: str) -> bool:
     """Whether a term grows with the work or the bytes, rather than with the number of launches."""
     return any(word in term for word in ("token", "pair", "flop", "byte"))
-
-
-@dataclass(frozen=True, slots=True)
-class AssumedView:
-    """Where a parameter surely lies (90 %) that is assumed, and why it is taken so."""
-
-    low: float
-    high: float
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,35 +158,6 @@ class CeilingView:
     source: str
     flops_per_s: float | None = None
     bytes_per_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerView:
-    """What the profile says of one operation, with its 90 % interval, and who says so."""
-
-    operation: str
-    mean_s: float
-    low_s: float
-    high_s: float
-    provenance: str
-
-
-@dataclass(frozen=True, slots=True)
-class FigureView:
-    """A published figure beside what the profile makes of it; `unit` is frames/s or ms."""
-
-    label: str
-    unit: str
-    published: float
-    predicted: float
-    low: float
-    high: float
-    source: str
-
-    @property
-    def error(self) -> float:
-        """Signed relative error of the prediction."""
-        return self.predicted / self.published - 1
 
 
 @dataclass(frozen=True, slots=True)

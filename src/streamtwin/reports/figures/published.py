@@ -12,7 +12,7 @@ from streamtwin.reports.figures.drawing import (
     new_figure,
     to_svg,
 )
-from streamtwin.reports.profile_view import FigureView
+from streamtwin.reports.unmeasured import FigureView
 
 ROW_IN = 0.21
 """Height of a figure's line."""
