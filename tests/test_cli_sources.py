@@ -106,9 +106,15 @@ def test_a_report_of_a_profile_prints_one_document_and_writes_a_page(home: Path)
             "trace.json: ranks = 0: give",
         ),
         (("calibrate", "sim"), "sim: calibrate takes folders with --from-runs only"),
-        (("calibrate", "--from-trace", "times.csv", "--from-runs", "sim"), "give one of them"),
+        (
+            ("calibrate", "--from-trace", "times.csv", "--from-runs", "sim"),
+            "--from-runs does not go with --from-trace",
+        ),
         (("calibrate", "--from-trace", "times.csv", "--ranks", "2"), "in its column ranks"),
-        (("calibrate", "--from-runs", "sim", "--ranks", "2"), "runs say it themselves"),
+        (
+            ("calibrate", "--from-runs", "sim", "--ranks", "2"),
+            "--ranks does not go with --from-runs",
+        ),
         (("calibrate", "--from-trace", "times.csv", "--out", "sim"), "--out sim: holds"),
     ],
 )

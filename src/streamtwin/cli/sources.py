@@ -60,8 +60,6 @@ def profile_from(
     from streamtwin.calibrate.profile import write_profile  # noqa: PLC0415
     from streamtwin.cli.profiles import check_writable  # noqa: PLC0415
 
-    if trace is not None and runs:
-        raise UserError("--from-trace and --from-runs: give one of them")
     if len(ranks) > 1 or (runs and ranks):
         raise UserError(
             f"--ranks {' '.join(map(str, ranks))}: "
