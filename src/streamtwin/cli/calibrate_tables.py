@@ -61,8 +61,8 @@ def profile_table(profile: "Profile") -> Any:  # noqa: ANN401 - a rich table, lo
     """A new profile for people."""
     table = _table(
         f"{profile.name} ({profile.provenance})",
-        ("operation", "form"),
-        ("cases", "marked", "held-out error %", "worst %", "90 % +-", "inside"),
+        ("what", "form"),
+        ("cases", "marked", "held-out %", "worst %", "90 % +-", "inside"),
     )
     table.caption = (
         f"starts of the processes: {starts_of(profile)}; xN: with N ranks computing; marked: cases "
