@@ -121,15 +121,15 @@ def test_every_interval_holds_its_prediction(profile):
 
 def test_several_runs_tell_what_runs_differ_by():
     draw = random.Random(0)
-    factors = [[draw.gauss(1, 0.04) for _ in range(2)] for _ in range(4)]
+    factors = [draw.gauss(1, 0.04) for _ in range(4)]
     measured = [
-        replace(one, run=run, times=tuple(t * factors[run][one.rank] for t in one.times))
+        replace(one, run=run, times=tuple(t * factors[run] for t in one.times))
         for run in range(4)
         for one in noisy(all_cases(2), 0.01, run)
     ]
     several = make_profile("b", ENVIRONMENT, [], measured).latency_model(2)
     single = make_profile("b", ENVIRONMENT, [], noisy(all_cases(2), 0.01)).latency_model(2)
-    seen = stdev(factor for run in factors for factor in run)
+    seen = stdev(factors)
     assert several.between(STEADY) == pytest.approx(seen, rel=0.1)
     assert single.between(STEADY) == 0.0
     assert max(several.noise(STEADY)) < 1.06  # the scatter of repetitions, not that of runs
