@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from streamtwin import __version__
+from streamtwin.calibrate.digests import digests_of
 from streamtwin.calibrate.environment import Environment
 from streamtwin.runtime.video import read_frames
 
@@ -209,10 +210,11 @@ def test_a_profile_of_another_host_is_refused_by_validate(home: Path) -> None:
     samples = (other / "samples.csv").read_text()
     key = samples.splitlines()[1].split(",")
     meta["environment"]["host"] = "elsewhere"
-    (other / "meta.yaml").write_text(yaml.safe_dump(meta))
     environment = Environment(**meta["environment"])
     old = next(cell for cell in key if len(cell) == len(environment.key) and cell.isalnum())
     (other / "samples.csv").write_text(samples.replace(old, environment.key))
+    meta["sources_sha256"] = digests_of(other, ("samples.csv",))
+    (other / "meta.yaml").write_text(yaml.safe_dump(meta))
     done = streamtwin(home, "validate", "cpu-tiny", *SMALL, "--set", "profile=other")
     assert done.returncode == 2
     assert f"host = 'elsewhere' (here '{host}')" in done.stderr
