@@ -28,7 +28,7 @@ def calibrate(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
     small = ["--resolution", "32x48", "--resolution", "64x64", "--ranks", "1", "--out", "mine"]
-    done = calibrate(home, *small, "--budget", "6", "--json")
+    done = calibrate(home, *small, "--budget", "20", "--json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["left_out"] == []

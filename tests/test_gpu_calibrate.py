@@ -69,7 +69,8 @@ def test_a_micro_step_costs_the_host_more_than_the_card() -> None:
 def test_the_card_s_state_is_read_in_under_a_millisecond() -> None:
     gauge = gauge_of("cuda")
     if gauge is None:
-        pytest.skip(card_remarks("cuda")[0])
+        assert "are not recorded" in card_remarks("cuda")[0]
+        return
     torch.cuda.synchronize()
     clock, times = time.perf_counter, []
     for _ in range(20):

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamtwin.calibrate.forms import FAMILIES
 from streamtwin.calibrate.ranges import PREFIX, convention, name_of, op_of
 from streamtwin.core.errors import CalibrationError
-from streamtwin.core.ops import Copy, DitPass, Op
+from streamtwin.core.ops import FAMILIES, Copy, DitPass, Op
 
 PASS = DitPass("wan2.1-1.3b", 8, 4, 1, 1560, 9360.0, True, False)
 

@@ -112,6 +112,21 @@ def test_a_figure_shows_each_case_once_and_its_error_over_its_prediction(
         assert len(hollow) == sum(case.state == "held out" for case in fit.cases)
 
 
+def test_a_case_that_the_card_throttled_is_drawn_as_one(on_card: ProfileView) -> None:
+    fit = next(one for one in on_card.fits if one.family == "dit")
+    place = next(i for i, case in enumerate(fit.cases) if case.flops and case.on_curve)
+    cases = list(fit.cases)
+    cases[place] = replace(cases[place], throttled=True, stable=True, held_out=False)
+    view = replace(on_card, fits=(replace(fit, cases=tuple(cases)),))
+    for figure in figures(view):
+        axes = figure.axes[-1]
+        assert sum(line.get_marker() == "v" for line in axes.lines) == 1
+        legends = [*(a.get_legend() for a in figure.axes), *figure.legends]
+        words = [text.get_text() for one in legends if one for text in one.get_texts()]
+        assert any("throttled" in word for word in words)
+    _read(render_profile(view))
+
+
 def test_curves_are_what_the_fit_predicts(on_cpu: ProfileView) -> None:
     passes = next(fit for fit in on_cpu.fits if fit.family == "dit")
     assert {curve.series for curve in passes.curves} >= {"1 block", "6 blocks"}

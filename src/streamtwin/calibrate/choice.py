@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from streamtwin.calibrate.fitted import LeftOut
-from streamtwin.calibrate.forms import FORMS, Family, Form, Knobs
+from streamtwin.calibrate.forms import FORMS, Form, Knobs
 from streamtwin.calibrate.least_squares import Solution, solve
 from streamtwin.calibrate.observed import Observed, expected_s
 from streamtwin.calibrate.terms import Terms
 from streamtwin.core.errors import CalibrationError
-from streamtwin.core.ops import Op
+from streamtwin.core.ops import Family, Op
 
 LUCK = 0.1
 """By how much of its error a form must beat those listed before it, which have fewer parameters.

@@ -7,13 +7,13 @@ from statistics import fmean, stdev
 
 from scipy.special import stdtrit
 
-from streamtwin.calibrate.forms import family_of
 from streamtwin.calibrate.grid import resolution_text
 from streamtwin.calibrate.harness import Measurement
 from streamtwin.calibrate.observed import Observed, observe
 from streamtwin.calibrate.samples import group_of
 from streamtwin.calibrate.schedule import Start
 from streamtwin.calibrate.variance import PRIOR_DEGREES, PRIOR_REL_STD, spread
+from streamtwin.core.ops import family_of
 
 LEVEL, Z = 0.95, 1.96
 """Share of chance that an interval holds, and standard errors on either side of it."""

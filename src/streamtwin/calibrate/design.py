@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from streamtwin.calibrate.cases import Case
 from streamtwin.calibrate.expected import Expectation
-from streamtwin.calibrate.forms import FORMS, Family, coordinates, family_of
+from streamtwin.calibrate.forms import FORMS, coordinates
 from streamtwin.calibrate.grid import Part
 from streamtwin.calibrate.samples import Group, group_of
 from streamtwin.calibrate.terms import Terms
 from streamtwin.core.errors import UserError
+from streamtwin.core.ops import Family, family_of
 
 PRIOR = 1e-3
 """Information that every parameter is given beforehand, so that a design may begin empty."""

@@ -9,12 +9,19 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from streamtwin.calibrate.cases import Case
-from streamtwin.calibrate.forms import Family, family_of
 from streamtwin.calibrate.grid import Part
 from streamtwin.calibrate.harness import MIN_TIMES, WARMUPS, Measurement, relative_iqr
-from streamtwin.calibrate.terms import model_of, vae_of
 from streamtwin.core import catalog
-from streamtwin.core.ops import Collective, DitPass, Hop, Migration, VaeDecode, VaeEncode
+from streamtwin.core.ops import (
+    Collective,
+    DitPass,
+    Family,
+    Hop,
+    Migration,
+    VaeDecode,
+    VaeEncode,
+    family_of,
+)
 from streamtwin.core.specs import Resolution
 from streamtwin.core.vae_flops import decode_flops, encode_flops
 
@@ -132,7 +139,7 @@ class Expectation:
 
     def start_s(self, part: Part) -> float:
         """Seconds of starting the processes of *part*, its weights drawn."""
-        weights = model_of(part.request.model).parameters if part.kind == "kernels" else 0
+        weights = catalog.model(part.request.model).parameters if part.kind == "kernels" else 0
         return self.ceilings.start_s + weights * self.ceilings.weight_s
 
     def spread(self, case: Case) -> float:
@@ -157,11 +164,11 @@ def guess_s(case: Case, ceilings: Ceilings) -> float:
     """Seconds of *case* by its FLOPs or bytes."""
     match case.op:
         case DitPass() as op:
-            flops = model_of(op.model).block_flops(op.query_tokens, int(op.kv_tokens))
+            flops = catalog.model(op.model).block_flops(op.query_tokens, int(op.kv_tokens))
             block_s = ceilings.block_s + flops / (ceilings.flops_per_s * ceilings.pass_share)
             return PASS_S + op.blocks * block_s
         case VaeEncode() | VaeDecode() as op:
-            size, vae = Resolution(op.height, op.width), vae_of(op.vae)
+            size, vae = Resolution(op.height, op.width), catalog.vae(op.vae)
             count = encode_flops if isinstance(op, VaeEncode) else decode_flops
             rate = ceilings.flops_per_s * ceilings.vae_share
             return PASS_S + count(vae, size, op.latents) / rate

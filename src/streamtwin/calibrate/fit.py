@@ -12,14 +12,14 @@ from statistics import median
 
 from streamtwin.calibrate.choice import choose, errors_of, solve_form, try_forms
 from streamtwin.calibrate.fitted import Fit, Parameter, Point
-from streamtwin.calibrate.forms import Family, coordinates, family_of, subject_of
+from streamtwin.calibrate.forms import coordinates, subject_of
 from streamtwin.calibrate.harness import Measurement
 from streamtwin.calibrate.jackknife import OFFSET, half_width
 from streamtwin.calibrate.least_squares import Solution
 from streamtwin.calibrate.observed import Observed, observe
 from streamtwin.calibrate.variance import spread
 from streamtwin.core.errors import CalibrationError
-from streamtwin.core.ops import Op
+from streamtwin.core.ops import Family, Op, family_of
 
 
 def fit_all(measurements: Iterable[Measurement]) -> tuple[Fit, ...]:

@@ -11,14 +11,14 @@ from pydantic import Field
 from scipy.special import stdtrit
 
 from streamtwin.calibrate.assumptions import Assumption
-from streamtwin.calibrate.forms import FORMS, Family
+from streamtwin.calibrate.forms import FORMS
 from streamtwin.calibrate.jackknife import COVERAGE, Coverage, bounds_s
 from streamtwin.calibrate.least_squares import Standing
 from streamtwin.calibrate.terms import Terms
 from streamtwin.calibrate.variance import UNKNOWN, Spread
 from streamtwin.core.errors import CalibrationError
 from streamtwin.core.latency import Provenance
-from streamtwin.core.ops import Op
+from streamtwin.core.ops import Family, Op
 
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]

@@ -8,7 +8,6 @@ enter the terms themselves; they are chosen together among a few candidates.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from streamtwin.calibrate import launch_forms, pass_forms, vae_forms
 from streamtwin.calibrate.terms import Terms, TermsOf
@@ -16,6 +15,7 @@ from streamtwin.core.ops import (
     Collective,
     Copy,
     DitPass,
+    Family,
     Hop,
     Migration,
     Op,
@@ -23,7 +23,6 @@ from streamtwin.core.ops import (
     VaeEncode,
 )
 
-Family = Literal["dit", "encode", "decode", "hop", "collective", "migration", "copy"]
 Knobs = tuple[float, ...]
 
 
@@ -125,22 +124,6 @@ FORMS: dict[str, Form] = {
     ),
     "one_row_by_tokens": Form(("dit",), launch_forms.one_row_by_tokens, sums=True),
 }
-
-
-FAMILIES: dict[type[Op], Family] = {
-    DitPass: "dit",
-    VaeEncode: "encode",
-    VaeDecode: "decode",
-    Hop: "hop",
-    Collective: "collective",
-    Migration: "migration",
-    Copy: "copy",
-}
-
-
-def family_of(op: Op) -> Family:
-    """The family of operations that *op* belongs to; one fit covers one family."""
-    return FAMILIES[type(op)]
 
 
 def subject_of(op: Op) -> str:

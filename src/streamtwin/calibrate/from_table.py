@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 
-from streamtwin.calibrate.forms import family_of
 from streamtwin.calibrate.gathered import (
     Origin,
     Timed,
@@ -25,6 +24,7 @@ from streamtwin.calibrate.gathered import (
 from streamtwin.calibrate.profile import Profile
 from streamtwin.calibrate.samples import CASE_COLUMNS, Line, Row
 from streamtwin.core.errors import CalibrationError
+from streamtwin.core.ops import family_of
 
 NEEDED = ("kind", "seconds")
 

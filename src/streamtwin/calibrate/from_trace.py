@@ -12,7 +12,6 @@ from itertools import pairwise
 from pathlib import Path
 
 from streamtwin.calibrate.bounds import RANKS, SECONDS, said
-from streamtwin.calibrate.forms import family_of
 from streamtwin.calibrate.gathered import (
     Origin,
     Timed,
@@ -37,6 +36,7 @@ from streamtwin.calibrate.trace_file import (
     read_trace,
 )
 from streamtwin.core.errors import CalibrationError
+from streamtwin.core.ops import family_of
 
 IN_A_TRACE = "in a trace"
 """Tag of a hop: a trace does not say who waited."""

@@ -14,12 +14,12 @@ from typing import Any
 
 from streamtwin.calibrate.cases import Case
 from streamtwin.calibrate.environment import Environment
-from streamtwin.calibrate.forms import FORMS, family_of, subject_of
+from streamtwin.calibrate.forms import FORMS, subject_of
 from streamtwin.calibrate.harness import MIN_TIMES, WARMUPS, Measurement
 from streamtwin.calibrate.profile import Profile, make_profile
 from streamtwin.core.errors import CalibrationError, UserError
 from streamtwin.core.latency import Provenance
-from streamtwin.core.ops import DitPass, Op, VaeDecode, VaeEncode
+from streamtwin.core.ops import DitPass, Op, VaeDecode, VaeEncode, family_of
 
 UNKNOWN = "unknown"
 

@@ -11,7 +11,8 @@ known, as launches do not get fewer; it is taken to be as long as over the full 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from streamtwin.calibrate.terms import Terms, block_flops
+from streamtwin.calibrate.terms import Terms
+from streamtwin.core.op_costs import block_flops
 from streamtwin.core.ops import DitPass, Op
 from streamtwin.core.row_costs import WINDOW
 

@@ -6,10 +6,10 @@ from math import log
 from statistics import fmean
 
 from streamtwin.calibrate.fitted import Fit, Point
-from streamtwin.calibrate.forms import FORMS, coordinates, family_of, subject_of
+from streamtwin.calibrate.forms import FORMS, coordinates, subject_of
 from streamtwin.core.errors import CalibrationError
 from streamtwin.core.latency import Prediction, Provenance
-from streamtwin.core.ops import Op
+from streamtwin.core.ops import Op, family_of
 
 MOSTLY = 0.5
 """Share of a prediction from which on what stands behind it counts as what it is."""

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from itertools import product
 from statistics import median
 
-from streamtwin.calibrate.terms import Terms, block_bytes, block_flops
+from streamtwin.calibrate.terms import Terms
+from streamtwin.core.op_costs import block_bytes, block_flops
 from streamtwin.core.ops import DitPass, Op
+from streamtwin.core.row_costs import ITEMSIZE
 
 EXPONENTS = (2.0, 4.0, 8.0)
 """How sharply one limit takes over from another; the hard maximum is the limit of large ones."""
@@ -81,7 +83,7 @@ def smooth_roofline(op: Op, _tag: str, *knobs: float) -> Terms:
     assert isinstance(op, DitPass)
     floor, balance = knobs[:2]
     exponent = max(1.0, knobs[2])  # below 1 limits would add up to more than their sum
-    limits = (floor, block_flops(op), balance * block_bytes(op))
+    limits = (floor, block_flops(op), balance * block_bytes(op, ITEMSIZE))
     highest = max(limits)
     norm = sum((limit / highest) ** exponent for limit in limits) ** (1 / exponent)
     return _ends(op) | {"block_flops": op.blocks * highest * norm}
@@ -114,7 +116,7 @@ def roof_knobs(ops: Sequence[Op]) -> list[tuple[float, ...]]:
         return [(0.0, 0.0, EXPONENTS[0])]
     flops = _flops(ops)
     floors = {0.0 if not at else flops[int(at * len(flops))] for at in FLOORS}
-    balance = median(block_flops(op) / block_bytes(op) for op in passes)
+    balance = median(block_flops(op) / block_bytes(op, ITEMSIZE) for op in passes)
     found = product(sorted(floors), (weight * balance for weight in BYTE_WEIGHTS), EXPONENTS)
     # without a second limit every exponent says the same
     return [knobs for knobs in found if any(knobs[:2]) or knobs[2] == EXPONENTS[0]]

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from streamtwin.calibrate.cases import Case
 from streamtwin.calibrate.design import Choice, choose
 from streamtwin.calibrate.expected import Expectation
-from streamtwin.calibrate.forms import Family, family_of
 from streamtwin.calibrate.grid import Grid, Part, parts_of, resolution_text
 from streamtwin.calibrate.harness import Measurement
 from streamtwin.calibrate.schedule import least_s, starts_within, sweep_of
+from streamtwin.core.ops import Family, family_of
 
 
 @dataclass(frozen=True, slots=True)

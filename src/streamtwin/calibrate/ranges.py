@@ -10,9 +10,8 @@ from typing import Any, Literal, get_args, get_origin
 from urllib.parse import quote, unquote
 
 from streamtwin.calibrate.bounds import AMOUNT, FLAG, number_of, said
-from streamtwin.calibrate.forms import FAMILIES, family_of
 from streamtwin.core.errors import CalibrationError
-from streamtwin.core.ops import Op
+from streamtwin.core.ops import FAMILIES, Op, family_of
 
 PREFIX = "streamtwin."
 

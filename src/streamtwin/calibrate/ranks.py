@@ -29,6 +29,9 @@ Result = tuple[list[Measurement], str | None]
 Said = float | list[Measurement]
 """What a rank says while it measures: the share of its budget that is spent, or its times so far."""
 
+CLOCK = time.monotonic
+"""The ends of a transfer must read one clock."""
+
 SAY_S = 1.0
 """A rank tells its times no more often than that: taking them down costs the ranks' cores time."""
 
@@ -88,31 +91,17 @@ def _keep_company(
 def measure_hops(
     context: RankContext, request: CalibrationRequest, cases: Sequence[Case], end_s: float
 ) -> Result:
-    """Time *cases*, hops from rank 0 to rank 1; the target of `run_ranks`.
+    """Time *cases*, hops from rank 0 to rank 1, which receives; the target of `run_ranks`.
 
     *end_s* is when the budget ends on the monotonic clock, which all processes share.
     """
-    clock = time.monotonic  # the two ends must read one clock
     seat = take_seat(context, request)
-    end = HopEnd(request, seat, cases, clock)
-    budget_s = end_s - context.ready()
-    measured: list[Measurement] = []
-    if context.rank == 0:
-        end.serve()
-    elif context.rank == 1:
-        measured = measure(
-            cases,
-            end,
-            clock,
-            budget_s,
-            context.progress,
-            rank=1,
-            seed=request.seed,
-            on_round=_Teller(context),
-        )
-        end.stop()
-    seat.leave()
-    return measured, None
+    end = HopEnd(request, seat, cases, CLOCK)
+    if context.rank > 1:
+        context.ready()
+        seat.leave()
+        return [], None
+    return _measure_between(end, 1, context, request, cases, end_s)
 
 
 def measure_transfers(
@@ -122,23 +111,34 @@ def measure_transfers(
 
     The target of `run_ranks`; *end_s* as in `measure_hops`.
     """
-    clock = time.monotonic  # all ranks must read one clock
-    seat = take_seat(context, request)
-    end = TransferEnd(request, seat, cases, clock)
+    end = TransferEnd(request, take_seat(context, request), cases, CLOCK)
+    return _measure_between(end, 0, context, request, cases, end_s)
+
+
+def _measure_between(
+    end: HopEnd | TransferEnd,
+    timing_rank: int,
+    context: RankContext,
+    request: CalibrationRequest,
+    cases: Sequence[Case],
+    end_s: float,
+) -> Result:
+    """The rank *timing_rank* times *cases* on its *end*; the others do what it orders."""
     budget_s = end_s - context.ready()
     measured: list[Measurement] = []
-    if context.rank == 0:
+    if context.rank == timing_rank:
         measured = measure(
             cases,
             end,
-            clock,
+            CLOCK,
             budget_s,
             context.progress,
+            rank=timing_rank,
             seed=request.seed,
             on_round=_Teller(context),
         )
         end.stop()
     else:
         end.serve()
-    seat.leave()
+    end.seat.leave()
     return measured, None

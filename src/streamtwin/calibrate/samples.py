@@ -16,12 +16,12 @@ from streamtwin.calibrate.bounds import AMOUNT, COLUMNS_WITHIN, FLAG, Bounds, nu
 from streamtwin.calibrate.cases import Case
 from streamtwin.calibrate.device_state import DeviceState
 from streamtwin.calibrate.fitted import Fit
-from streamtwin.calibrate.forms import FAMILIES, Family, family_of, subject_of
+from streamtwin.calibrate.forms import subject_of
 from streamtwin.calibrate.harness import WARMUPS, Measurement
 from streamtwin.calibrate.meta import explain
 from streamtwin.calibrate.state_columns import REASON_COLUMN, STATE_COLUMNS, read_state, state_cells
 from streamtwin.core.errors import CalibrationError
-from streamtwin.core.ops import Op
+from streamtwin.core.ops import FAMILIES, Family, Op, family_of
 
 KINDS: dict[str, type[Op]] = {family: kind for kind, family in FAMILIES.items()}
 

@@ -1,12 +1,11 @@
-"""Of how much of what does an operation consist? FLOPs, bytes and pixels, from the catalogue."""
+"""Of how much of what does an operation of the VAE consist? FLOPs and pixels, from the catalogue."""
 
 from collections.abc import Callable
 from functools import cache
 
 from streamtwin.core import catalog
-from streamtwin.core.ops import DitPass, VaeDecode, VaeEncode
-from streamtwin.core.row_costs import ITEMSIZE
-from streamtwin.core.specs import ModelSpec, Resolution, VaeSpec
+from streamtwin.core.ops import VaeDecode, VaeEncode
+from streamtwin.core.specs import Resolution
 from streamtwin.core.vae_flops import decode_flops, encode_flops
 
 Terms = dict[str, float]
@@ -17,39 +16,10 @@ TermsOf = Callable[..., Terms]
 
 
 @cache
-def model_of(name: str) -> ModelSpec:
-    """The catalogue's entry, read once: a fit asks for it a thousand times."""
-    return catalog.model(name)
-
-
-@cache
-def vae_of(name: str) -> VaeSpec:
-    """Likewise, of a VAE."""
-    return catalog.vae(name)
-
-
-def block_flops(op: DitPass) -> float:
-    """FLOPs of one block over all rows of *op*."""
-    return model_of(op.model).block_flops(op.query_tokens, int(op.kv_tokens))
-
-
-def block_bytes(op: DitPass) -> float:
-    """Bytes that one block moves for all rows of *op*.
-
-    Its weights once, each row's K and V of both attentions, and the hidden state in and out. Of
-    bfloat16: numbers of another size scale all of them alike, which a bandwidth takes up.
-    """
-    model = model_of(op.model)
-    kv = op.rows * (2 * op.kv_tokens * model.dim * ITEMSIZE + model.cross_kv_bytes(ITEMSIZE))
-    activations = 2 * op.query_tokens * model.dim * ITEMSIZE
-    return float(model.block_parameters * ITEMSIZE + kv + activations)
-
-
-@cache
 def latent_flops(op: VaeEncode | VaeDecode) -> float:
     """FLOPs of one latent of *op* in the midst of a stream."""
     count = encode_flops if isinstance(op, VaeEncode) else decode_flops
-    return count(vae_of(op.vae), Resolution(op.height, op.width), 1)
+    return count(catalog.vae(op.vae), Resolution(op.height, op.width), 1)
 
 
 def pixel_bytes(op: VaeEncode | VaeDecode) -> float:

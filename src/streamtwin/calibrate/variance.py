@@ -21,8 +21,8 @@ Starts = Mapping[Start, Sequence[float]]
 PRIOR_REL_STD, PRIOR_DEGREES = 0.04, 3
 """What runs are taken to differ by before any was compared, and how many degrees of freedom that
 counts for. An assumption: runs of the smallest model on two cores of a virtual machine differed by
-3 % within an hour and by up to 15 % between hours. Two or three runs alone say almost nothing of
-their own variance, and often that there is none."""
+3 % within an hour and by up to 29 % between hours, of which the prior's wide tail knows. Two or
+three runs alone say almost nothing of their own variance, and often that there is none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,11 @@
 """Which models, VAEs, GPUs and links are known?
 
 Each is one YAML file in `scenarios/catalog/<kind>/`, named after it. Adding one is adding a file.
+Models and VAEs are read once a process: fits and designs ask for them thousands of times.
 """
 
 from dataclasses import dataclass, fields
+from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any, Literal, TypeVar
@@ -112,11 +114,13 @@ def _load(kind: Kind, label: str, name: str, entry: type[_Entry]) -> _Entry:
     return TypeAdapter(entry).validate_python({"name": name, **data})
 
 
+@cache
 def model(name: str) -> ModelSpec:
     """The model *name*; UserError with the known names when there is none."""
     return _load("models", "model", name, ModelSpec)
 
 
+@cache
 def vae(name: str) -> VaeSpec:
     """The VAE *name*; UserError with the known names when there is none."""
     return _load("vaes", "VAE", name, VaeSpec)

@@ -5,11 +5,9 @@ between memory and the chip when everything is read and written once: weights, K
 goes into and out of each block or convolution. An implementation moves more, never less.
 """
 
-from functools import cache
-
 from streamtwin.core import catalog
 from streamtwin.core.ops import DitPass, Op, VaeDecode, VaeEncode
-from streamtwin.core.specs import ModelSpec, Resolution, VaeSpec
+from streamtwin.core.specs import Resolution
 from streamtwin.core.vae_flops import decode_flops, encode_flops
 from streamtwin.core.vae_layout import Half, decoder_half, encoder_half
 
@@ -22,13 +20,11 @@ def flops_of(op: Op) -> float | None:
     """
     match op:
         case DitPass():
-            queries = op.chunk_latents * op.tokens
-            flops = _model(op.model).block_flops(queries, round(op.kv_tokens))
-            return op.rows * op.blocks * flops or None
+            return op.blocks * block_flops(op) or None
         case VaeEncode() | VaeDecode():
             count = encode_flops if isinstance(op, VaeEncode) else decode_flops
             size = Resolution(op.height, op.width)
-            return None if op.first else count(_vae(op.vae), size, op.latents)
+            return None if op.first else count(catalog.vae(op.vae), size, op.latents)
         case _:
             return None
 
@@ -37,17 +33,25 @@ def bytes_of(op: Op, itemsize: int) -> float | None:
     """Bytes that *op* moves at least, of numbers of *itemsize* bytes; None as for `flops_of`."""
     match op:
         case DitPass():
-            return op.blocks * _block_bytes(_model(op.model), op, itemsize) or None
+            return op.blocks * block_bytes(op, itemsize) or None
         case VaeEncode() | VaeDecode():
             half = encoder_half if isinstance(op, VaeEncode) else decoder_half
-            return None if op.first else _half_bytes(half(_vae(op.vae)), op, itemsize)
+            return None if op.first else _half_bytes(half(catalog.vae(op.vae)), op, itemsize)
         case _:
             return None
 
 
-def _block_bytes(model: ModelSpec, op: DitPass, itemsize: int) -> float:
-    """Weights and text once; of each row its hidden state in and out, K and V read and written."""
-    queries = op.chunk_latents * op.tokens
+def block_flops(op: DitPass) -> float:
+    """FLOPs of one block over all rows of *op*."""
+    return catalog.model(op.model).block_flops(op.query_tokens, round(op.kv_tokens))
+
+
+def block_bytes(op: DitPass, itemsize: int) -> float:
+    """Bytes that one block moves at least for all rows of *op*.
+
+    Weights and text once; of each row its hidden state in and out, K and V read and written.
+    """
+    model, queries = catalog.model(op.model), op.chunk_latents * op.tokens
     row = 2 * queries * model.dim + 2 * (op.kv_tokens + queries) * model.dim
     once = model.block_parameters * itemsize + model.cross_kv_bytes(itemsize)
     return once + op.rows * row * itemsize
@@ -63,13 +67,3 @@ def _half_bytes(half: Half, op: VaeEncode | VaeDecode, itemsize: int) -> float:
         for conv in half.convs
     )
     return float(itemsize * (half.parameters + op.latents * planes))
-
-
-@cache
-def _model(name: str) -> ModelSpec:
-    return catalog.model(name)
-
-
-@cache
-def _vae(name: str) -> VaeSpec:
-    return catalog.vae(name)

@@ -1,6 +1,8 @@
 """What can be timed, predicted and simulated? Every service of the pipeline is one of these."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 
@@ -86,3 +88,23 @@ class Copy:
 
 
 Op = DitPass | VaeEncode | VaeDecode | Hop | Collective | Migration | Copy
+
+Family = Literal["dit", "encode", "decode", "hop", "collective", "migration", "copy"]
+"""Operations of one kind, which one fit covers and one word names."""
+
+FAMILIES: Mapping[type[Op], Family] = MappingProxyType(
+    {
+        DitPass: "dit",
+        VaeEncode: "encode",
+        VaeDecode: "decode",
+        Hop: "hop",
+        Collective: "collective",
+        Migration: "migration",
+        Copy: "copy",
+    }
+)
+
+
+def family_of(op: Op) -> Family:
+    """The family of operations that *op* belongs to."""
+    return FAMILIES[type(op)]

@@ -22,6 +22,7 @@ from streamtwin.core.ops import (
     Op,
     VaeDecode,
     VaeEncode,
+    family_of,
 )
 
 Level = Literal["low", "mean", "high"]
@@ -62,7 +63,7 @@ class ServiceTimes:
         self._known: dict[Op, tuple[float, np.ndarray]] = {}
         self.extrapolated = False
         """Whether any answer came from outside what was calibrated."""
-        self.says: set[tuple[type[Op], ProvenanceKind]] = set()
+        self.says: set[tuple[str, ProvenanceKind]] = set()
         """Who said it, for each kind of service that was asked for."""
         self.scatters = False
         """Whether any service time was drawn from repetitions."""
@@ -102,7 +103,7 @@ class ServiceTimes:
         if op not in self._known:
             prediction = self.latency.predict(op)
             self.extrapolated |= prediction.provenance.extrapolated
-            self.says.add((type(op), prediction.provenance.kind))
+            self.says.add((_service(op), prediction.provenance.kind))
             expected_s = {
                 "low": prediction.low_s,
                 "mean": prediction.mean_s,
@@ -111,3 +112,9 @@ class ServiceTimes:
             expected_s *= self._run_factor(op)
             self._known[op] = (expected_s, np.asarray(self.latency.noise(op), dtype=float))
         return self._known[op]
+
+
+def _service(op: Op) -> str:
+    """The word for services like *op*; a stream's first chunk is known on other grounds than others."""
+    first = isinstance(op, VaeEncode | VaeDecode) and op.first
+    return f"first {family_of(op)}" if first else family_of(op)

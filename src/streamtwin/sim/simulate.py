@@ -101,8 +101,8 @@ def _provenance(latency: LatencyModel, times: Sequence[ServiceTimes]) -> dict[st
     source = latency.provenance
     extrapolated = source.extrapolated or any(own.extrapolated for own in times)
     others = sorted(
-        f"{op.__name__} {kind}"
-        for op, kind in set().union(*(own.says for own in times))
+        f"{service} {kind}"
+        for service, kind in set().union(*(own.says for own in times))
         if kind != source.kind
     )
     return {

@@ -19,9 +19,9 @@ from streamtwin.reports.figures.drawing import (
     new_figure,
     to_svg,
 )
-from streamtwin.reports.profile_view import CaseView, FitView
+from streamtwin.reports.figures.points import mark, state_handles
+from streamtwin.reports.profile_view import FitView
 
-MARKERS = {"fitted": "o", "held out": "D", "unstable": "x"}
 # Paul Tol's "bright" scheme, which stays apart for colour-blind readers
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#aa3377", "#66ccee", "#ccbb44", "#888888")
 
@@ -47,27 +47,6 @@ def curves_figure(fit: FitView) -> Figure:
     _residuals(right, fit, colours)
     legend_below(figure, _series_handles(colours), _marks(fit), columns=4)
     return figure
-
-
-def mark(axes: Axes, x: float, y: float, state: str, colour: str) -> None:
-    """Put the point of one case at *x*, *y*."""
-    axes.plot(
-        [x], [y], linestyle="", marker=MARKERS[state], color=colour, markersize=5, zorder=3,
-        markerfacecolor=colour if state == "fitted" else "none", markeredgewidth=1.3,
-    )  # fmt: skip
-
-
-def state_handles(cases: Sequence[CaseView]) -> list[Artist]:
-    """Legend entries of the states that occur."""
-    present = {case.state for case in cases}
-    return [
-        Line2D(
-            [], [], linestyle="", marker=marker, color=INK, markersize=5, label=f"case {state}",
-            markerfacecolor=INK if state == "fitted" else "none",
-        )
-        for state, marker in MARKERS.items()
-        if state in present
-    ]  # fmt: skip
 
 
 def _curves(axes: Axes, fit: FitView, colours: dict[str, str]) -> None:
@@ -153,4 +132,4 @@ def _series_handles(colours: dict[str, str]) -> list[Artist]:
 
 def _marks(fit: FitView) -> list[Artist]:
     band = Patch(facecolor=FAINT, alpha=0.6, label=f"90 % interval, ± {100 * fit.half_width:.1f} %")
-    return [*state_handles(fit.cases), band]
+    return [*state_handles([case.state for case in fit.cases], "case"), band]

@@ -24,6 +24,7 @@ from streamtwin.reports.figures.drawing import (
     new_figure,
     to_svg,
 )
+from streamtwin.reports.figures.points import mark, state_handles
 from streamtwin.reports.words import service_name
 
 BAND = 0.10
@@ -32,7 +33,6 @@ BAND = 0.10
 _OTHER_COLOURS = ("#ee7733", "#66ccee", "#888888")
 # Paul Tol's "vibrant" scheme
 _SERIES_COLOURS = ("#ee7733", "#009988", "#0077bb", "#cc3311", "#33bbee", "#ee3377")
-_MARKERS = {"fitted": "o", "held out": "D", "unstable": "x"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def fit_figure(points: Sequence[FitPoint]) -> Figure:
         Line2D([], [], marker="s", linestyle="", color=colour, label=service_name(family))
         for family, colour in colours.items()
     ]
-    marks = [*_state_handles(points), *_line_handles()]
+    marks = [*state_handles([point.state for point in points], "point"), *_line_handles()]
     legend_below(figure, marks, families, lines, columns=5)
     return figure
 
@@ -116,25 +116,6 @@ def _series(points: Sequence[FitPoint]) -> dict[_Series, list[FitPoint]]:
     return {key: own for key, own in series.items() if len({p.rows for p in own}) > 1}
 
 
-def _mark(axes: Axes, x: float, y: float, state: str, colour: str) -> None:
-    axes.plot(
-        [x], [y], linestyle="", marker=_MARKERS[state], color=colour, markersize=5, zorder=3,
-        markerfacecolor=colour if state == "fitted" else "none", markeredgewidth=1.3,
-    )  # fmt: skip
-
-
-def _state_handles(points: Sequence[FitPoint]) -> list[Line2D]:
-    present = {point.state for point in points}
-    return [
-        Line2D(
-            [], [], linestyle="", marker=marker, color=INK, markersize=5, label=f"point {state}",
-            markerfacecolor=INK if state == "fitted" else "none",
-        )
-        for state, marker in _MARKERS.items()
-        if state in present
-    ]  # fmt: skip
-
-
 def _line_handles() -> list[Line2D | Patch]:
     band = f"± {100 * BAND:.0f} %"
     return [
@@ -152,7 +133,7 @@ def _equality(axes: Axes, points: Sequence[FitPoint], colours: Mapping[str, str]
     for point in points:
         x, colour = 1e3 * point.measured_s, colours[point.family]
         axes.plot([x, x], [1e3 * point.low_s, 1e3 * point.high_s], color=colour, linewidth=0.9)
-        _mark(axes, x, 1e3 * point.predicted_s, point.state, colour)
+        mark(axes, x, 1e3 * point.predicted_s, point.state, colour)
     axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends)
     axes.set(ylabel="predicted, ms", title="predicted over measured")
     for axis in (axes.xaxis, axes.yaxis):
@@ -167,7 +148,7 @@ def _errors(axes: Axes, points: Sequence[FitPoint], colours: Mapping[str, str]) 
     axes.axhline(0, color=INK, linewidth=0.8)
     for point in points:
         error = 100 * (point.predicted_s / point.measured_s - 1)
-        _mark(axes, 1e3 * point.measured_s, error, point.state, colours[point.family])
+        mark(axes, 1e3 * point.measured_s, error, point.state, colours[point.family])
     reach = max(150 * BAND, 1.2 * float(np.abs(axes.dataLim.intervaly).max()))
     axes.set(xlabel="measured, ms", ylabel="error, %", ylim=(-reach, reach))
 
@@ -188,7 +169,7 @@ def _over_rows(axes: Axes, series: Mapping[_Series, list[FitPoint]]) -> list[Lin
         axes.fill_between(rows, low, high, color=colour, alpha=0.15, linewidth=0)
         axes.plot(rows, mean, line, color=colour, linewidth=1.2)
         for point in points:
-            _mark(axes, point.rows, 1e3 * point.measured_s, point.state, colour)
+            mark(axes, point.rows, 1e3 * point.measured_s, point.state, colour)
         label = f"{service_name(family)}, {blocks} blocks" + (
             f", {ranks} ranks" if ranks > 1 else ""
         )

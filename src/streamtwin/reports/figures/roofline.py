@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from streamtwin.reports.figures.curves import COLOURS, decades, mark, state_handles
+from streamtwin.reports.figures.curves import COLOURS, decades
 from streamtwin.reports.figures.drawing import (
     INK,
     SERVICE_COLOURS,
@@ -18,6 +18,7 @@ from streamtwin.reports.figures.drawing import (
     new_figure,
     to_svg,
 )
+from streamtwin.reports.figures.points import mark, state_handles
 from streamtwin.reports.profile_view import CaseView, CeilingView, FitView, ProfileView
 
 _LINES: tuple[Literal["-", "--", ":"], ...] = ("-", "--", ":")
@@ -56,7 +57,12 @@ def roofline_figure(profile: ProfileView) -> Figure:
         Line2D([], [], marker="s", linestyle="", color=colour, label=name)
         for name, colour in colours.items()
     ]
-    legend_below(figure, [*names, *state_handles([case for _, case in cases])], roofs, columns=4)
+    legend_below(
+        figure,
+        [*names, *state_handles([case.state for _, case in cases], "case")],
+        roofs,
+        columns=4,
+    )
     return figure
 
 
