@@ -26,6 +26,7 @@ class FlatLatency:
     block_s: float = 0.01
     decode_s: float = 0.03
     hop_s: float = 0.005
+    pass_s: float = 0.0
     factors: tuple[float, ...] = ()
     between_rel_std: float = 0.0
     provenance: Provenance = BY_HAND
@@ -39,7 +40,7 @@ class FlatLatency:
             case Hop():
                 mean_s = self.hop_s
             case DitPass():
-                mean_s = self.block_s * op.blocks
+                mean_s = self.pass_s + self.block_s * op.blocks
             case _:
                 raise CalibrationError(f"nothing was measured of {op}")
         return Prediction(mean_s, 0.9 * mean_s, 1.1 * mean_s, self.provenance)

@@ -45,13 +45,33 @@ def test_the_reference_rule_on_its_worked_examples(
     assert reference_rule(counts, dit_ms, total) == expected
 
 
-@given(st.lists(st.integers(1, 20), min_size=1, max_size=8), st.data())
-def test_the_reference_rule_keeps_every_block_and_no_rank_empty(counts: list, data) -> None:
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=8), st.sampled_from([0, 1]), st.data())
+def test_the_reference_rule_keeps_every_block_and_its_least(counts: list, least: int, data) -> None:
     times = st.lists(st.floats(0.001, 1), min_size=len(counts), max_size=len(counts))
     dit, besides = data.draw(times), data.draw(times)
-    found = reference_rule(counts, dit, [d + b for d, b in zip(dit, besides, strict=True)])
+    total = [d + b for d, b in zip(dit, besides, strict=True)]
+    found = reference_rule(counts, dit, total, least)
     assert sum(found) == sum(counts)
-    assert min(found) >= 1
+    assert min(found) >= least
+
+
+def test_the_published_counts_follow_from_the_published_stage_times_without_a_least() -> None:
+    """arXiv 2511.07399v1, block-scheduler figure: 8/8/7/7 blocks become 4/13/13/0."""
+    dit_ms = (41.95, 41.95, 36.9, 36.9)
+    total_ms = (41.95 + 49.98, 41.95, 36.9, 36.9 + 86.14)
+    assert reference_rule((8, 8, 7, 7), dit_ms, total_ms, 0) == (4, 13, 13, 0)
+    assert reference_rule((8, 8, 7, 7), dit_ms, total_ms, 1)[3] == 1
+
+
+def test_the_least_is_part_of_what_the_rule_saw() -> None:
+    ranks = (1.0,) * 4
+    view = RebalanceView(
+        (8, 8, 7, 7), ranks, ranks, ranks, ranks,
+        least_dit_s=(0.04, 0.04, 0.037, 0.037), least_s=(0.092, 0.04, 0.037, 0.123),
+        move_s=0.1, least=0,
+    )  # fmt: skip
+    assert RebalanceView.seen(view.saw()) == view
+    assert decide("sdv2_once", view, None)[3] == 0
 
 
 @given(st.lists(st.integers(1, 9), min_size=2, max_size=6), st.data())

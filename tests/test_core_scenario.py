@@ -62,6 +62,10 @@ MISTAKES = {
         "optimal, greedy",
     ],
     "deployment: {partition: {policy: sdv2_once, rebalance: continuous}}": ["which moves once"],
+    "deployment: {partition: {policy: optimal, rebalance: once, least_blocks: 0}}": [
+        "least_blocks = 0, which only sdv2_once"
+    ],
+    "deployment: {partition: {least_blocks: 2}}": ["least_blocks = 2", "less than or equal to 1"],
     "deployment: {partition: {policy: greedy, rebalance: once, schedule: {3: [6]}}}": [
         "deployment.partition.schedule leaves it nothing to decide"
     ],

@@ -137,7 +137,7 @@ def test_sdv2_moves_once_and_behind_the_item_of_the_reference() -> None:
     ranks = Ranks(plan, [0.001] * 2, [0.020, 0.035])
     ranks.run(0, 100)
     (decision,) = ranks.decisions
-    assert decision.chunk == 2 * (2 + 2 + 1)
+    assert decision.chunk == 2 * (2 + 2 + 1) + 2  # behind the turns of the first chunk
     assert (decision.policy, decision.chose) == ("sdv2_once", "22/8")
 
 

@@ -60,6 +60,11 @@ CASES = {
         {6: [5, 1], 11: [1, 5]},
     ),
     "chunks of two latents": (3, {"chunk_latents": 2}, {5: [1, 4, 1], 9: [4, 1, 1]}),
+    "ranks that are left without blocks, and begin without": (
+        3,
+        {},
+        {5: [0, 6, 0], 9: [3, 0, 3], 13: [6, 0, 0]},
+    ),
     "sessions that share passes": (
         2,
         {"sessions": 2, "visits": [{"prompts": {0: "a", 3: "b"}}]},
@@ -126,7 +131,9 @@ def test_a_move_changes_no_bit_and_twins_move_alike(
 ) -> None:
     gpus, changes, schedule = case
     still = make_plan(**{**SMALL, **changes}, gpus=gpus)
-    moving = make_plan(**{**SMALL, **changes}, gpus=gpus, partition={"schedule": schedule})
+    least = min(1, *map(min, schedule.values()))
+    asked = {"schedule": schedule, "least_blocks": least}
+    moving = make_plan(**{**SMALL, **changes}, gpus=gpus, partition=asked)
     expected = perform(still, clip, tmp_path / "still")
     found = perform(moving, clip, tmp_path / "moving")
     assert len(found.frames) == len(expected.frames) == still.scenario.workload.sessions
@@ -138,12 +145,13 @@ def test_a_move_changes_no_bit_and_twins_move_alike(
     everybody = [of_every_rank(counts, deployment) for counts in schedule.values()]
     assert chose == ["/".join(map(str, counts)) for counts in everybody]
     assert refreshed(found.recorder) == refreshed(expected.recorder)
-    asked = still.scenario.conditioning
-    assert bool(refreshed(found.recorder)[0]) == (asked.sink_refresh != "never")
+    refresh = still.scenario.conditioning
+    assert bool(refreshed(found.recorder)[0]) == (refresh.sink_refresh != "never")
     restarts = [d for d in found.recorder.decisions if d.family == "rope"]
-    assert bool(restarts) == (asked.rope_refresh != "never")
+    assert bool(restarts) == (refresh.rope_refresh != "never")
     if not any(visit.join_s for visit in moving.scenario.workload.visits):
-        compare_twins(moving, found, simulate(moving, FlatLatency(), motion_trace(clip, moving)))
+        latency = FlatLatency(pass_s=1e-3)  # also a pass without blocks takes its time
+        compare_twins(moving, found, simulate(moving, latency, motion_trace(clip, moving)))
 
 
 def refreshed(recorder: Recorder) -> tuple[list, float]:

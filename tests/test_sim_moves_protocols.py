@@ -12,6 +12,7 @@ from streamtwin.core.metrics import compute_metrics
 from streamtwin.core.ops import Hop, Op
 from streamtwin.core.policies.rebalance import RebalanceView
 from streamtwin.core.records import Decision, Records
+from streamtwin.core.steady import emitted_at, emitted_chunks, steady_window
 from streamtwin.sim.simulate import simulate
 
 WIDE: dict[str, Any] = {
@@ -54,13 +55,32 @@ def test_a_slow_rank_between_ranks_of_the_vae_is_relieved(protocol: str) -> None
     assert {span.rank for span in records.spans if span.kind == "move"} == {1, 3}
 
 
+def test_blocks_that_move_once_belong_to_the_warm_up() -> None:
+    """Frames are counted from the move on: the period is that of its result from the start."""
+    latency = FlatLatency(encode_s=0.1, decode_s=0.1)
+    common = {**WIDE, "gpus": 2, "chunks": 60}
+    moving = make_plan(**common, partition={"policy": "sdv2_once", "blocks": [20, 10]})
+    records = simulate(moving, latency)
+    found = compute_metrics(records)
+    (move,) = found["moves"]
+    began_s = steady_window(records).interval[0]
+    counted = [chunk for chunk in emitted_chunks(records) if emitted_at(chunk) >= began_s]
+    assert all(chunk.taken_s >= move["time_s"] for chunk in counted)
+    before, after = (
+        compute_metrics(simulate(make_plan(**common, partition={"blocks": blocks}), latency))
+        for blocks in ([20, 10], move["blocks"])
+    )
+    assert found["period_s"] == pytest.approx(after["period_s"])
+    assert found["period_s"] < 0.9 * before["period_s"]
+
+
 def test_the_references_rule_with_a_vae_of_its_own_weighs_blocks_alone() -> None:
     asked = {"policy": "sdv2_once", "blocks": [20, 10]}
     plan = make_plan(**WIDE, gpus=4, vae_placement="dedicated", partition=asked)
     records = simulate(plan, FlatLatency(encode_s=0.5, decode_s=0.5))
     (decision,) = rebalancing(records)
-    # three ranks in the ring and two steps: 2 (W + N + 1)
-    assert (decision.chunk, decision.chose) == (12, "0/15/15/0")
+    # three ranks in the ring and two steps: 2 (W + N + 1), behind the first chunk's two turns
+    assert (decision.chunk, decision.chose) == (14, "0/15/15/0")
 
 
 def test_a_transfer_that_hides_is_no_cost_but_tells_the_pace_of_a_move() -> None:

@@ -35,8 +35,8 @@ class Assumptions:
     """What published figures of one device leave open.
 
     `encode_share` of encoding in both halves of the VAE, where only their sum is published;
-    `receive_s`, what a blocking receive costs the host besides the link; `pass_s`, the fixed cost
-    of a pass, where figures do not tell it from the blocks'; `first_encode` and `first_decode`,
+    `receive_s` and `receive_byte_s`, what a blocking receive takes besides the link, as a whole and
+    for each byte; `pass_s`, the fixed cost of a pass, where figures do not tell it from the blocks'; `first_encode` and `first_decode`,
     a stream's first chunk against a later one.
     """
 
@@ -49,6 +49,7 @@ class Assumptions:
     receive_s: Assumption
     first_encode: Assumption
     first_decode: Assumption
+    receive_byte_s: Assumption | None = None
     pass_s: Assumption | None = None
 
 

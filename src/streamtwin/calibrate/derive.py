@@ -175,15 +175,24 @@ def _vae(fit: Fit, scaling: Scaling) -> Fit:
 def _hop(fit: Fit, scaling: Scaling) -> Fit:
     """The target's link, with what the base's receives cost the host beyond its own link."""
     link = catalog.link(scaling.base.link)
-    fixed = fit.parameters[0]
-    known = fixed.assumed or scaling.launched(fixed.value)
-    host = Assumption(
-        max(1e-9, known.value - link.latency_s),
-        max(1e-9, known.low - link.latency_s),
-        max(1e-9, known.high - link.latency_s),
+    fixed, byte = fit.parameters
+    return hop_fit(
+        catalog.link(scaling.target.link),
+        _beyond(fixed, link.latency_s, scaling),
+        _beyond(byte, 1 / link.bytes_per_s, scaling),
+    )
+
+
+def _beyond(parameter: Parameter, link_s: float, scaling: Scaling) -> Assumption:
+    """What of *parameter* is not the link's *link_s*: as beside the base."""
+    known = parameter.assumed or scaling.launched(parameter.value)
+    least = 1e-6 * parameter.value  # positive, where the link is all of it
+    return Assumption(
+        max(least, known.value - link_s),
+        max(least, known.low - link_s),
+        max(least, known.high - link_s),
         f"a receive costs the host what it does beside {scaling.base.name}",
     )
-    return hop_fit(catalog.link(scaling.target.link), host)
 
 
 FAMILIES: dict[str, Callable[[Fit, Scaling], Fit]] = {

@@ -34,8 +34,8 @@ from streamtwin.core.plan import Plan, Stage
 NORMAL_90 = 1.645
 """Standard errors on either side of a value that cover 90 %."""
 
-MAX_HOP_BYTES = 2.0**30
-"""Largest transfer that a link's two figures are taken to describe: a block with its window."""
+MAX_HOP_BYTES = 2.0**32
+"""Largest transfer that a link's two figures are taken to describe: a 14B block with every window."""
 
 RECEIVE = "blocking receive"
 
@@ -53,7 +53,7 @@ def published_profile(folder: Path) -> Profile:
     fits = (
         *(_dit_fit(model, found, alternatives, rows, assumed) for model in models),
         *(_vae_fit(half, found, rows, assumed) for half in ("encode", "decode")),
-        hop_fit(link, assumed.receive_s),
+        hop_fit(link, assumed.receive_s, assumed.receive_byte_s),
     )
     return Profile(
         name=folder.name,
@@ -200,8 +200,11 @@ def _times(assumed: Assumption, factor: float) -> Assumption:
     )
 
 
-def hop_fit(link: LinkSpec, receive: Assumption) -> Fit:
-    """What a hop over *link* costs its receiver: the link's latency and bytes, and *receive*."""
+def hop_fit(link: LinkSpec, receive: Assumption, receive_byte: Assumption | None = None) -> Fit:
+    """What a hop over *link* costs its receiver: the link's latency and bytes, and its own part.
+
+    *receive* and *receive_byte*: seconds that the receiver takes besides, as a whole and a byte.
+    """
     fixed = Assumption(
         receive.value + link.latency_s,
         receive.low + link.latency_s,
@@ -210,6 +213,13 @@ def hop_fit(link: LinkSpec, receive: Assumption) -> Fit:
     )
     byte = 1 / link.bytes_per_s
     per_byte = Assumption(byte, byte * 0.8, byte * 1.5, f"link {link.name}: {link.source}")
+    if receive_byte is not None:
+        per_byte = Assumption(
+            per_byte.value + receive_byte.value,
+            per_byte.low + receive_byte.low,
+            per_byte.high + receive_byte.high,
+            f"{receive_byte.reason}; {per_byte.reason}",
+        )
     return Fit(
         family="hop",
         subject="link",

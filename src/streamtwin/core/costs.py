@@ -12,7 +12,7 @@ from streamtwin.core.ring import Item, Row
 def stage_costs(plan: Plan, latency: LatencyModel) -> StageCosts:
     """Predicted steady time in seconds of each block, and of what a rank of blocks does besides."""
     item = _steady_item(plan, plan.max_rows)
-    blocks, stages = plan.model.blocks, [stage for stage in plan.stages if stage.blocks]
+    blocks, stages = plan.model.blocks, [stage for stage in plan.stages if not stage.vae_only]
 
     def pass_s(stage: Stage, count: int) -> float:
         part = replace(stage, blocks=range(count))
@@ -44,7 +44,7 @@ def _turn(plan: Plan, latency: LatencyModel, rows: int) -> tuple[float, float]:
     encode_s = latency.predict(plan.encode(1)).mean_s
     decode_s = latency.predict(plan.decode(1)).mean_s
     passes_s = [
-        latency.predict(plan.dit_pass(stage, item)).mean_s if stage.blocks else 0.0
+        latency.predict(plan.dit_pass(stage, item)).mean_s if not stage.vae_only else 0.0
         for stage in plan.stages
     ]
     # each row takes one of its chunk's steps, so a turn brings rows / steps chunks in and out

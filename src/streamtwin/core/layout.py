@@ -46,7 +46,7 @@ def lay_out(
             f"model = {model.name!r} wants {model.latent_channels}"
         )
     for item, counts in deployment.partition.schedule.items():
-        given_blocks(counts, model, stages, f"schedule.{item}")
+        given_blocks(counts, model, stages, f"schedule.{item}", deployment.partition.least_blocks)
     check_moves(deployment, members)
     whole = stages_of([range(model.blocks)] * stages, deployment)
     draft = Plan(scenario, model, vae, whole, itemsize)
@@ -110,7 +110,7 @@ def _blocks(
     deployment, model = draft.scenario.deployment, draft.model
     partition = deployment.partition
     if partition.blocks is not None:
-        return given_blocks(partition.blocks, model, stages)
+        return given_blocks(partition.blocks, model, stages, least=partition.least_blocks)
     if partition.policy in WEIGHS_NOTHING:
         costs = StageCosts((1.0,) * model.blocks, (0.0,) * stages)
         return PARTITION[partition.policy](costs)

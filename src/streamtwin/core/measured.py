@@ -16,11 +16,12 @@ class Measured:
 
     Typical times are of those items, least times of all that were as full as any: a pass of few
     rows is no measure of the others. Turns of a first chunk, which has a lane of its own, count
-    for neither.
+    for neither. `ends_serve`: the first and the last rank have the VAE's work to do as well.
     """
 
     counts: Counts
     window: int
+    ends_serve: bool = True
     _latest: deque[tuple[RankTimes, ...]] = field(init=False)
     _by_count: list[dict[int, float]] = field(init=False)
     _least_dit_s: list[float] = field(init=False)
@@ -35,9 +36,9 @@ class Measured:
         self._forget()
 
     @property
-    def any(self) -> bool:
-        """Whether anything is known."""
-        return bool(self._latest)
+    def whole(self) -> bool:
+        """Whether every rank has shown all it does, so that its least time is of all of it."""
+        return bool(self._latest) and max(self._least_s) < inf
 
     @property
     def enough(self) -> bool:
@@ -59,7 +60,8 @@ class Measured:
 
     def _add_least(self, rank: int, own: RankTimes) -> None:
         self._least_dit_s[rank] = min(self._least_dit_s[rank], own.dit_s)
-        if own.vae_s or rank not in (0, len(self.counts) - 1):
+        end = self.ends_serve and rank in (0, len(self.counts) - 1)
+        if own.vae_s or not end:
             # what an end does without its VAE is not all it does
             together_s = self._least_dit_s[rank] + own.vae_s
             self._least_s[rank] = min(self._least_s[rank], together_s)

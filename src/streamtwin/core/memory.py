@@ -108,7 +108,7 @@ def with_room(plan: Plan, capacity_bytes: float) -> Plan:
     """*plan* with the blocks that *capacity_bytes* a rank have room for, if blocks may move."""
     if plan.scenario.deployment.partition.trigger == "never":
         return plan
-    room = (_room(plan, stage, capacity_bytes) for stage in plan.stages if stage.blocks)
+    room = (_room(plan, stage, capacity_bytes) for stage in plan.stages if not stage.vae_only)
     return replace(plan, room=tuple(room))
 
 

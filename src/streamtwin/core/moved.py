@@ -33,10 +33,10 @@ def moves_made(decisions: Iterable[Decision]) -> list[Decision]:
 def blocks_at_end(records: Records, info: RankInfo) -> list[int]:
     """First block, and the one behind the last, that a rank held when the run ended."""
     made = moves_made(records.decisions)
-    if not made or info.blocks[0] == info.blocks[1]:
+    if not made:
         return list(info.blocks)
     held = intervals(counts_of(made[-1]))[info.rank]
-    return [held.start, held.stop]
+    return [held.start, held.stop] if held or info.blocks[0] < info.blocks[1] else [0, 0]
 
 
 def moves_figures(records: Records) -> list[dict[str, Any]]:

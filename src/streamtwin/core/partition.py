@@ -31,6 +31,14 @@ class Partition(Section):
             ge=0, description="item behind which rebalancing begins; null: once all are measured"
         ),
     ] = None
+    least_blocks: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=1,
+            description="blocks that every rank keeps; 0: a rank may be left with its ends alone",
+        ),
+    ] = 1
     every_items: Annotated[
         int, Field(ge=1, description="items between two looks of a continuous rebalancing")
     ] = 8
@@ -70,6 +78,11 @@ class Partition(Section):
             raise ScenarioError(f"{asked}, which weighs no times: choose one of {known}")
         if self.policy == "sdv2_once" and self.trigger == "continuous":
             raise ScenarioError(f"{asked}, which moves once: choose greedy or optimal")
+        if self.least_blocks == 0 and self.policy != "sdv2_once":
+            raise ScenarioError(
+                f"{asked}, and least_blocks = 0, which only sdv2_once can mean: a rank without "
+                "blocks tells no other policy what one would cost there"
+            )
         if self.schedule:
             raise ScenarioError(
                 f"{asked}: deployment.partition.schedule leaves it nothing to decide"

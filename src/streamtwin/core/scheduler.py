@@ -39,8 +39,10 @@ class Scheduler:
 
     def __post_init__(self) -> None:
         partition = self.plan.scenario.deployment.partition
-        self.counts = tuple(len(stage.blocks) for stage in self.plan.stages if stage.blocks)
-        self.measured = Measured(self.counts, _window(self.plan))
+        self.counts = tuple(len(stage.blocks) for stage in self.plan.stages if not stage.vae_only)
+        self.measured = Measured(
+            self.counts, _window(self.plan), not self.plan.scenario.deployment.dedicated
+        )
         self.tenants = Tenants(self.plan)
         self._planned = [
             (item, tuple(counts)) for item, counts in sorted(partition.schedule.items())
@@ -109,14 +111,14 @@ class Scheduler:
         once = partition.trigger == "once"
         if partition.trigger == "never" or item.index < self._next_look:
             return None
-        if not (self.measured.any if once else self.measured.enough):
+        if not (self.measured.whole if once else self.measured.enough):
             return None
         hysteresis = Hysteresis(partition.horizon_s, partition.factor, partition.margin)
         self._moved_s = [at_s for at_s in self._moved_s if now_s - at_s < hysteresis.horizon_s]
         measured = self.measured.view(self.tenants.block_bytes(), len(self._moved_s))
         # a transfer that hides behind a pass costs the rank nothing
         hop_s = (0.0,) * len(self.counts) if deployment.overlaps else measured.hop_s
-        view = replace(measured, room=self.plan.room, hop_s=hop_s)
+        view = replace(measured, room=self.plan.room, hop_s=hop_s, least=partition.least_blocks)
         chosen = decide(partition.policy, view, None if once else hysteresis)
         self._next_look = NEVER if once else item.index + partition.every_items
         self._record(now_s, partition.policy, item, view.saw(), chosen)
@@ -141,11 +143,12 @@ WINDOW_ITEMS = 8
 def first_look(plan: Plan) -> int:
     """Item behind which the policy is asked first, unless the scenario says.
 
-    Once: number 2 (W + N + 1), as in the reference. Continuously: when a window has been seen
-    since every lane has gone round its N steps, before which the last rank decodes nothing.
+    Once: number 2 (W + N + 1), as in the reference, whose items are counted behind the first chunk:
+    here its N turns are items too. Continuously: when a window has been seen since every lane has
+    gone round its N steps, before which the last rank decodes nothing.
     """
     if plan.scenario.deployment.partition.trigger == "once":
-        return 2 * (plan.lanes + plan.steps + 1)
+        return 2 * (plan.lanes + plan.steps + 1) + plan.steps
     return plan.lanes * (plan.steps + 1) + _window(plan)
 
 

@@ -13,9 +13,9 @@ from streamtwin.core.specs import ModelSpec
 class Stage:
     """What one rank does: its blocks, and its roles.
 
-    `first` and `last`: it holds the model's first or last block, so it embeds or ends with the
-    denoising step. Rank 0 always encodes and leads. A rank of the VAE's own has no blocks. Where
-    a stage has several members, `rank` is the one that leads.
+    `first` and `last`: it stands at that end of the ranks of blocks, so it embeds or ends with the
+    denoising step, also when it holds no block. Rank 0 always encodes and leads. A rank of the
+    VAE's own has no blocks. Where a stage has several members, `rank` is the one that leads.
     """
 
     rank: int
@@ -32,8 +32,8 @@ class Stage:
 
     @property
     def vae_only(self) -> bool:
-        """Whether this rank has the VAE's work to do and no blocks."""
-        return not self.blocks and (self.encodes or self.decodes)
+        """Whether this rank has the VAE's work to do and nothing of the model's."""
+        return (self.encodes or self.decodes) and not (self.first or self.last)
 
     def of_member(self, member: int) -> "Stage":
         """What that *member* does; of the model's ends all embed, the rest is the leader's."""
@@ -44,12 +44,12 @@ class Stage:
 
 
 def given_blocks(
-    blocks: list[int], model: ModelSpec, stages: int, key: str = "blocks"
+    blocks: list[int], model: ModelSpec, stages: int, key: str = "blocks", least: int = 1
 ) -> list[range]:
-    """The partition that the scenario states itself under *key*."""
-    if len(blocks) != stages or min(blocks) < 1 or sum(blocks) != model.blocks:
+    """The partition that the scenario states itself under *key*: at least *least* blocks a stage."""
+    if len(blocks) != stages or min(blocks) < least or sum(blocks) != model.blocks:
         raise ScenarioError(
-            f"deployment.partition.{key} = {blocks}: give {stages} counts of at least 1, one a "
+            f"deployment.partition.{key} = {blocks}: give {stages} counts of at least {least}, one a "
             f"stage, that sum to the {model.blocks} blocks of {model.name}"
         )
     return list(intervals(blocks))

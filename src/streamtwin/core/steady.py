@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from streamtwin.core.errors import RunError
 from streamtwin.core.intervals import Interval
+from streamtwin.core.moved import moves_made
+from streamtwin.core.partition import Partition
 from streamtwin.core.records import ChunkRecord, Records
 
 ENOUGH = 3
@@ -76,10 +78,16 @@ def steady_window(records: Records) -> Steady:
 
 
 def session_window(records: Records, done: Sequence[ChunkRecord]) -> Steady:
-    """The steady window of one session that emitted *done*, in whole turns of the lanes."""
+    """The steady window of one session that emitted *done*, in whole turns of the lanes.
+
+    Blocks that move once, before anything is steady, belong to the warm-up, as in the reference,
+    which counts frames from then on.
+    """
     assert len(done) >= ENOUGH
     info = records.info
-    first, last = info.warmup_chunks, len(done) - 1 - info.tail_chunks
+    moved_s = _moved_once_s(records)
+    before = sum(1 for chunk in done if chunk.taken_s is None or chunk.taken_s < moved_s)
+    first, last = max(info.warmup_chunks, before), len(done) - 1 - info.tail_chunks
     lanes = info.lanes or len(info.ranks)
     reached = last - first >= lanes
     if reached:
@@ -87,3 +95,11 @@ def session_window(records: Records, done: Sequence[ChunkRecord]) -> Steady:
     else:
         first, last = 1, len(done) - 1
     return Steady(first, last, (emitted_at(done[first]), emitted_at(done[last])), reached)
+
+
+def _moved_once_s(records: Records) -> float:
+    """When blocks moved that move once in a run; 0 where they do not, or go on moving."""
+    partition = Partition.model_validate(records.info.scenario["deployment"]["partition"])
+    if partition.trigger != "once":
+        return 0.0
+    return max((made.time_s for made in moves_made(records.decisions)), default=0.0)

@@ -147,4 +147,4 @@ def _open_group(plan: Plan, device: torch.device) -> dist.ProcessGroup:
 
 def _pairs(plan: Plan) -> Iterable[tuple[int, int]]:
     """Pairs of ranks of blocks, in one order for all of them: each meets one at a time."""
-    return combinations((stage.rank for stage in plan.stages if stage.blocks), 2)
+    return combinations((stage.rank for stage in plan.stages if not stage.vae_only), 2)

@@ -1,6 +1,6 @@
 """Which blocks does each stage hold?
 
-Blocks are contiguous intervals in rank order, and every stage holds at least one.
+Blocks are contiguous intervals in rank order, and every stage begins with at least one.
 """
 
 from collections.abc import Callable, Sequence
@@ -115,20 +115,21 @@ def _one_block_moved(costs: StageCosts, counts: list[int]) -> list[int] | None:
 
 
 def reference_rule(
-    counts: Sequence[int], dit_s: Sequence[float], total_s: Sequence[float]
+    counts: Sequence[int], dit_s: Sequence[float], total_s: Sequence[float], least: int = 1
 ) -> tuple[int, ...]:
     """How many blocks each rank holds after the block scheduler of StreamDiffusionV2 has run.
 
     *dit_s* and *total_s* are the least seconds that each rank has needed for its blocks, and for
     all it does. A rank gives up as many blocks as it is slower than the mean, counted in blocks
-    of the fleet's average time c = sum(dit_s) / L: n + (mean - total) / c, at least 1. Where the
-    rounded counts miss L, single blocks are added to the smallest or taken from the largest
-    ranks in turn.
+    of the fleet's average time c = sum(dit_s) / L: n + (mean - total) / c, at *least* 1 in the
+    public code; the 4/13/13/0 blocks of the paper's figure (arXiv 2511.07399v1, block scheduler)
+    follow with 0. Where the rounded counts miss L, single blocks are added to the smallest or
+    taken from the largest ranks in turn.
     """
     blocks = sum(counts)
     block_s, mean_s = sum(dit_s) / blocks, fmean(total_s)
     wanted = [
-        max(1, round(count + (mean_s - own_s) / block_s))
+        max(least, round(count + (mean_s - own_s) / block_s))
         for count, own_s in zip(counts, total_s, strict=True)
     ]
     missing = blocks - sum(wanted)
@@ -136,7 +137,7 @@ def reference_rule(
     in_turn = cycle(sorted(range(len(wanted)), key=lambda rank: step * wanted[rank]))
     while missing:
         rank = next(in_turn)
-        if wanted[rank] + step >= 1:
+        if wanted[rank] + step >= least:
             wanted[rank] += step
             missing -= step
     return tuple(wanted)

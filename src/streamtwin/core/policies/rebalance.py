@@ -29,6 +29,7 @@ class RebalanceView:
     block from a rank to another takes `move_s`: as long as items took for as many bytes, which
     is too long where items are small and so counts against moving. `moves` moves have been made
     within the horizon. `room` is the most blocks that each rank's memory holds; empty: unlimited.
+    Each rank keeps `least` blocks.
     """
 
     blocks: Counts
@@ -41,6 +42,7 @@ class RebalanceView:
     move_s: float
     moves: int = 0
     room: Counts = ()
+    least: int = 1
 
     def costs(self) -> StageCosts:
         """The same as a partition policy takes it: every block alike, every rank its own pace."""
@@ -56,7 +58,11 @@ class RebalanceView:
 
     def saw(self) -> dict[str, float]:
         """The view as numbers by name, for the record; `seen` reads it back."""
-        numbers: dict[str, float] = {"move_s": self.move_s, "moves": self.moves}
+        numbers: dict[str, float] = {
+            "move_s": self.move_s,
+            "moves": self.moves,
+            "least": self.least,
+        }
         for name in _PER_RANK:
             values = getattr(self, name)
             numbers |= {f"{name}.{rank}": value for rank, value in enumerate(values)}
@@ -69,12 +75,12 @@ class RebalanceView:
         lists = {name: tuple(saw[f"{name}.{rank}"] for rank in range(ranks)) for name in _PER_RANK}
         blocks = tuple(int(count) for count in lists.pop("blocks"))
         room = tuple(int(saw[f"room.{rank}"]) for rank in range(ranks) if f"room.{rank}" in saw)
-        moves = int(saw["moves"])
-        return cls(blocks, **lists, move_s=saw["move_s"], moves=moves, room=room)
+        moves, least = int(saw["moves"]), int(saw.get("least", 1))
+        return cls(blocks, **lists, move_s=saw["move_s"], moves=moves, room=room, least=least)
 
 
 _PER_RANK = tuple(
-    f.name for f in fields(RebalanceView) if f.name not in {"move_s", "moves", "room"}
+    f.name for f in fields(RebalanceView) if f.name not in {"move_s", "moves", "room", "least"}
 )
 """Fields with a number for each rank that are always there."""
 
@@ -103,7 +109,7 @@ def greedy(view: RebalanceView) -> Counts:
 
 def sdv2_once(view: RebalanceView) -> Counts:
     """The rule of StreamDiffusionV2, on the least times seen."""
-    return reference_rule(view.blocks, view.least_dit_s, view.least_s)
+    return reference_rule(view.blocks, view.least_dit_s, view.least_s, view.least)
 
 
 REBALANCE: dict[str, RebalancePolicy] = {
