@@ -17,12 +17,13 @@ from streamtwin.cli.options import (
     InputOption,
     JsonOption,
     OutOption,
-    ScenarioArgument,
     SetOption,
 )
 from streamtwin.cli.options import overrides as given
 from streamtwin.cli.output import progress, remark, result_folder, show
+from streamtwin.cli.published import refuse_beside_published, validate_published
 from streamtwin.cli.seated import refuse_seat
+from streamtwin.core.errors import UserError
 from streamtwin.core.limits import HANG_TIMEOUT_S
 from streamtwin.core.records import Records
 from streamtwin.core.scenario import Scenario
@@ -51,8 +52,21 @@ class Trial:
     measured: list[Records]
 
 
+PublishedOption = Annotated[
+    str | None,
+    typer.Option(
+        "--published",
+        metavar="NAME",
+        help="compare with published results of whole pipelines instead, e.g. sdv2; nothing is run",
+    ),
+]
+
+
 def validate(
-    scenario: ScenarioArgument,
+    scenario: Annotated[
+        str | None,
+        typer.Argument(metavar="SCENARIO", help="a scenario file, or the name of a shipped one"),
+    ] = None,
     overrides: SetOption = None,
     video: InputOption = None,
     out: OutOption = None,
@@ -62,8 +76,15 @@ def validate(
     budget_s: BudgetOption = None,
     device: DeviceOption = "cpu",
     hang_timeout_s: HangOption = HANG_TIMEOUT_S,
+    published: PublishedOption = None,
 ) -> None:
     """Calibrate this host, predict every variant of SCENARIO, run each for real, compare."""
+    if published is not None:
+        refuse_beside_published(scenario, video)
+        validate_published(published, given(overrides), out, as_json=as_json, check=check)
+        return
+    if scenario is None:
+        raise UserError("validate: give a SCENARIO, or --published NAME")
     from streamtwin.calibrate.environment import read_environment  # noqa: PLC0415
     from streamtwin.calibrate.profile import check_host  # noqa: PLC0415
     from streamtwin.cli.checks import (  # noqa: PLC0415

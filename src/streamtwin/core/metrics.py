@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from streamtwin.core.bubbles import RankTime, rank_times
+from streamtwin.core.first_frame import warm_first_frame_s
 from streamtwin.core.intervals import overlap_s
 from streamtwin.core.moved import blocks_at_end, moves_figures
 from streamtwin.core.promises import Slo
@@ -49,6 +50,7 @@ def compute_metrics(records: Records) -> dict[str, Any]:
         "fps_total": frames / elapsed_s,
         "period_s": elapsed_s / (steady.last - steady.first),
         "ttff_s": max(one["ttff_s"] for one in sessions),
+        "ttff_warm_s": warm_first_frame_s(records, scenario, steady),
         **_latencies(records, scenario),
         "deadline_miss_rate": _miss_rate(sessions),
         "viewer": min((one["viewer"] for one in sessions), key=_smoothness),
