@@ -136,9 +136,10 @@ MISTAKES = {
     ("--published", "nobody"): "unknown publication 'nobody'",
     ("--published", "sdv2", "cpu-tiny"): "brings its own scenario",
     ("--published", "sdv2", "--input", "x.mp4"): "--published runs nothing",
+    ("--published", "sdv2", "--suite"): "give one of the two",
     ("--published", "sdv2", "--set", "deployment.gpus=2"): "every cell has its own deployment.gpus",
     ("--published", "sdv2", "--set", "deployment.gpu=2"): "deployment.gpu",
-    (): "give a SCENARIO, or --published NAME",
+    (): "give a SCENARIO, --suite, or --published NAME",
 }
 
 

@@ -43,6 +43,22 @@ CheckOption = Annotated[
     bool, typer.Option("--check", help="exit with status 1 if a bound is broken")
 ]
 
+SuiteOption = Annotated[
+    bool,
+    typer.Option(
+        "--suite",
+        help="score all deployments by load; without SCENARIO the shipped suite of this machine",
+    ),
+]
+PublishedOption = Annotated[
+    str | None,
+    typer.Option(
+        "--published",
+        metavar="NAME",
+        help="compare with published results of whole pipelines instead, e.g. sdv2; nothing is run",
+    ),
+]
+
 
 def _print_version(asked: bool) -> None:
     if asked:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 RESULTS = ("records.parquet", "metrics.json", "validation.json", "out.mp4", MARK)
 """Of these a result folder holds at least one."""
 
-WRITTEN = (*RESULTS, "scenario.yaml", "report.html", "timeline.json")
+WRITTEN = (*RESULTS, "scenario.yaml", "report.html", "scoreboard.html", "timeline.json")
 """Files that a command may write into a result folder."""
 
 

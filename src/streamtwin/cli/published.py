@@ -49,7 +49,7 @@ def validate_published(
         raise typer.Exit(1)
 
 
-def refuse_beside_published(scenario: str | None, video: Path | None) -> None:
+def refuse_beside_published(scenario: str | None, video: Path | None, *, suite: bool) -> None:
     """Refuse what a comparison with published results cannot take.
 
     Raises:
@@ -57,6 +57,8 @@ def refuse_beside_published(scenario: str | None, video: Path | None) -> None:
     """
     if scenario is not None:
         raise UserError(f"{scenario}: --published brings its own scenario; give none")
+    if suite:
+        raise UserError("--suite: --published runs nothing; give one of the two")
     if video is not None:
         raise UserError(f"--input {video}: --published runs nothing; give no video")
 

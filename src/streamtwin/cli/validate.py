@@ -17,12 +17,15 @@ from streamtwin.cli.options import (
     InputOption,
     JsonOption,
     OutOption,
+    PublishedOption,
     SetOption,
+    SuiteOption,
 )
 from streamtwin.cli.options import overrides as given
 from streamtwin.cli.output import progress, remark, result_folder, show
 from streamtwin.cli.published import refuse_beside_published, validate_published
 from streamtwin.cli.seated import refuse_seat
+from streamtwin.cli.suite import SUITE, save_board, score
 from streamtwin.core.errors import UserError
 from streamtwin.core.limits import HANG_TIMEOUT_S
 from streamtwin.core.records import Records
@@ -52,16 +55,6 @@ class Trial:
     measured: list[Records]
 
 
-PublishedOption = Annotated[
-    str | None,
-    typer.Option(
-        "--published",
-        metavar="NAME",
-        help="compare with published results of whole pipelines instead, e.g. sdv2; nothing is run",
-    ),
-]
-
-
 def validate(
     scenario: Annotated[
         str | None,
@@ -77,14 +70,16 @@ def validate(
     device: DeviceOption = "cpu",
     hang_timeout_s: HangOption = HANG_TIMEOUT_S,
     published: PublishedOption = None,
+    suite: SuiteOption = False,
 ) -> None:
     """Calibrate this host, predict every variant of SCENARIO, run each for real, compare."""
     if published is not None:
-        refuse_beside_published(scenario, video)
+        refuse_beside_published(scenario, video, suite=suite)
         validate_published(published, given(overrides), out, as_json=as_json, check=check)
         return
+    scenario = SUITE if suite and scenario is None else scenario
     if scenario is None:
-        raise UserError("validate: give a SCENARIO, or --published NAME")
+        raise UserError("validate: give a SCENARIO, --suite, or --published NAME")
     from streamtwin.calibrate.environment import read_environment  # noqa: PLC0415
     from streamtwin.calibrate.profile import check_host  # noqa: PLC0415
     from streamtwin.cli.checks import (  # noqa: PLC0415
@@ -97,6 +92,8 @@ def validate(
     from streamtwin.cli.profiles import HOST, device_name, profile_of  # noqa: PLC0415
     from streamtwin.cli.save import run_environment  # noqa: PLC0415
     from streamtwin.core.library import find_variants  # noqa: PLC0415
+    from streamtwin.reports.scoreboard_page import document as board_document  # noqa: PLC0415
+    from streamtwin.reports.scoreboard_page import scoreboard_tables  # noqa: PLC0415
     from streamtwin.reports.tables import comparison_table  # noqa: PLC0415
     from streamtwin.runtime.run import run_pipeline  # noqa: PLC0415
 
@@ -112,7 +109,7 @@ def validate(
         check_can_run(one, device)
     remark_on(clips[next(iter(variants))], first)
     folder = result_folder(out, first.name, "validate")
-    for stale in ("report.html", "validation.json", "timeline.json"):
+    for stale in ("report.html", "scoreboard.html", "validation.json", "timeline.json"):
         (folder / stale).unlink(missing_ok=True)
     ranks = max(one.deployment.gpus for one in variants.values())
     fresh = first.profile == HOST
@@ -127,9 +124,15 @@ def validate(
     made = _run_all(trials, folder, repeats, pipeline)
     result = _compare(trials, profile)
     page = _save(folder, trials, result, profile)
-    show(_document(result, trials), [comparison_table(result)], as_json)
+    document, tables, ok = _document(result, trials), [comparison_table(result)], result.ok
+    if suite:
+        board = score(trials)
+        document, ok = {**document, "scoreboard": board_document(board)}, board.ok
+        tables += scoreboard_tables(board)
+        page = save_board(board, folder, first.question, first.name, result.environment)
+    show(document, tables, as_json)
     remark(f"report: {page}\nvideo:  {made}")
-    if check and not result.ok:
+    if check and not ok:
         raise typer.Exit(1)
 
 
