@@ -85,8 +85,11 @@ class Ring:
         assert len({(row.session, row.step) for row in rows}) == len(rows), "a KV row is taken"
         assert 0 < len(rows) <= (self.max_rows if lane != START else 1)
         done = {row.session for row in rows if row.step == self.steps - 1}
-        staying = {row.session for row in rows if row.step < self.steps - 1} | self._elsewhere(lane)
-        return Item(self.sent_items, rows, tuple(sorted((done & ended) - staying)))
+        leaving = done & ended
+        if leaving:
+            leaving -= {row.session for row in rows if row.step < self.steps - 1}
+            leaving -= self._elsewhere(lane)
+        return Item(self.sent_items, rows, tuple(sorted(leaving)))
 
     def due(self) -> bool:
         """Whether a result must come back before the next item may be sent."""

@@ -40,6 +40,9 @@ class BlockExchange:
         self.tenants = Tenants(meeting.plan)
         self.had = [stage]
         """The stage as it was from the start on, and behind every move."""
+        partition = meeting.plan.scenario.deployment.partition
+        self.moves = partition.trigger != "never" or bool(partition.schedule)
+        """Whether blocks may ever move."""
         self._given: list[simpy.Event] = []
         self._age = 0
 

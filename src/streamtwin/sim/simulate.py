@@ -1,8 +1,6 @@
 """What will a deployment do? Build its processes, let virtual time pass, return the records."""
 
-from collections.abc import Generator, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Sequence
 
 import simpy
 
@@ -13,12 +11,13 @@ from streamtwin.core.latency import LatencyModel
 from streamtwin.core.memory import most_memory
 from streamtwin.core.motion import Motion
 from streamtwin.core.plan import Plan
-from streamtwin.core.records import ChunkRecord, Recorder, Records
-from streamtwin.core.ring import Row
+from streamtwin.core.records import Records
 from streamtwin.core.run_info import partition_decision, run_info
 from streamtwin.core.sequence import check_predictable
+from streamtwin.sim.collector import collector_at_rest
 from streamtwin.sim.exchange import Meeting
 from streamtwin.sim.link import Link
+from streamtwin.sim.log import RunLog
 from streamtwin.sim.loops import follow, lead
 from streamtwin.sim.services import Level, ServiceTimes
 from streamtwin.sim.station import Station
@@ -47,33 +46,30 @@ def simulate(
         RunError: nothing can move any more.
     """
     check_predictable(plan.scenario.name, plan.scenario.deployment.parallelism, plan.members)
-    env = simpy.Environment()
-    recorder = Recorder(decisions=[partition_decision(plan)])
+    env = simpy.Environment(initial_time=0.0)
+    log = RunLog(decisions=[partition_decision(plan)])
     draw = plan.scenario.service_noise if noise is None else noise
     times = [
         ServiceTimes(latency, plan.scenario.seed, stage.rank, noise=draw, level=level, run=run)
         for stage in plan.stages
     ]
     links = {edge: Link(env, plan, edge, times[edge.sender]) for edge in plan.edges}
-    emitted = simpy.Store(env)
     meeting = Meeting(env, plan)
     stations = [
-        Station(env, plan, stage, own, recorder, *_ends(plan, links, stage.rank), emitted, meeting)
+        Station(env, plan, stage, own, log, *_ends(plan, links, stage.rank), meeting)
         for stage, own in zip(plan.stages, times, strict=True)
     ]
-    controller = Controller(plan, recorder)
+    controller = Controller(plan, log)
     leading = env.process(lead(stations[0], controller, motion))
-    env.process(viewer(plan, emitted, recorder))
-    for link in links.values():
-        env.process(link.carry())
     for station in stations[1:]:
         env.process(follow(station))
-    env.run()
-    if not leading.triggered:
-        raise RunError(_stuck(stations, controller, env.now))
-    provenance = {**_provenance(latency, times), "engine": "simpy"}
-    memory = [most_memory(plan, station.exchange.had) for station in stations]
-    return recorder.records(run_info(plan, "simulated", provenance, memory))
+    with collector_at_rest():
+        env.run()
+        if not leading.triggered:
+            raise RunError(_stuck(log, controller, env.now))
+        provenance = {**_provenance(latency, times), "engine": "simpy"}
+        memory = [most_memory(plan, station.exchange.had) for station in stations]
+        return log.records(run_info(plan, "simulated", provenance, memory))
 
 
 def _ends(plan: Plan, links: dict[Edge, Link], rank: int) -> tuple[Link | None, tuple[Link, ...]]:
@@ -81,20 +77,6 @@ def _ends(plan: Plan, links: dict[Edge, Link], rank: int) -> tuple[Link | None, 
     into = plan.inward(rank)
     inward = None if into is None else links[into]
     return inward, tuple(links[edge] for edge in plan.outward(rank))
-
-
-def viewer(
-    plan: Plan, emitted: simpy.Store, recorder: Recorder
-) -> Generator[simpy.Event, Any, None]:
-    """Take in every chunk as it is emitted."""
-    while True:
-        row, now_s = yield emitted.get()
-        assert isinstance(row, Row)
-        taken: ChunkRecord = recorder.chunks[row.session, row.chunk]
-        frames = plan.scenario.shape.frames_of(row.ordinal)
-        recorder.chunks[row.session, row.chunk] = replace(
-            taken, emitted_s=now_s, frames=frames, outcome="emitted"
-        )
 
 
 def _provenance(latency: LatencyModel, times: Sequence[ServiceTimes]) -> dict[str, str]:
@@ -122,18 +104,11 @@ def _noise(times: Sequence[ServiceTimes]) -> str:
     return "repetitions in the profile" if scattered else "none: the profile has no repetitions"
 
 
-def _stuck(stations: list[Station], controller: Controller, now_s: float) -> str:
-    last = {
-        station.stage.rank: next(
-            (s for s in reversed(station.recorder.spans) if s.rank == station.stage.rank), None
-        )
-        for station in stations
-    }
+def _stuck(log: RunLog, controller: Controller, now_s: float) -> str:
+    last = {rank: (kind, item, ended_s) for _, rank, ended_s, kind, _, _, item, *_ in log.noted}
     did = "; ".join(
-        f"rank {rank} last did {span.kind} of item {span.item} until {span.ended_s:.3f} s"
-        if span is not None
-        else f"rank {rank} never began"
-        for rank, span in last.items()
+        f"rank {rank} last did {kind} of item {item} until {ended_s:.3f} s"
+        for rank, (kind, item, ended_s) in sorted(last.items())
     )
     under_way = [item.index for item, _ in controller.ring.outstanding]
     return f"nothing moves after {now_s:.3f} s of virtual time: {did}; items out: {under_way}"
