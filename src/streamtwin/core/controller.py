@@ -34,6 +34,10 @@ class Controller:
     door: Door = field(init=False)
     rules: Rules = field(init=False)
     scheduler: Scheduler = field(init=False)
+    _batching: str = field(init=False)
+    _dispatching: str = field(init=False)
+    _noise: str = field(init=False)
+    _steps: int = field(init=False)
     _now_s: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
@@ -44,8 +48,11 @@ class Controller:
         self.rules = Rules(
             deployment.batching.batch, deployment.stream_batch, deployment.lanes == "sessions"
         )
+        scenario = self.plan.scenario
+        self._batching, self._steps = deployment.batching.policy, deployment.steps
+        self._dispatching, self._noise = scenario.workload.dispatch, scenario.conditioning.noise
         lines = self.plan.lanes if self.rules.by_session else 1
-        self.door = Door(self.books, lines, self.plan.scenario.workload.dispatch)
+        self.door = Door(self.books, lines, self._dispatching)
 
     def next(self, now_s: float) -> Action:
         """What rank 0 does at *now_s*.
@@ -76,9 +83,8 @@ class Controller:
         if self.ring.outstanding:
             return TakeBack()
         if any(book.head for book in self.books):
-            name = self.plan.scenario.deployment.batching.policy
             raise RunError(
-                f"batching policy {name!r} takes no chunk into an empty ring at {now_s:.3f} s: "
+                f"batching policy {self._batching!r} takes no chunk into an empty ring at {now_s:.3f} s: "
                 "nothing can move any more"
             )
         return Finished()
@@ -91,7 +97,7 @@ class Controller:
         """The item of *turn*, with the *new* rows in it."""
         rows = (*new, *self.ring.rows(turn.lane))
         brought = {row.session for row in rows}
-        ended = frozenset(one for one in brought if self.books[one].queue.ended())
+        ended = frozenset([one for one in brought if self.books[one].queue.ended()])
         return self.ring.compose(turn.lane, new, ended)
 
     def sent(self, item: Item, turn: Turn) -> None:
@@ -104,9 +110,8 @@ class Controller:
 
     def noise_rate(self, row: Row, motion: Motion, now_s: float) -> float:
         """Rate at which *row*'s chunk is mixed with noise, given how much its frames move."""
-        name = self.plan.scenario.conditioning.noise
         view, rate = self.books[row.session].noise.next_rate(motion, first=row.ordinal == 0)
-        self._record(now_s, "noise", name, (row.session, row.chunk), view.saw(), rate)
+        self._record(now_s, "noise", self._noise, (row.session, row.chunk), view.saw(), rate)
         return rate
 
     def _note_position(self, row: Row, now_s: float) -> None:
@@ -144,13 +149,13 @@ class Controller:
 
     def _batch(self, lane: int, ready: Line) -> int:
         """How many of the chunks that are *ready* enter *lane*."""
-        name = self.plan.scenario.deployment.batching.policy
+        name = self._batching
         view = LaneView(
             rows=len(self.ring.rows(lane)),
             room=self.rules.room(self.ring, lane),
             waiting=len(ready),
             batch=self.rules.batch,
-            steps=self.plan.steps,
+            steps=self._steps,
             turn_s=self.plan.forecast.turn_s,
             ring_s=self.plan.forecast.ring_s,
             slack_s=self._slack_s(ready) if name in PREDICTS else (),
@@ -167,7 +172,7 @@ class Controller:
 
     def _dispatch(self, choice: Choice) -> int:
         """Note what the dispatch policy chose: the session whose chunk enters."""
-        name, chosen, oldest = self.plan.scenario.workload.dispatch, choice.chosen, choice.oldest
+        name, chosen, oldest = self._dispatching, choice.chosen, choice.oldest
         saw = {"waiting": choice.waiting, "oldest": oldest.chunk, "of_session": oldest.session}
         key = (chosen.session, chosen.chunk)
         self._record(self._now_s, "dispatch", name, key, saw, chosen.chunk)

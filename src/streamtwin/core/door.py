@@ -55,24 +55,22 @@ class Door:
 
     def changed(self, book: SessionBook) -> None:
         """Take note that a chunk of *book* was released or taken, or that it has started."""
-        session, head = book.session, book.head
-        next_s = book.queue.next_release_s()
+        queue, session = book.queue, book.session
+        next_s = queue.next_release_s()
         if next_s != self._due_s[session]:
             self._due_s[session] = next_s
             if next_s is not None:
                 heappush(self._due, (next_s, session))
         own = self._lines[session % len(self._lines)]
         line = own if book.started else None if book.taken else self.fresh
-        if line is not self._place[session]:
-            self._leave(session)
+        place = self._place[session]
+        if line is not place:
+            if place is not None:
+                place.stands(session, None)
             self._place[session] = line
         if line is not None:
-            line.stands(session, head)
-        if book.delivers != self._delivers[session]:
-            self._delivers[session] = not self._delivers[session]
-            own.to_come += 1 if self._delivers[session] else -1
-
-    def _leave(self, session: int) -> None:
-        place = self._place[session]
-        if place is not None:
-            place.stands(session, None)
+            line.stands(session, queue.waiting[0] if queue.waiting else None)
+        delivers = book.delivers
+        if delivers != self._delivers[session]:
+            self._delivers[session] = delivers
+            own.to_come += 1 if delivers else -1

@@ -58,6 +58,9 @@ class Line:
 
     def choose(self, count: int) -> list[Choice]:
         """The *count* chunks that the policy takes one after the other; they stay in the line."""
+        if count == 1 and len(self._heads) == 1:
+            [only] = self._heads.values()
+            return [Choice(only, only, 1)]
         if self._by_order is None:
             return list(self._asked(count))
         taken: set[int] = set()

@@ -74,7 +74,8 @@ def lane_turn(ring: Ring, door: Door, rules: Rules, choose: Choose) -> Turn | Ta
     overtake, so a lane that has to wait stops those after it. A lane of its own stops nobody.
     """
     blocked = False
-    for lane in ring.in_order():
+    for offset in range(ring.lanes):
+        lane = (ring.next_lane + offset) % ring.lanes
         ready = door.served(lane)
         to_come = ready.to_come > 0
         room = rules.room(ring, lane)

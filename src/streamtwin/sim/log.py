@@ -4,6 +4,7 @@ A span is a row of numbers until the run is over, with the fields first by which
 """
 
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from streamtwin.core.records import ChunkRecord, Recorder, Records, RunInfo, Span, SpanKind
 from streamtwin.core.ring import Row
@@ -29,7 +30,7 @@ class RunLog(Recorder):
     def records(self, info: RunInfo) -> Records:
         """Seal what was collected, every list in order of time."""
         chunks = dict(sorted(self.chunks.items())).values()
-        decisions = sorted(self.decisions, key=lambda d: (d.time_s, d.rank, d.family, d.chunk))
+        decisions = sorted(self.decisions, key=attrgetter("time_s", "rank", "family", "chunk"))
         # a rank has one span of a kind at a time, so the first four fields order them all
         self.noted.sort()
         spans = tuple(

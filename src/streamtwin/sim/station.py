@@ -1,7 +1,7 @@
 """What can a simulated rank do? The verbs of the loops, each taking its predicted time."""
 
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import Any
 
 import simpy
@@ -18,7 +18,18 @@ from streamtwin.sim.link import Link, Parcel
 from streamtwin.sim.log import RunLog
 from streamtwin.sim.services import ServiceTimes
 
-Steps = Generator[simpy.Event, Any, None]
+Steps = Iterable[simpy.Event]
+"""What a rank waits for, one event after the other; nothing, where there is nothing to do."""
+
+
+class Service(simpy.Event):
+    """What a rank does for some time. It does one thing at a time, so it needs one such event."""
+
+    def lasts(self, seconds: float) -> "Service":
+        """Let it fire in *seconds*, as a timeout does."""
+        self.callbacks, self._ok, self._value = [], True, None
+        self.env.schedule(self, delay=seconds)
+        return self
 
 
 class Station:
@@ -42,6 +53,8 @@ class Station:
         """Whether a finished chunk is decoded before the item is sent on."""
         self._rank, self._steps, self._shape = stage.rank, plan.steps, plan.scenario.shape
         self._sent: dict[int, deque[Parcel]] = {link.edge.receiver: deque() for link in outward}
+        self._service = Service(env)
+        self._moves = self.exchange.moves
         self._ahead = plan.scenario.deployment.overlaps
         self._posted = inward.ask() if inward is not None and self._ahead else None
 
@@ -53,7 +66,7 @@ class Station:
     def wait_input(self, until_s: float) -> Steps:
         """Wait until the next chunk is released."""
         began_s = self.env.now
-        yield self.env.timeout(max(0.0, until_s - began_s))
+        yield self._service.lasts(max(0.0, until_s - began_s))
         self._note("wait_input", began_s, self.env.now)
 
     def encode(self, row: Row, controller: Controller, motion: Sequence[Motion]) -> Steps:
@@ -62,28 +75,31 @@ class Station:
         still = (0.0,) * self._shape.frames_of(row.ordinal)
         moves = motion[chunk] if chunk < len(motion) else still
         controller.noise_rate(row, moves, began_s)
-        yield self.env.timeout(self.costs.encode_s(row.ordinal))
+        yield self._service.lasts(self.costs.encode_s(row.ordinal))
         item = controller.ring.sent_items
         self._note("encode", began_s, self.env.now, row.session, chunk, item, 1)
 
     def forward(self, item: Item) -> Steps:
         """Pass *item* through this stage's blocks."""
-        if self.stage.vae_only:
-            return
+        return () if self.stage.vae_only else self._pass(item)
+
+    def _pass(self, item: Item) -> Steps:
         began_s, rows = self.env.now, item.rows
-        yield self.env.timeout(self.costs.pass_s(self.stage, item))
+        yield self._service.lasts(self.costs.pass_s(self.stage, item))
         row = rows[0]
         self._note("dit", began_s, self.env.now, row.session, row.chunk, item.index, len(rows))
 
     def send(self, item: Item) -> Steps:
         """Post *item* on each link once there is room on it."""
-        slip = self.slip.passed(self.meter.read()) if self.exchange.moves else self.slip
+        slip = self.slip.passed(self.meter.read()) if self._moves else self.slip
         for link in self.outward:
             carried = item.results(self._steps) if link.edge.results else item
             if carried is not None:
                 posted = self._sent[link.edge.receiver]
                 if len(posted) == link.edge.depth:
-                    yield from self._wait_sent(posted.popleft(), link.edge.receiver)
+                    oldest = posted.popleft()
+                    if not oldest.processed:
+                        yield from self._wait_sent(oldest, link.edge.receiver)
                 posted.append(link.post(carried, slip))
 
     def _wait_sent(self, oldest: Parcel, receiver: int) -> Steps:
@@ -104,15 +120,18 @@ class Station:
         return parcel.item
 
     def _note_arrival(self, parcel: Parcel, peer: int, asked_s: float) -> None:
-        item, now_s, began_s = parcel.item, self.env.now, parcel.began_s
-        newest, rows, size_bytes = item.rows[0], len(item.rows), parcel.size_bytes
-        session, chunk, index = newest.session, newest.chunk, item.index
-        exposed_s = max(began_s, asked_s)
-        self._note("wait_hop", asked_s, exposed_s, session, chunk, index, 0, 0, peer)
-        self._note("hop", exposed_s, now_s, session, chunk, index, rows, size_bytes, peer)
+        item, began_s, arrived_s = parcel.item, parcel.began_s, parcel.arrived_s
+        newest, index = item.rows[0], item.index
+        session, chunk = newest.session, newest.chunk
+        if began_s > asked_s:
+            self._note("wait_hop", asked_s, began_s, session, chunk, index, 0, 0, peer)
+        rows, size_bytes = len(item.rows), parcel.size_bytes
+        exposed_s, now_s = max(began_s, asked_s), self.env.now
+        if now_s > exposed_s:
+            self._note("hop", exposed_s, now_s, session, chunk, index, rows, size_bytes, peer)
         if self._ahead:
             about = (session, chunk, index, rows, size_bytes, peer)
-            self._note("transfer", began_s, parcel.arrived_s, *about)
+            self._note("transfer", began_s, arrived_s, *about)
 
     def take_back(self, item: Item) -> Generator[simpy.Event, Any, Slip]:
         """Wait for the result of *item*; it is at hand when this rank is the whole ring."""
@@ -126,18 +145,20 @@ class Station:
 
     def finish(self, item: Item) -> Steps:
         """Decode and emit the rows of *item* that are done, if this rank decodes."""
-        if not self.stage.decodes:
-            return
+        return self._decode(item) if self.stage.decodes else ()
+
+    def _decode(self, item: Item) -> Steps:
         for position in item.finished(self._steps):
             row, began_s = item.rows[position], self.env.now
-            yield self.env.timeout(self.costs.decode_s(row.ordinal))
+            yield self._service.lasts(self.costs.decode_s(row.ordinal))
             self._note("decode", began_s, self.env.now, row.session, row.chunk, item.index, 1)
             self.log.emit(row, self.env.now, self._shape.frames_of(row.ordinal))
 
     def move(self, item: Item) -> Steps:
         """Exchange blocks with the other ranks, if the slip of *item* says so."""
-        if not self.exchange.moves:
-            return
+        return self._exchange(item) if self._moves else ()
+
+    def _exchange(self, item: Item) -> Steps:
         yield from self.exchange.settle(item)
         if self.slip.partition:
             began_s = self.env.now
@@ -163,5 +184,5 @@ class Station:
             self.log.noted.append(
                 (began_s, self._rank, ended_s, kind, session, chunk, item, rows, size_bytes, peer)
             )
-            if self.exchange.moves:
+            if self._moves:
                 self.meter.note(kind, ended_s - began_s)
