@@ -9,7 +9,7 @@ from streamtwin.core.controller import Controller
 from streamtwin.core.line import Choice, Line
 from streamtwin.core.policies.dispatch import DISPATCH, DISPATCH_ORDER, WaitingChunk
 from streamtwin.core.ring import START
-from streamtwin.sim import simulate as executor
+from streamtwin.sim import events as executor
 from streamtwin.sim.simulate import simulate
 
 instants = st.integers(0, 4).map(float)

@@ -2,9 +2,7 @@
 
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence
-from typing import Any
-
-import simpy
+from typing import Any, Protocol
 
 from streamtwin.core.controller import Controller
 from streamtwin.core.motion import Motion
@@ -18,18 +16,26 @@ from streamtwin.sim.link import Link, Parcel
 from streamtwin.sim.log import RunLog
 from streamtwin.sim.services import ServiceTimes
 
-Steps = Iterable[simpy.Event]
-"""What a rank waits for, one event after the other; nothing, where there is nothing to do."""
+Steps = Iterable[Any]
+"""What a rank waits for, one after the other, as its engine waits; nothing, where there is nothing
+to do."""
 
 
-class Service(simpy.Event):
-    """What a rank does for some time. It does one thing at a time, so it needs one such event."""
+class Clock(Protocol):
+    """What shows a rank its time."""
 
-    def lasts(self, seconds: float) -> "Service":
-        """Let it fire in *seconds*, as a timeout does."""
-        self.callbacks, self._ok, self._value = [], True, None
-        self.env.schedule(self, delay=seconds)
-        return self
+    @property
+    def now(self) -> float:
+        """Virtual seconds since the start of the stream."""
+        ...
+
+
+class Lasting(Protocol):
+    """What lets a rank's time pass."""
+
+    def lasts(self, seconds: float) -> object:
+        """What the rank waits for while it does something for *seconds*."""
+        ...
 
 
 class Station:
@@ -37,7 +43,8 @@ class Station:
 
     def __init__(
         self,
-        env: simpy.Environment,
+        env: Clock,
+        service: Lasting,
         plan: Plan,
         stage: Stage,
         times: ServiceTimes,
@@ -53,10 +60,12 @@ class Station:
         """Whether a finished chunk is decoded before the item is sent on."""
         self._rank, self._steps, self._shape = stage.rank, plan.steps, plan.scenario.shape
         self._sent: dict[int, deque[Parcel]] = {link.edge.receiver: deque() for link in outward}
-        self._service = Service(env)
+        self._service = service
+        self.awaits: Parcel | None = None
+        """What it has waited for last: an item to come, or one of its own to be taken."""
         self._moves = self.exchange.moves
         self._ahead = plan.scenario.deployment.overlaps
-        self._posted = inward.ask() if inward is not None and self._ahead else None
+        self._posted = inward.ask(env.now) if inward is not None and self._ahead else None
 
     @property
     def now_s(self) -> float:
@@ -100,21 +109,21 @@ class Station:
                     oldest = posted.popleft()
                     if not oldest.processed:
                         yield from self._wait_sent(oldest, link.edge.receiver)
-                posted.append(link.post(carried, slip))
+                posted.append(link.post(carried, slip, self.env.now))
 
     def _wait_sent(self, oldest: Parcel, receiver: int) -> Steps:
-        began_s = self.env.now
+        began_s, self.awaits = self.env.now, oldest
         yield oldest.taken
         self._note("wait_sent", began_s, self.env.now, peer=receiver)
 
-    def receive(self) -> Generator[simpy.Event, Any, Item]:
+    def receive(self) -> Generator[Any, Any, Item]:
         """Wait for the next item; posted ahead, the receive of the one after it begins now."""
         assert self.inward is not None
         asked_s = self.env.now
-        parcel = self._posted or self.inward.ask()
+        parcel = self.awaits = self._posted or self.inward.ask(asked_s)
         yield parcel
         if self._ahead:
-            self._posted = self.inward.ask()
+            self._posted = self.inward.ask(self.env.now)
         self.slip = parcel.slip
         self._note_arrival(parcel, self.inward.edge.sender, asked_s)
         return parcel.item
@@ -133,7 +142,7 @@ class Station:
             about = (session, chunk, index, rows, size_bytes, peer)
             self._note("transfer", began_s, arrived_s, *about)
 
-    def take_back(self, item: Item) -> Generator[simpy.Event, Any, Slip]:
+    def take_back(self, item: Item) -> Generator[Any, Any, Slip]:
         """Wait for the result of *item*; it is at hand when this rank is the whole ring."""
         if self.stage.alone:
             return self.slip
