@@ -13,6 +13,17 @@ Draw = Callable[[], float]
 """Seconds of the next service of one operation."""
 
 
+def full_from(plan: Plan) -> int:
+    """Ordinal from which on a row of *plan* attends the whole window."""
+    return -(-plan.scenario.deployment.window // plan.scenario.shape.latents)
+
+
+def pass_key(plan: Plan, item: Item) -> tuple[int, ...]:
+    """What tells passes of *item* from others: rows that attend the whole window are alike."""
+    full = full_from(plan)
+    return tuple([row.ordinal if row.ordinal < full else full for row in item.rows])
+
+
 class Costs:
     """Service times of one rank, kept by what distinguishes its items."""
 
@@ -23,12 +34,10 @@ class Costs:
         self._passes_of = stage
         self._encodes: dict[bool, Draw] = {}
         self._decodes: dict[bool, Draw] = {}
-        shape, window = plan.scenario.shape, plan.scenario.deployment.window
-        self._full = -(-window // shape.latents)
-        """Ordinal from which on a row attends the whole window."""
+        self._full = full_from(plan)
 
     def pass_s(self, stage: Stage, item: Item) -> float:
-        """Seconds in which *stage* passes *item*; rows that attend the whole window are alike."""
+        """Seconds in which *stage* passes *item*; `pass_key` tells passes apart."""
         if stage is not self._passes_of:
             self._passes, self._passes_of = {}, stage
         full = self._full
