@@ -13,6 +13,7 @@ from streamtwin.core.ring import Ring
 from streamtwin.core.turns import Wait
 from streamtwin.sim import progress
 from streamtwin.sim.exchange import BlockExchange
+from streamtwin.sim.screen import screen
 from streamtwin.sim.simulate import simulate
 from streamtwin.sim.station import Station
 
@@ -39,6 +40,14 @@ def test_a_ring_that_holds_itself_up_ends_and_shows_the_circle(engine, monkeypat
     assert "rank 2 waits for room on its link to rank 0" in said
     assert "(rank 0 -> rank 1 -> rank 2 -> rank 0)" in said
     assert "items out: [0, 1, 2" in said
+
+
+def test_a_screened_ring_that_holds_itself_up_ends_too(monkeypatch) -> None:
+    plan = make_plan(gpus=3, decode="before_send", steps=1)
+    monkeypatch.setattr(plans, "edges_of", too_little_room)
+    hold_back(monkeypatch)
+    with pytest.raises(RunError, match=r"no rank gets any further after \d chunks"):
+        screen([plan], lambda _: FlatLatency())
 
 
 def hold_back(monkeypatch) -> None:

@@ -18,9 +18,8 @@ def full_from(plan: Plan) -> int:
     return -(-plan.scenario.deployment.window // plan.scenario.shape.latents)
 
 
-def pass_key(plan: Plan, item: Item) -> tuple[int, ...]:
-    """What tells passes of *item* from others: rows that attend the whole window are alike."""
-    full = full_from(plan)
+def pass_key(item: Item, full: int) -> tuple[int, ...]:
+    """What tells passes of *item* from others: rows from ordinal *full* on are alike."""
     return tuple([row.ordinal if row.ordinal < full else full for row in item.rows])
 
 
@@ -40,8 +39,7 @@ class Costs:
         """Seconds in which *stage* passes *item*; `pass_key` tells passes apart."""
         if stage is not self._passes_of:
             self._passes, self._passes_of = {}, stage
-        full = self._full
-        key = tuple([row.ordinal if row.ordinal < full else full for row in item.rows])
+        key = pass_key(item, self._full)
         draw = self._passes.get(key)
         if draw is None:
             draw = self._passes[key] = self.times.of(self.plan.dit_pass(stage, item))

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, get_args
 
-from streamtwin.core.errors import ScenarioError
+from streamtwin.core.errors import ScenarioError, UserError
 from streamtwin.core.motion import Motion
 from streamtwin.core.plan import Plan
 from streamtwin.sim.events import play_events
@@ -20,6 +20,21 @@ Play = Callable[[Plan, Sequence[ServiceTimes], RunLog, Sequence[Motion]], list[S
 PLAYERS: Mapping[str, Play] = MappingProxyType(
     {"simpy": play_events, "recurrence": play_recurrence}
 )
+
+
+ENGINES: tuple[Engine, ...] = get_args(Engine)
+
+
+def engine_named(name: str) -> Engine:
+    """The engine of that *name*.
+
+    Raises:
+        UserError: there is none; names the choices.
+    """
+    for engine in ENGINES:
+        if engine == name:
+            return engine
+    raise UserError(f"--engine {name}: choose one of {', '.join(ENGINES)}")
 
 
 def engine_for(plan: Plan, asked: Engine) -> str:

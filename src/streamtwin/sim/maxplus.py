@@ -8,21 +8,18 @@ whether the last result of a live session's first chunk comes back while rank 0 
 later. Where deployments differ in that, they are told apart (`Differ`).
 """
 
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamtwin.core.chunks import ChunkShape
-from streamtwin.core.edges import Edge
-from streamtwin.core.plan import Plan, Stage
-from streamtwin.core.ring import START, Item, Ring, Row
+from streamtwin.core.errors import RunError
+from streamtwin.core.plan import Plan
+from streamtwin.core.ring import START, Ring, Row
 from streamtwin.sim.vector_costs import VectorCosts
-
-Instants = NDArray[np.float64]
-"""Seconds since the start of the stream, one of each deployment."""
+from streamtwin.sim.vector_ranks import Instants, Steps, VectorLink, VectorRank
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,111 +61,6 @@ class Course:
     released_s: Instants | None
 
 
-class VectorLink:
-    """A hop: instants at which parcels are posted, asked for, and there."""
-
-    def __init__(self, edge: Edge, costs: VectorCosts) -> None:
-        self.edge, self.costs = edge, costs
-        self.arrived = deque[tuple[Item, Instants]]()
-        """What the receiver has not looked at yet."""
-        self.taken = deque[Instants]()
-        """When parcels were taken for which the sender has not waited yet."""
-        self.under_way = 0
-        """Parcels that the sender has posted and not waited for."""
-        self._posted = deque[tuple[Item, Instants]]()
-        self._asked_s: Instants | None = None
-
-    def post(self, item: Item, at_s: Instants) -> None:
-        """Hand over *item*."""
-        self._posted.append((item, at_s))
-        self.under_way += 1
-        self._meet()
-
-    def ask(self, at_s: Instants) -> None:
-        """Post a receive."""
-        self._asked_s = at_s
-        self._meet()
-
-    def _meet(self) -> None:
-        if self._asked_s is None or not self._posted:
-            return
-        item, posted_s = self._posted.popleft()
-        arrived_s = np.maximum(posted_s, self._asked_s) + self.costs.hop_s(self.edge, item)
-        self._asked_s = None
-        self.arrived.append((item, arrived_s))
-        self.taken.append(arrived_s)
-
-
-Steps = Iterator[None]
-"""Gives way where what comes next is not known yet."""
-
-
-class VectorRank:
-    """One rank of all deployments, and its clocks."""
-
-    def __init__(self, walk: "Walk", stage: Stage) -> None:
-        plan, self.walk, self.stage, self.costs = walk.plan, walk, stage, walk.costs
-        self.clock_s: Instants = np.zeros(walk.costs.many)
-        into = plan.inward(stage.rank)
-        self.inward = None if into is None else walk.links[into]
-        self.outward = [walk.links[edge] for edge in plan.outward(stage.rank)]
-        self.ahead = plan.scenario.deployment.overlaps
-        self.steps = plan.steps
-        if self.inward is not None and self.ahead:
-            self.inward.ask(self.clock_s)
-
-    def receive(self) -> Iterator[None]:
-        """Take the next item in; `item` is it then."""
-        link = self.inward
-        assert link is not None
-        if not self.ahead:
-            link.ask(self.clock_s)
-        while not link.arrived:
-            yield
-        self.item, arrived_s = link.arrived.popleft()
-        self.clock_s = np.maximum(self.clock_s, arrived_s)
-        if self.ahead:
-            link.ask(self.clock_s)
-
-    def forward(self, item: Item) -> None:
-        """Pass *item* through the blocks."""
-        if not self.stage.vae_only:
-            self.clock_s = self.clock_s + self.costs.pass_s(self.stage, item)
-
-    def send(self, item: Item) -> Steps:
-        """Post *item* on each link once there is room on it."""
-        for link in self.outward:
-            carried = item.results(self.steps) if link.edge.results else item
-            if carried is None:
-                continue
-            if link.under_way == link.edge.depth:
-                while not link.taken:
-                    yield
-                self.clock_s = np.maximum(self.clock_s, link.taken.popleft())
-                link.under_way -= 1
-            link.post(carried, self.clock_s)
-
-    def finish(self, item: Item) -> None:
-        """Decode what is done of *item*, if this rank decodes."""
-        for position in item.finished(self.steps) if self.stage.decodes else ():
-            row = item.rows[position]
-            self.clock_s = self.clock_s + self.costs.decode_s(self.stage, row.ordinal)
-            self.walk.emit(row.ordinal, self.clock_s)
-
-    def follow(self) -> Steps:
-        """Receive an item, pass it through the blocks, hand it on."""
-        first = self.walk.plan.scenario.deployment.decodes_before_send
-        while True:
-            yield from self.receive()
-            item = self.item
-            self.forward(item)
-            if first:
-                self.finish(item)
-            yield from self.send(item)
-            if not first:
-                self.finish(item)
-
-
 class Walk:
     """One walk through the turns of a shape.
 
@@ -179,7 +71,6 @@ class Walk:
         self, plan: Plan, costs: VectorCosts, released: Releases | None, early: Sequence[bool]
     ) -> None:
         self.plan, self.costs, self.released = plan, costs, released
-        self.links = {edge: VectorLink(edge, costs) for edge in plan.edges}
         self.chunks = plan.scenario.chunks
         self.emitted_s = np.empty((self.chunks, costs.many))
         self.taken_s = np.empty_like(self.emitted_s) if released is None else None
@@ -193,15 +84,24 @@ class Walk:
 
         Raises:
             Differ: deployments decide differently.
+            RunError: ranks wait for each other.
         """
-        ranks = [VectorRank(self, stage) for stage in self.plan.stages]
+        plan, costs = self.plan, self.costs
+        links = {edge: VectorLink(edge, costs) for edge in plan.edges}
+        ranks = [VectorRank(plan, stage, costs, links, self.emit) for stage in plan.stages]
         leading = self.lead(ranks[0])
         others = [rank.follow() for rank in ranks[1:]]
-        running = True
+        running, changes = True, -1
         while running or self.emitted < self.chunks:
             running = next(leading, END) is None
             for one in others:
                 next(one)
+            before, changes = changes, sum(link.changes for link in links.values())
+            if before == changes:
+                raise RunError(
+                    f"{plan.scenario.name}: no rank gets any further after "
+                    f"{self.emitted} chunks; `simulate` says who waits for whom"
+                )
         return Course(self.emitted_s, self.taken_s)
 
     def emit(self, chunk: int, at_s: Instants) -> None:

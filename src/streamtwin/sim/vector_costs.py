@@ -10,7 +10,7 @@ from streamtwin.core.latency import LatencyModel
 from streamtwin.core.ops import Op
 from streamtwin.core.plan import Plan, Stage
 from streamtwin.core.ring import Item
-from streamtwin.sim.costs import pass_key
+from streamtwin.sim.costs import full_from, pass_key
 
 Seconds = NDArray[np.float64]
 
@@ -20,6 +20,7 @@ class VectorCosts:
 
     def __init__(self, plans: Sequence[Plan], latencies: Sequence[LatencyModel]) -> None:
         self.plans, self.latencies, self.many = plans, latencies, len(plans)
+        self._full = full_from(plans[0])
         self._known: dict[tuple[object, ...], Seconds] = {}
         # deployments that differ in nothing but who predicts their times have the same operations
         self._kind_of = [(id(plan.scenario), id(plan.stages)) for plan in plans]
@@ -34,7 +35,7 @@ class VectorCosts:
     def pass_s(self, stage: Stage, item: Item) -> Seconds:
         """Seconds in which the stage at that place passes *item*."""
         place = self._places[stage.rank]
-        key = ("dit", place, *pass_key(self.plans[0], item))
+        key = ("dit", place, *pass_key(item, self._full))
         return self._served(key, place, lambda plan: plan.dit_pass(plan.stages[place], item))
 
     def encode_s(self, stage: Stage, ordinal: int) -> Seconds:

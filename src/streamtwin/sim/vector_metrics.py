@@ -9,7 +9,8 @@ import numpy as np
 from streamtwin.core.errors import RunError
 from streamtwin.core.plan import Plan
 from streamtwin.core.steady import ENOUGH
-from streamtwin.sim.maxplus import Course, Instants, Releases
+from streamtwin.sim.maxplus import Course, Releases
+from streamtwin.sim.vector_ranks import Instants
 
 
 @dataclass(frozen=True, slots=True)
