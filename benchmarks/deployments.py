@@ -59,11 +59,11 @@ class Scaled:
         mean_s *= self.factor
         return Prediction(mean_s, mean_s, mean_s, self.provenance)
 
-    def noise(self, op: Op) -> tuple[float, ...]:  # noqa: ARG002
+    def noise(self, op: Op) -> tuple[float, ...]:
         """None: what is timed is the engine."""
         return ()
 
-    def between(self, op: Op) -> float:  # noqa: ARG002
+    def between(self, op: Op) -> float:
         """None either."""
         return 0.0
 
