@@ -27,6 +27,14 @@ InputOption = Annotated[
 DeviceOption = Annotated[
     str, typer.Option("--device", metavar="cpu|cuda", help="where the kernels run")
 ]
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        metavar="auto|simpy|recurrence",
+        help="what computes the run: events, or a recurrence, with the same result, where it applies",
+    ),
+]
 HangOption = Annotated[
     float,
     typer.Option(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from streamtwin.calibrate.profile import Profile
     from streamtwin.core.motion import Motion
     from streamtwin.runtime.video import Clip
+    from streamtwin.sim.engines import Engine
 
 
 def read_clip(scenario: Scenario, path: Path | None) -> "Clip":
@@ -57,17 +58,17 @@ def plan_of(scenario: Scenario, profile: "Profile") -> Plan:
 
 
 def predict(
-    plan: Plan, profile: "Profile", motion: Sequence["Motion"]
+    plan: Plan, profile: "Profile", motion: Sequence["Motion"], engine: "Engine" = "simpy"
 ) -> tuple[Records, dict[str, Any]]:
     """Simulate *plan*: its records, and its metrics with the intervals that calibration allows."""
     from streamtwin.sim.simulate import simulate  # noqa: PLC0415
 
     latency = latency_of(profile, plan.scenario)
-    records = simulate(plan, latency, motion)
+    records = simulate(plan, latency, motion, engine=engine)
     try:
         metrics = compute_metrics(records)
         ends = [
-            compute_metrics(simulate(plan, latency, motion, level=level))
+            compute_metrics(simulate(plan, latency, motion, level=level, engine=engine))
             for level in ("low", "high")
         ]
     except RunError as error:

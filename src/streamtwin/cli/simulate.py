@@ -1,6 +1,13 @@
 """`streamtwin simulate`: what will this deployment do?"""
 
-from streamtwin.cli.options import InputOption, JsonOption, OutOption, ScenarioArgument, SetOption
+from streamtwin.cli.options import (
+    EngineOption,
+    InputOption,
+    JsonOption,
+    OutOption,
+    ScenarioArgument,
+    SetOption,
+)
 from streamtwin.cli.options import overrides as given
 from streamtwin.cli.output import remark, result_folder, show
 
@@ -11,6 +18,7 @@ def simulate(
     out: OutOption = None,
     as_json: JsonOption = False,
     video: InputOption = None,
+    engine: EngineOption = "simpy",
 ) -> None:
     """Predict what SCENARIO does: frame rate, latency, and where the idle time goes."""
     from streamtwin.cli.checks import check_can_predict  # noqa: PLC0415
@@ -20,14 +28,16 @@ def simulate(
     from streamtwin.core.library import find_scenario  # noqa: PLC0415
     from streamtwin.reports.tables import metrics_tables  # noqa: PLC0415
     from streamtwin.runtime.run import motion_trace  # noqa: PLC0415
+    from streamtwin.sim.engines import engine_named  # noqa: PLC0415
 
+    chosen = engine_named(engine)
     asked = find_scenario(scenario, given(overrides))
     check_can_predict(asked)
     clip = read_clip(asked, video)
     folder = None if out is None else result_folder(out, asked.name, "simulate")
     profile = profile_of(asked)
     plan = plan_of(asked, profile)
-    records, metrics = predict(plan, profile, motion_trace(clip, plan))
+    records, metrics = predict(plan, profile, motion_trace(clip, plan), chosen)
     page = None if folder is None else save_run(folder, records, metrics, profile)
     show(metrics, metrics_tables(metrics), as_json)
     if page is not None:

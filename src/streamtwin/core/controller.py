@@ -4,19 +4,20 @@ Every decision of a run passes through here, in both executors, and is recorded 
 policy saw. Time enters as an argument: the simulator passes virtual, the runtime real time.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from streamtwin.core.door import Door
 from streamtwin.core.errors import RunError
+from streamtwin.core.line import Choice, Line
 from streamtwin.core.motion import Motion
 from streamtwin.core.plan import Plan
 from streamtwin.core.policies.batching import BATCHING, PREDICTS, LaneView
-from streamtwin.core.policies.dispatch import DISPATCH, WaitingChunk
 from streamtwin.core.policies.rope import ROPE
 from streamtwin.core.records import ChunkRecord, Decision, Recorder
 from streamtwin.core.ring import START, Item, Ring, Row
 from streamtwin.core.scheduler import Scheduler
-from streamtwin.core.sessions import SessionBook, next_release_s, open_sessions
+from streamtwin.core.sessions import SessionBook, open_sessions
 from streamtwin.core.turns import Action, Finished, Rules, TakeBack, Turn, Wait
 from streamtwin.core.turns import lane_turn as next_lane_turn
 from streamtwin.core.turns import start_turn as next_start_turn
@@ -30,8 +31,13 @@ class Controller:
     recorder: Recorder
     ring: Ring = field(init=False)
     books: list[SessionBook] = field(init=False)
+    door: Door = field(init=False)
     rules: Rules = field(init=False)
     scheduler: Scheduler = field(init=False)
+    _batching: str = field(init=False)
+    _dispatching: str = field(init=False)
+    _noise: str = field(init=False)
+    _steps: int = field(init=False)
     _now_s: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
@@ -42,6 +48,11 @@ class Controller:
         self.rules = Rules(
             deployment.batching.batch, deployment.stream_batch, deployment.lanes == "sessions"
         )
+        scenario = self.plan.scenario
+        self._batching, self._steps = deployment.batching.policy, deployment.steps
+        self._dispatching, self._noise = scenario.workload.dispatch, scenario.conditioning.noise
+        lines = self.plan.lanes if self.rules.by_session else 1
+        self.door = Door(self.books, lines, self._dispatching)
 
     def next(self, now_s: float) -> Action:
         """What rank 0 does at *now_s*.
@@ -50,32 +61,30 @@ class Controller:
             RunError: chunks wait, nothing is under way, and the batching policy takes none.
         """
         self._now_s = now_s
-        for book in self.books:
-            book.queue.release_due(now_s)
+        self.door.release_due(now_s)
         # sessions that begin and those that run take turns
         begins = self.ring.last_lane != START
-        start = next_start_turn(self.ring, self.books, self._choose) if begins else None
+        start = next_start_turn(self.ring, self.door, self._choose) if begins else None
         if start is not None:
             return start
-        turn = next_lane_turn(self.ring, self.books, self.rules, self._choose)
+        turn = next_lane_turn(self.ring, self.door, self.rules, self._choose)
         if isinstance(turn, Turn):
             return turn
-        start = None if begins else next_start_turn(self.ring, self.books, self._choose)
+        start = None if begins else next_start_turn(self.ring, self.door, self._choose)
         return start or turn or self._idle(now_s)
 
     def _idle(self, now_s: float) -> Action:
         """What to do when no lane can move."""
         if self.ring.out(START):
             return TakeBack()
-        due_s = next_release_s(self.books)
+        due_s = self.door.next_release_s()
         if due_s is not None:
             return Wait(due_s)
         if self.ring.outstanding:
             return TakeBack()
         if any(book.head for book in self.books):
-            name = self.plan.scenario.deployment.batching.policy
             raise RunError(
-                f"batching policy {name!r} takes no chunk into an empty ring at {now_s:.3f} s: "
+                f"batching policy {self._batching!r} takes no chunk into an empty ring at {now_s:.3f} s: "
                 "nothing can move any more"
             )
         return Finished()
@@ -86,27 +95,30 @@ class Controller:
 
     def compose(self, turn: Turn, new: tuple[Row, ...]) -> Item:
         """The item of *turn*, with the *new* rows in it."""
-        ended = frozenset(book.session for book in self.books if book.queue.ended())
+        rows = (*new, *self.ring.rows(turn.lane))
+        brought = {row.session for row in rows}
+        ended = frozenset([one for one in brought if self.books[one].queue.ended()])
         return self.ring.compose(turn.lane, new, ended)
 
     def sent(self, item: Item, turn: Turn) -> None:
         """Note that *item* is on its way; behind the last turn of a first chunk others may follow."""
         self.ring.sent(item, turn.lane)
         if turn.lane == START and item.rows[0].step == self.plan.steps - 1:
-            self.books[item.rows[0].session].started = True
+            book = self.books[item.rows[0].session]
+            book.started = True
+            self.door.changed(book)
 
     def noise_rate(self, row: Row, motion: Motion, now_s: float) -> float:
         """Rate at which *row*'s chunk is mixed with noise, given how much its frames move."""
-        name = self.plan.scenario.conditioning.noise
         view, rate = self.books[row.session].noise.next_rate(motion, first=row.ordinal == 0)
-        self._record(now_s, "noise", name, (row.session, row.chunk), asdict(view), rate)
+        self._record(now_s, "noise", self._noise, (row.session, row.chunk), view.saw(), rate)
         return rate
 
     def _note_position(self, row: Row, now_s: float) -> None:
         """Record where positions restart; every KV row finds the same at its own pass."""
         scenario = self.plan.scenario
         name = scenario.conditioning.rope_refresh
-        if row.ordinal == 0:
+        if row.ordinal == 0 or name == "never":
             return
         views = [
             scenario.position_view(scenario.shape.first_latent(ordinal))
@@ -130,49 +142,47 @@ class Controller:
                 record = ChunkRecord(session, left.chunk, left.released_s)
                 self.recorder.chunks[session, left.chunk] = record
 
-    def _choose(self, lane: int, ready: Sequence[SessionBook]) -> tuple[int, ...]:
+    def _choose(self, lane: int, ready: Line) -> tuple[int, ...]:
         """Sessions of *ready* whose chunks enter *lane*, by the batching and dispatch policies."""
-        waiting = [book.head for book in ready if book.head is not None]
-        count = 1 if lane == START else self._batch(lane, waiting)
-        return tuple(self._dispatch(waiting).session for _ in range(count))
+        count = 1 if lane == START else self._batch(lane, ready)
+        return tuple(self._dispatch(choice) for choice in ready.choose(count))
 
-    def _batch(self, lane: int, waiting: Sequence[WaitingChunk]) -> int:
-        """How many of the *waiting* chunks enter *lane*."""
-        name = self.plan.scenario.deployment.batching.policy
+    def _batch(self, lane: int, ready: Line) -> int:
+        """How many of the chunks that are *ready* enter *lane*."""
+        name = self._batching
         view = LaneView(
             rows=len(self.ring.rows(lane)),
             room=self.rules.room(self.ring, lane),
-            waiting=len(waiting),
+            waiting=len(ready),
             batch=self.rules.batch,
-            steps=self.plan.steps,
+            steps=self._steps,
             turn_s=self.plan.forecast.turn_s,
             ring_s=self.plan.forecast.ring_s,
-            slack_s=self._slack_s(waiting) if name in PREDICTS else (),
+            slack_s=self._slack_s(ready) if name in PREDICTS else (),
         )
         chosen = BATCHING[name](view)
         about = (0, self.ring.sent_items)
         self._record(self._now_s, "batching", name, about, view.saw(), chosen)
         return chosen
 
-    def _slack_s(self, waiting: Sequence[WaitingChunk]) -> tuple[float, ...]:
+    def _slack_s(self, ready: Line) -> tuple[float, ...]:
         """Seconds until each chunk breaks the promised latency, the tightest first."""
         promised_s = self.plan.scenario.slo.latency_s
-        return tuple(sorted(one.released_s + promised_s - self._now_s for one in waiting))
+        return tuple(sorted(one.released_s + promised_s - self._now_s for one in ready.chunks))
 
-    def _dispatch(self, waiting: list[WaitingChunk]) -> WaitingChunk:
-        """Take out of *waiting* the chunk that the dispatch policy chooses."""
-        name = self.plan.scenario.workload.dispatch
-        oldest = min(waiting, key=lambda chunk: chunk.released_s)
-        saw = {"waiting": len(waiting), "oldest": oldest.chunk, "of_session": oldest.session}
-        chosen = waiting.pop(DISPATCH[name](waiting))
+    def _dispatch(self, choice: Choice) -> int:
+        """Note what the dispatch policy chose: the session whose chunk enters."""
+        name, chosen, oldest = self._dispatching, choice.chosen, choice.oldest
+        saw = {"waiting": choice.waiting, "oldest": oldest.chunk, "of_session": oldest.session}
         key = (chosen.session, chosen.chunk)
         self._record(self._now_s, "dispatch", name, key, saw, chosen.chunk)
-        return chosen
+        return chosen.session
 
     def _take(self, book: SessionBook, now_s: float) -> Row:
         chosen = book.queue.waiting.pop(0)
         row = Row(chosen.session, chosen.chunk, book.taken, 0)
         book.taken += 1
+        self.door.changed(book)
         # an input that always waits has no age: latency counts from the moment of taking
         released_s = now_s if book.queue.clock.fps is None else chosen.released_s
         key = (chosen.session, chosen.chunk)

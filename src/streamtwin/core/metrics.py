@@ -16,6 +16,7 @@ from streamtwin.core.scenario_file import check_scenario
 from streamtwin.core.session_metrics import latencies_s, percentiles, session_metrics
 from streamtwin.core.steady import (
     Steady,
+    by_session,
     emitted_chunks,
     session_window,
     steady_window,
@@ -37,7 +38,8 @@ def compute_metrics(records: Records) -> dict[str, Any]:
     """
     done, steady = emitted_chunks(records), steady_window(records)
     scenario = check_scenario(dict(records.info.scenario), "records")
-    sessions = [session_metrics(records, scenario, one) for one in watched_sessions(records)]
+    own = by_session(records)
+    sessions = [session_metrics(own[one], scenario, one) for one in watched_sessions(records)]
     slowest = min(sessions, key=lambda one: one["fps"])
     frames = sum(chunk.frames for chunk in done[steady.first + 1 : steady.last + 1])
     elapsed_s = steady.interval[1] - steady.interval[0]
@@ -89,8 +91,9 @@ def _promises(metrics: Mapping[str, Any], slo: Slo) -> dict[str, dict[str, float
 def _latencies(records: Records, scenario: Scenario) -> dict[str, Any]:
     """Percentiles over the chunks of all sessions, each in its own steady window."""
     each = []
+    own = by_session(records)
     for session in watched_sessions(records):
-        done = emitted_chunks(records, session)
+        done = emitted_chunks(own[session])
         each.append(latencies_s(done, session_window(records, done)))
     latency_s = np.concatenate(each)
     source_fps = scenario.workload.source_fps

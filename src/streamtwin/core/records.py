@@ -1,5 +1,8 @@
 """What happened? The one record format that both executors write and everything else reads."""
 
+# Nobody changes a span, a chunk's record or a decision. They are not frozen because making one would
+# take five times as long, and a run makes hundreds of thousands.
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -15,7 +18,7 @@ WAITS: tuple[str, ...] = get_args(Wait)
 SPAN_KINDS: tuple[str, ...] = (*SERVICES, *WAITS, "hop", "transfer")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Span:
     """An interval of one rank, in seconds since the start of the stream.
 
@@ -48,7 +51,7 @@ class Span:
         return self.ended_s - self.began_s
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class ChunkRecord:
     """One camera chunk from release to emission.
 
@@ -71,7 +74,7 @@ class ChunkRecord:
         return None if self.emitted_s is None else self.emitted_s - self.released_s
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Decision:
     """One decision of one policy, with what it saw."""
 

@@ -14,7 +14,7 @@ from streamtwin.core.plan import Plan
 from streamtwin.core.policies.rebalance import Counts, Hysteresis, decide
 from streamtwin.core.records import Decision
 from streamtwin.core.ring import Item
-from streamtwin.core.slip import RankTimes, Slip
+from streamtwin.core.slip import NOTHING, RankTimes, Slip
 from streamtwin.core.stages import of_every_rank
 
 
@@ -31,6 +31,8 @@ class Scheduler:
     counts: Counts = field(init=False)
     measured: Measured = field(init=False)
     tenants: Tenants = field(init=False)
+    watches: bool = field(init=False)
+    """Whether a policy will be asked, so that what the ranks measure matters."""
     _announced: int | None = field(init=False, default=None)
     _far: bool = field(init=False, default=False)
     _moved_s: list[float] = field(init=False, default_factory=list)
@@ -49,17 +51,20 @@ class Scheduler:
         ]
         after = partition.after_items
         self._next_look = first_look(self.plan) if after is None else after
+        self.watches = partition.trigger != "never"
 
     def observe(self, item: Item, times: tuple[RankTimes, ...]) -> None:
         """Take in what the ranks measured on *item*, which has come back."""
         if self._announced is not None and item.index >= self._announced:
             self._announced = None
-        if len(times) == self.plan.lanes:
+        if self.watches and len(times) == self.plan.lanes:
             first = self.plan.scenario.deployment.dedicated
             self.measured.add(item, times[first:], self._byte_s(item, times))
 
     def behind(self, item: Item, now_s: float) -> Slip:
         """The slip that *item* sets out with: which partition holds behind it, if another."""
+        if not (self.watches or self._planned):
+            return NOTHING
         self.tenants.follow(item)
         if len(self.counts) == 1 or self._announced is not None:
             return Slip()

@@ -1,6 +1,6 @@
 """What does rank 0 know of each session: its input, how far it is, how noisy it was last?"""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from streamtwin.core.camera import InputQueue, ReleaseClock
@@ -46,12 +46,6 @@ def open_sessions(scenario: Scenario, decide: Callable[[Decision], None]) -> lis
         SessionBook(_queue(scenario, session, decide), NoiseState(scenario.conditioning))
         for session in range(scenario.workload.sessions)
     ]
-
-
-def next_release_s(books: Sequence[SessionBook]) -> float | None:
-    """When the next chunk of any session is released; None once all input has ended."""
-    due = [book.queue.next_release_s() for book in books]
-    return min((instant for instant in due if instant is not None), default=None)
 
 
 def _queue(scenario: Scenario, session: int, decide: Callable[[Decision], None]) -> InputQueue:

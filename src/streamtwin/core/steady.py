@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streamtwin.core.errors import RunError
 from streamtwin.core.intervals import Interval
@@ -26,6 +26,18 @@ class Steady:
     last: int
     interval: Interval
     reached: bool
+
+
+def by_session(records: Records) -> dict[int, Records]:
+    """The records of each session for itself, in order: its chunks; spans and decisions are of all.
+
+    What is asked of every session is asked of these: a thousand sessions would each look at the
+    chunks of all others.
+    """
+    chunks: dict[int, list[ChunkRecord]] = {}
+    for chunk in records.chunks:
+        chunks.setdefault(chunk.session, []).append(chunk)
+    return {one: replace(records, chunks=tuple(own)) for one, own in sorted(chunks.items())}
 
 
 def emitted_chunks(records: Records, session: int | None = None) -> list[ChunkRecord]:
@@ -65,7 +77,8 @@ def steady_window(records: Records) -> Steady:
         RunError: no session emitted three chunks.
     """
     watched = watched_sessions(records)
-    windows = [session_window(records, emitted_chunks(records, one)) for one in watched]
+    own = by_session(records)
+    windows = [session_window(records, emitted_chunks(own[one])) for one in watched]
     if len(windows) == 1:
         return windows[0]
     judged = [window for window in windows if window.reached] or windows

@@ -4,11 +4,12 @@ A pure reading of the book and the queues, but for the two choices that policies
 same in both executors, which carry out what it says.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from streamtwin.core.door import Door
+from streamtwin.core.line import Line
 from streamtwin.core.ring import START, Ring
-from streamtwin.core.sessions import SessionBook
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Finished:
 
 Action = Turn | TakeBack | Wait | Finished
 
-Choose = Callable[[int, Sequence[SessionBook]], tuple[int, ...]]
+Choose = Callable[[int, Line], tuple[int, ...]]
 """Which of the sessions that have a chunk enter a lane at its turn, by policy."""
 
 
@@ -56,38 +57,27 @@ class Rules:
             return min(self.batch, ring.max_rows - len(ring.rows(lane)))
         return 0 if ring.rows(lane) else self.batch
 
-    def served(self, ring: Ring, lane: int, books: Sequence[SessionBook]) -> list[SessionBook]:
-        """Sessions whose chunks may enter *lane*."""
-        return [
-            book
-            for book in books
-            if book.started and (not self.by_session or book.session % ring.lanes == lane)
-        ]
 
-
-def start_turn(ring: Ring, books: Sequence[SessionBook], choose: Choose) -> Turn | None:
+def start_turn(ring: Ring, door: Door, choose: Choose) -> Turn | None:
     """The turn of the start lane, if it has one: a session begins or goes on beginning."""
     if ring.out(START):
         return None
     if ring.rows(START):
         return Turn(START, ())
-    fresh = [book for book in books if not book.started and not book.taken and book.head]
-    return Turn(START, choose(START, fresh)[:1]) if fresh else None
+    return Turn(START, choose(START, door.fresh)[:1]) if door.fresh else None
 
 
-def lane_turn(
-    ring: Ring, books: Sequence[SessionBook], rules: Rules, choose: Choose
-) -> Turn | TakeBack | None:
+def lane_turn(ring: Ring, door: Door, rules: Rules, choose: Choose) -> Turn | TakeBack | None:
     """The turn of the first lane in order that can move; None when all wait for input.
 
     Lanes that are filled in time carry chunks of one session one behind the other: none may
     overtake, so a lane that has to wait stops those after it. A lane of its own stops nobody.
     """
     blocked = False
-    for lane in ring.in_order():
-        served = rules.served(ring, lane, books)
-        ready = [book for book in served if book.head]
-        to_come = any(book.delivers for book in served)
+    for offset in range(ring.lanes):
+        lane = (ring.next_lane + offset) % ring.lanes
+        ready = door.served(lane)
+        to_come = ready.to_come > 0
         room = rules.room(ring, lane)
         if ring.out(lane):
             if not rules.by_session:

@@ -40,7 +40,13 @@ class BlockExchange:
         self.tenants = Tenants(meeting.plan)
         self.had = [stage]
         """The stage as it was from the start on, and behind every move."""
+        partition = meeting.plan.scenario.deployment.partition
+        self.moves = partition.trigger != "never" or bool(partition.schedule)
+        """Whether blocks may ever move."""
+        self.awaits: tuple[str, int] | None = None
+        """For which blocks it waits, and for which rank; None while it does not."""
         self._given: list[simpy.Event] = []
+        self._receivers: list[int] = []
         self._age = 0
 
     def settle(self, item: Item) -> Steps:
@@ -52,8 +58,12 @@ class BlockExchange:
 
     def wait_taken(self) -> Steps:
         """Wait until all that was given has been taken."""
-        yield from self._given
+        for receiver, taken in zip(self._receivers, self._given, strict=True):
+            self.awaits = (f"rank {receiver} to take the blocks that move to it", receiver)
+            yield taken
+        self.awaits = None
         self._given.clear()
+        self._receivers.clear()
 
     def move_to(self, counts: tuple[int, ...]) -> Generator[simpy.Event, Any, int | None]:
         """Give and get blocks until each rank holds as many as *counts* says.
@@ -68,6 +78,7 @@ class BlockExchange:
         due = [move for move in moves if move.receiver == rank]
         for move in given:
             self._given.append(self._give(move.receiver))
+            self._receivers.append(move.receiver)
         received = 0
         for move in due:
             received += yield from self._get(move.giver)
@@ -82,8 +93,10 @@ class BlockExchange:
         return taken
 
     def _get(self, giver: int) -> Generator[simpy.Event, Any, int]:
+        self.awaits = (f"blocks of rank {giver}", giver)
         size_bytes, taken = yield self.meeting.posted[giver, self.stage.rank].get()
         assert isinstance(size_bytes, int)
         yield self.meeting.env.timeout(self.times.move_s(size_bytes))
+        self.awaits = None
         taken.succeed()
         return size_bytes

@@ -4,57 +4,86 @@ A transfer begins when the sender has posted the item and the receiver has poste
 the reference protocol it does so when it asks for the item, so the whole transfer is exposed.
 """
 
-from collections.abc import Generator
-from dataclasses import dataclass
-from typing import Any
-
-import simpy
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
 
 from streamtwin.core.edges import Edge
 from streamtwin.core.plan import Plan
 from streamtwin.core.ring import Item
 from streamtwin.core.slip import Slip
+from streamtwin.sim.costs import LinkCosts
 from streamtwin.sim.services import ServiceTimes
 
 
-@dataclass(slots=True)
-class Parcel:
-    """An item on a link; its transfer begins at `began_s`."""
+class Parcel(Protocol):
+    """An item on its way over a link, made by whoever comes first: sender or receiver.
+
+    Both may wait for it: it is over for the one when it has been taken, for the other when it has
+    arrived, which is the same instant. Times in seconds of the run.
+    """
 
     item: Item
-    taken: simpy.Event
     slip: Slip
-    began_s: float = 0.0
-    arrived_s: float = 0.0
+    met_s: float
+    """When the one of the two that came first was there."""
+    began_s: float
+    arrived_s: float
+    size_bytes: int
+
+    @property
+    def taken(self) -> object:
+        """What the sender waits for."""
+        ...
+
+    @property
+    def processed(self) -> bool:
+        """Whether it is known to be over, so that nobody needs to wait."""
+        ...
+
+    def begin(self, began_s: float, seconds: float) -> None:
+        """Let it be there *seconds* after *began_s*."""
+        ...
 
 
 class Link:
-    """One directed hop; carries one parcel at a time."""
+    """One directed hop. The receiver asks for one parcel at a time, so it carries one at a time.
 
-    def __init__(self, env: simpy.Environment, plan: Plan, edge: Edge, times: ServiceTimes) -> None:
-        self.env, self.plan, self.edge, self.times = env, plan, edge, times
-        self.posted: simpy.Store = simpy.Store(env)
-        self.asked: simpy.Store = simpy.Store(env)
+    *parcel* makes one, in the engine's own way of waiting.
+    """
 
-    def post(self, item: Item, slip: Slip) -> Parcel:
-        """Hand *item* to the link; its `taken` event fires once the receiver has it."""
-        parcel = Parcel(item, self.env.event(), slip)
-        self.posted.put(parcel)
+    def __init__(
+        self, plan: Plan, edge: Edge, times: ServiceTimes, parcel: Callable[[], Parcel]
+    ) -> None:
+        self.edge, self.costs, self._parcel = edge, LinkCosts(plan, edge, times), parcel
+        self.posted: deque[Parcel] = deque()
+        """What the sender has posted and the receiver has not asked for."""
+        self.asked: Parcel | None = None
+        """What the receiver has asked for and the sender has not posted."""
+
+    def post(self, item: Item, slip: Slip, now_s: float) -> Parcel:
+        """Hand *item* to the link at *now_s*; it is taken once the receiver has it."""
+        parcel, self.asked = self.asked, None
+        if parcel is not None:
+            parcel.item, parcel.slip = item, slip
+            return self._carry(parcel, now_s)
+        parcel = self._parcel()
+        parcel.item, parcel.slip, parcel.met_s = item, slip, now_s
+        self.posted.append(parcel)
         return parcel
 
-    def ask(self) -> simpy.Event:
-        """Post a receive for the next parcel; the event fires with it when it has arrived."""
-        arrival = self.env.event()
-        self.asked.put(arrival)
-        return arrival
+    def ask(self, now_s: float) -> Parcel:
+        """Post a receive at *now_s*: the next parcel, which arrives some time."""
+        assert self.asked is None, "a receive is posted already"
+        if self.posted:
+            return self._carry(self.posted.popleft(), now_s)
+        self.asked = self._parcel()
+        self.asked.met_s = now_s
+        return self.asked
 
-    def carry(self) -> Generator[simpy.Event, Any, None]:
-        """The link's process: bring sender and receiver together, then take the hop's time."""
-        while True:
-            arrival = yield self.asked.get()
-            parcel = yield self.posted.get()
-            parcel.began_s = self.env.now
-            yield self.env.timeout(self.times(self.plan.hop(parcel.item, self.edge)))
-            parcel.arrived_s = self.env.now
-            parcel.taken.succeed()
-            arrival.succeed(parcel)
+    def _carry(self, parcel: Parcel, now_s: float) -> Parcel:
+        """Sender and receiver are there: let the hop take its time."""
+        carriage = self.costs.of(parcel.item)
+        parcel.size_bytes = carriage.size_bytes
+        parcel.begin(max(parcel.met_s, now_s), carriage.draw())
+        return parcel

@@ -7,15 +7,13 @@ with `yield from` where the runtime works or waits.
 from collections.abc import Generator, Sequence
 from typing import Any
 
-import simpy
-
 from streamtwin.core.controller import Controller
 from streamtwin.core.motion import Motion
 from streamtwin.core.ring import Item
 from streamtwin.core.turns import Finished, TakeBack, Turn, Wait
 from streamtwin.sim.station import Station
 
-Process = Generator[simpy.Event, Any, None]
+Process = Generator[Any, Any, None]
 
 
 def lead(station: Station, controller: Controller, motion: Sequence[Motion]) -> Process:

@@ -6,6 +6,7 @@ and keeps both for as long as it runs: so a rank draws one factor for each kind 
 the expected run, in which all these factors are 1; others are what may happen instead.
 """
 
+from collections.abc import Callable
 from math import exp, log, sqrt
 from typing import Literal
 
@@ -24,6 +25,7 @@ from streamtwin.core.ops import (
     VaeEncode,
     family_of,
 )
+from streamtwin.sim.draws import uniforms
 
 Level = Literal["low", "mean", "high"]
 
@@ -32,6 +34,9 @@ STREAMS: dict[type, int] = {
 }  # fmt: skip
 """One random stream per rank and kind of service, so that runs that differ in one share the
 others' draws (common random numbers)."""
+
+ASIDE = 20
+"""The stream of a link that hangs off the ring, whose transfers are in no order with the ring's."""
 
 BETWEEN = 1
 """Marks the stream of what runs differ by, so that it shares no draw with the services."""
@@ -53,8 +58,7 @@ class ServiceTimes:
         self.latency, self.noise, self.level, self.run = latency, noise, level, run
         again = [run] if run else []
         self._draws = {
-            kind: np.random.default_rng([seed, rank, stream, *again])
-            for kind, stream in STREAMS.items()
+            stream: uniforms([seed, rank, stream, *again]) for stream in (*STREAMS.values(), ASIDE)
         }
         self._shifts = {
             kind: float(np.random.default_rng([seed, rank, stream, run, BETWEEN]).normal())
@@ -70,11 +74,20 @@ class ServiceTimes:
 
     def __call__(self, op: Op) -> float:
         """Time of one service of *op*: its predicted time times a factor seen in calibration."""
+        return self.of(op)()
+
+    def of(self, op: Op, stream: int | None = None) -> Callable[[], float]:
+        """What draws the time of every service of *op*, one after the other.
+
+        It draws from *stream*, by default from that of the operation's kind.
+        """
         expected_s, factors = self._lookup(op)
         if not self.noise or not len(factors):
-            return expected_s
+            return lambda: expected_s
         self.scatters = True
-        return expected_s * float(factors[self._draws[type(op)].integers(len(factors))])
+        draws = self._draws[STREAMS[type(op)] if stream is None else stream]
+        times_s, count = (expected_s * factors).tolist(), len(factors)
+        return lambda: times_s[int(count * next(draws))]
 
     def move_s(self, size_bytes: int) -> float:
         """Time in which a block of *size_bytes* moves: as measured, else as a hop of so many bytes.
@@ -87,7 +100,7 @@ class ServiceTimes:
             self._lookup(move)
         except CalibrationError:
             move = Hop(size_bytes)
-        return self(move)
+        return self.of(move, STREAMS[Migration])()
 
     def _run_factor(self, op: Op) -> float:
         """By how much this run is slower at *op* than the expected one; its mean over runs is 1.

@@ -1,27 +1,18 @@
 """What will a deployment do? Build its processes, let virtual time pass, return the records."""
 
-from collections.abc import Generator, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Sequence
 
-import simpy
-
-from streamtwin.core.controller import Controller
-from streamtwin.core.edges import Edge
-from streamtwin.core.errors import RunError
 from streamtwin.core.latency import LatencyModel
 from streamtwin.core.memory import most_memory
 from streamtwin.core.motion import Motion
 from streamtwin.core.plan import Plan
-from streamtwin.core.records import ChunkRecord, Recorder, Records
-from streamtwin.core.ring import Row
+from streamtwin.core.records import Records
 from streamtwin.core.run_info import partition_decision, run_info
 from streamtwin.core.sequence import check_predictable
-from streamtwin.sim.exchange import Meeting
-from streamtwin.sim.link import Link
-from streamtwin.sim.loops import follow, lead
+from streamtwin.sim.collector import collector_at_rest
+from streamtwin.sim.engines import PLAYERS, Engine, engine_for
+from streamtwin.sim.log import RunLog
 from streamtwin.sim.services import Level, ServiceTimes
-from streamtwin.sim.station import Station
 
 
 def simulate(
@@ -32,6 +23,7 @@ def simulate(
     level: Level = "mean",
     noise: bool | None = None,
     run: int = 0,
+    engine: Engine = "simpy",
 ) -> Records:
     """Run *plan* in virtual time on the service times that *latency* predicts.
 
@@ -39,62 +31,29 @@ def simulate(
     picks the mean of every prediction or an end of its interval; *noise* overrides the
     scenario's `service_noise`. *run* 0 is the expected run; any other number is a replication, with
     noise, whose processes start anew and are all a little faster or slower than expected (see
-    `sim.services`). The same arguments give the same records, bit for bit.
+    `sim.services`). *engine* computes the same records in another way, if it applies (see
+    `sim.recurrence`); `auto` takes it where it does. The same arguments give the same records, bit
+    for bit.
 
     Raises:
         CalibrationError: the latency model cannot answer for an operation of this plan.
-        ScenarioError: the ranks of a stage share its passes, which no latency model answers for.
-        RunError: nothing can move any more.
+        ScenarioError: the ranks of a stage share its passes, which no latency model answers for;
+            or the engine does not apply.
+        RunError: nothing can move any more, or time passes and nothing is served.
     """
     check_predictable(plan.scenario.name, plan.scenario.deployment.parallelism, plan.members)
-    env = simpy.Environment()
-    recorder = Recorder(decisions=[partition_decision(plan)])
+    chosen = engine_for(plan, engine)
+    log = RunLog(decisions=[partition_decision(plan)])
     draw = plan.scenario.service_noise if noise is None else noise
     times = [
         ServiceTimes(latency, plan.scenario.seed, stage.rank, noise=draw, level=level, run=run)
         for stage in plan.stages
     ]
-    links = {edge: Link(env, plan, edge, times[edge.sender]) for edge in plan.edges}
-    emitted = simpy.Store(env)
-    meeting = Meeting(env, plan)
-    stations = [
-        Station(env, plan, stage, own, recorder, *_ends(plan, links, stage.rank), emitted, meeting)
-        for stage, own in zip(plan.stages, times, strict=True)
-    ]
-    controller = Controller(plan, recorder)
-    leading = env.process(lead(stations[0], controller, motion))
-    env.process(viewer(plan, emitted, recorder))
-    for link in links.values():
-        env.process(link.carry())
-    for station in stations[1:]:
-        env.process(follow(station))
-    env.run()
-    if not leading.triggered:
-        raise RunError(_stuck(stations, controller, env.now))
-    provenance = {**_provenance(latency, times), "engine": "simpy"}
-    memory = [most_memory(plan, station.exchange.had) for station in stations]
-    return recorder.records(run_info(plan, "simulated", provenance, memory))
-
-
-def _ends(plan: Plan, links: dict[Edge, Link], rank: int) -> tuple[Link | None, tuple[Link, ...]]:
-    """The links on which *rank* receives, and sends."""
-    into = plan.inward(rank)
-    inward = None if into is None else links[into]
-    return inward, tuple(links[edge] for edge in plan.outward(rank))
-
-
-def viewer(
-    plan: Plan, emitted: simpy.Store, recorder: Recorder
-) -> Generator[simpy.Event, Any, None]:
-    """Take in every chunk as it is emitted."""
-    while True:
-        row, now_s = yield emitted.get()
-        assert isinstance(row, Row)
-        taken: ChunkRecord = recorder.chunks[row.session, row.chunk]
-        frames = plan.scenario.shape.frames_of(row.ordinal)
-        recorder.chunks[row.session, row.chunk] = replace(
-            taken, emitted_s=now_s, frames=frames, outcome="emitted"
-        )
+    with collector_at_rest():
+        stations = PLAYERS[chosen](plan, times, log, motion)
+        provenance = {**_provenance(latency, times), "engine": chosen}
+        memory = [most_memory(plan, station.exchange.had) for station in stations]
+        return log.records(run_info(plan, "simulated", provenance, memory))
 
 
 def _provenance(latency: LatencyModel, times: Sequence[ServiceTimes]) -> dict[str, str]:
@@ -120,20 +79,3 @@ def _noise(times: Sequence[ServiceTimes]) -> str:
         return "none: not asked for"
     scattered = any(own.scatters for own in times)
     return "repetitions in the profile" if scattered else "none: the profile has no repetitions"
-
-
-def _stuck(stations: list[Station], controller: Controller, now_s: float) -> str:
-    last = {
-        station.stage.rank: next(
-            (s for s in reversed(station.recorder.spans) if s.rank == station.stage.rank), None
-        )
-        for station in stations
-    }
-    did = "; ".join(
-        f"rank {rank} last did {span.kind} of item {span.item} until {span.ended_s:.3f} s"
-        if span is not None
-        else f"rank {rank} never began"
-        for rank, span in last.items()
-    )
-    under_way = [item.index for item, _ in controller.ring.outstanding]
-    return f"nothing moves after {now_s:.3f} s of virtual time: {did}; items out: {under_way}"

@@ -1,23 +1,41 @@
 """What can a simulated rank do? The verbs of the loops, each taking its predicted time."""
 
 from collections import deque
-from collections.abc import Generator, Sequence
-from typing import Any
-
-import simpy
+from collections.abc import Generator, Iterable, Sequence
+from typing import Any, Protocol
 
 from streamtwin.core.controller import Controller
 from streamtwin.core.motion import Motion
-from streamtwin.core.ops import Op
 from streamtwin.core.plan import Plan, Stage
-from streamtwin.core.records import Recorder, Service, SpanKind
+from streamtwin.core.records import SpanKind
 from streamtwin.core.ring import Item, Row
 from streamtwin.core.slip import Meter, Slip
+from streamtwin.sim.costs import Costs
 from streamtwin.sim.exchange import BlockExchange, Meeting
 from streamtwin.sim.link import Link, Parcel
+from streamtwin.sim.log import RunLog
 from streamtwin.sim.services import ServiceTimes
 
-Steps = Generator[simpy.Event, Any, None]
+Steps = Iterable[Any]
+"""What a rank waits for, one after the other, as its engine waits; nothing, where there is nothing
+to do."""
+
+
+class Clock(Protocol):
+    """What shows a rank its time."""
+
+    @property
+    def now(self) -> float:
+        """Virtual seconds since the start of the stream."""
+        ...
+
+
+class Lasting(Protocol):
+    """What lets a rank's time pass."""
+
+    def lasts(self, seconds: float) -> object:
+        """What the rank waits for while it does something for *seconds*."""
+        ...
 
 
 class Station:
@@ -25,95 +43,106 @@ class Station:
 
     def __init__(
         self,
-        env: simpy.Environment,
+        env: Clock,
+        service: Lasting,
         plan: Plan,
         stage: Stage,
         times: ServiceTimes,
-        recorder: Recorder,
+        log: RunLog,
         inward: Link | None,
         outward: Sequence[Link],
-        emitted: simpy.Store,
         meeting: Meeting,
     ) -> None:
-        self.env, self.plan, self.stage, self.times = env, plan, stage, times
-        self.recorder, self.inward, self.outward, self.emitted = recorder, inward, outward, emitted
+        self.env, self.plan, self.stage, self.costs = env, plan, stage, Costs(plan, stage, times)
+        self.log, self.inward, self.outward = log, inward, outward
         self.exchange, self.slip, self.meter = BlockExchange(meeting, stage, times), Slip(), Meter()
-        self.slower = plan.scenario.deployment.slowdown.get(stage.rank, 1.0)
+        self.decodes_first = plan.scenario.deployment.decodes_before_send
+        """Whether a finished chunk is decoded before the item is sent on."""
+        self._rank, self._steps, self._shape = stage.rank, plan.steps, plan.scenario.shape
         self._sent: dict[int, deque[Parcel]] = {link.edge.receiver: deque() for link in outward}
+        self._service = service
+        self.awaits: Parcel | None = None
+        """What it has waited for last: an item to come, or one of its own to be taken."""
+        self._moves = self.exchange.moves
         self._ahead = plan.scenario.deployment.overlaps
-        self._posted = inward.ask() if inward is not None and self._ahead else None
+        self._posted = inward.ask(env.now) if inward is not None and self._ahead else None
 
     @property
     def now_s(self) -> float:
         """Virtual seconds since the start of the stream."""
-        return float(self.env.now)
-
-    @property
-    def decodes_first(self) -> bool:
-        """Whether a finished chunk is decoded before the item is sent on."""
-        return self.plan.scenario.deployment.decodes_before_send
+        return self.env.now
 
     def wait_input(self, until_s: float) -> Steps:
         """Wait until the next chunk is released."""
-        began_s = self.now_s
-        yield self.env.timeout(max(0.0, until_s - began_s))
-        self._record("wait_input", began_s)
+        began_s = self.env.now
+        yield self._service.lasts(max(0.0, until_s - began_s))
+        self._note("wait_input", began_s, self.env.now)
 
     def encode(self, row: Row, controller: Controller, motion: Sequence[Motion]) -> Steps:
         """Encode *row*'s chunk; *motion* has how much the frames of each camera chunk move."""
-        still = (0.0,) * self.plan.scenario.shape.frames_of(row.ordinal)
-        moves = motion[row.chunk] if row.chunk < len(motion) else still
-        controller.noise_rate(row, moves, self.now_s)
-        op = self.plan.encode(row.ordinal)
-        yield from self._serve("encode", op, row, controller.ring.sent_items)
+        began_s, chunk = self.env.now, row.chunk
+        still = (0.0,) * self._shape.frames_of(row.ordinal)
+        moves = motion[chunk] if chunk < len(motion) else still
+        controller.noise_rate(row, moves, began_s)
+        yield self._service.lasts(self.costs.encode_s(row.ordinal))
+        item = controller.ring.sent_items
+        self._note("encode", began_s, self.env.now, row.session, chunk, item, 1)
 
     def forward(self, item: Item) -> Steps:
         """Pass *item* through this stage's blocks."""
-        if self.stage.vae_only:
-            return
-        op = self.plan.dit_pass(self.stage, item)
-        yield from self._serve("dit", op, item.rows[0], item.index, len(item.rows))
+        return () if self.stage.vae_only else self._pass(item)
+
+    def _pass(self, item: Item) -> Steps:
+        began_s, rows = self.env.now, item.rows
+        yield self._service.lasts(self.costs.pass_s(self.stage, item))
+        row = rows[0]
+        self._note("dit", began_s, self.env.now, row.session, row.chunk, item.index, len(rows))
 
     def send(self, item: Item) -> Steps:
         """Post *item* on each link once there is room on it."""
-        slip = self.slip.passed(self.meter.read())
+        slip = self.slip.passed(self.meter.read()) if self._moves else self.slip
         for link in self.outward:
-            carried = item.results(self.plan.steps) if link.edge.results else item
+            carried = item.results(self._steps) if link.edge.results else item
             if carried is not None:
-                yield from self._wait_sent(link)
-                self._sent[link.edge.receiver].append(link.post(carried, slip))
+                posted = self._sent[link.edge.receiver]
+                if len(posted) == link.edge.depth:
+                    oldest = posted.popleft()
+                    if not oldest.processed:
+                        yield from self._wait_sent(oldest, link.edge.receiver)
+                posted.append(link.post(carried, slip, self.env.now))
 
-    def _wait_sent(self, link: Link) -> Steps:
-        began_s, posted = self.now_s, self._sent[link.edge.receiver]
-        if len(posted) == link.edge.depth:
-            yield posted.popleft().taken
-        self._record("wait_sent", began_s, peer=link.edge.receiver)
+    def _wait_sent(self, oldest: Parcel, receiver: int) -> Steps:
+        began_s, self.awaits = self.env.now, oldest
+        yield oldest.taken
+        self._note("wait_sent", began_s, self.env.now, peer=receiver)
 
-    def receive(self) -> Generator[simpy.Event, Any, Item]:
+    def receive(self) -> Generator[Any, Any, Item]:
         """Wait for the next item; posted ahead, the receive of the one after it begins now."""
         assert self.inward is not None
-        asked_s = self.now_s
-        parcel = yield self._posted or self.inward.ask()
-        assert isinstance(parcel, Parcel)
+        asked_s = self.env.now
+        parcel = self.awaits = self._posted or self.inward.ask(asked_s)
+        yield parcel
         if self._ahead:
-            self._posted = self.inward.ask()
+            self._posted = self.inward.ask(self.env.now)
         self.slip = parcel.slip
-        self._record_arrival(parcel, self.inward, asked_s)
+        self._note_arrival(parcel, self.inward.edge.sender, asked_s)
         return parcel.item
 
-    def _record_arrival(self, parcel: Parcel, link: Link, asked_s: float) -> None:
-        newest = parcel.item.rows[0]
-        about = {"session": newest.session, "chunk": newest.chunk, "item": parcel.item.index}
-        about |= {"peer": link.edge.sender}
-        exposed_s = max(parcel.began_s, asked_s)
-        self._record("wait_hop", asked_s, exposed_s, **about)
-        about["size_bytes"] = self.plan.hop(parcel.item, link.edge).size_bytes
-        about["rows"] = len(parcel.item.rows)
-        self._record("hop", exposed_s, **about)
+    def _note_arrival(self, parcel: Parcel, peer: int, asked_s: float) -> None:
+        item, began_s, arrived_s = parcel.item, parcel.began_s, parcel.arrived_s
+        newest, index = item.rows[0], item.index
+        session, chunk = newest.session, newest.chunk
+        if began_s > asked_s:
+            self._note("wait_hop", asked_s, began_s, session, chunk, index, 0, 0, peer)
+        rows, size_bytes = len(item.rows), parcel.size_bytes
+        exposed_s, now_s = max(began_s, asked_s), self.env.now
+        if now_s > exposed_s:
+            self._note("hop", exposed_s, now_s, session, chunk, index, rows, size_bytes, peer)
         if self._ahead:
-            self._record("transfer", parcel.began_s, parcel.arrived_s, **about)
+            about = (session, chunk, index, rows, size_bytes, peer)
+            self._note("transfer", began_s, arrived_s, *about)
 
-    def take_back(self, item: Item) -> Generator[simpy.Event, Any, Slip]:
+    def take_back(self, item: Item) -> Generator[Any, Any, Slip]:
         """Wait for the result of *item*; it is at hand when this rank is the whole ring."""
         if self.stage.alone:
             return self.slip
@@ -125,32 +154,44 @@ class Station:
 
     def finish(self, item: Item) -> Steps:
         """Decode and emit the rows of *item* that are done, if this rank decodes."""
-        if not self.stage.decodes:
-            return
-        for position in item.finished(self.plan.steps):
-            row = item.rows[position]
-            yield from self._serve("decode", self.plan.decode(row.ordinal), row, item.index)
-            yield self.emitted.put((row, self.now_s))
+        return self._decode(item) if self.stage.decodes else ()
+
+    def _decode(self, item: Item) -> Steps:
+        for position in item.finished(self._steps):
+            row, began_s = item.rows[position], self.env.now
+            yield self._service.lasts(self.costs.decode_s(row.ordinal))
+            self._note("decode", began_s, self.env.now, row.session, row.chunk, item.index, 1)
+            self.log.emit(row, self.env.now, self._shape.frames_of(row.ordinal))
 
     def move(self, item: Item) -> Steps:
         """Exchange blocks with the other ranks, if the slip of *item* says so."""
+        return self._exchange(item) if self._moves else ()
+
+    def _exchange(self, item: Item) -> Steps:
         yield from self.exchange.settle(item)
         if self.slip.partition:
-            began_s = self.now_s
+            began_s = self.env.now
             received = yield from self.exchange.move_to(self.slip.partition)
             self.stage = self.exchange.stage
             if received is not None:
-                self._record("move", began_s, item=item.index, size_bytes=received)
+                self._note("move", began_s, self.env.now, item=item.index, size_bytes=received)
 
-    def _serve(self, kind: Service, op: Op, row: Row, item: int, rows: int = 1) -> Steps:
-        began_s = self.now_s
-        yield self.env.timeout(self.slower * self.times(op))
-        about = {"session": row.session, "chunk": row.chunk}
-        self._record(kind, began_s, item=item, rows=rows, **about)
-
-    def _record(
-        self, kind: SpanKind, began_s: float, ended_s: float | None = None, **about: int
+    def _note(
+        self,
+        kind: SpanKind,
+        began_s: float,
+        ended_s: float,
+        session: int = 0,
+        chunk: int = -1,
+        item: int = 0,
+        rows: int = 0,
+        size_bytes: int = 0,
+        peer: int = -1,
     ) -> None:
-        until_s = self.now_s if ended_s is None else ended_s
-        self.meter.note(kind, until_s - began_s)
-        self.recorder.span(self.stage.rank, kind, began_s, until_s, **about)
+        """Note an interval of this rank; one without length is none."""
+        if ended_s > began_s:
+            self.log.noted.append(
+                (began_s, self._rank, ended_s, kind, session, chunk, item, rows, size_bytes, peer)
+            )
+            if self._moves:
+                self.meter.note(kind, ended_s - began_s)

@@ -1,7 +1,7 @@
 """How many waiting chunks does a lane take in at its next turn?"""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +35,10 @@ class LaneView:
 
     def saw(self) -> dict[str, float]:
         """The view as numbers by name, for the record; `seen` reads it back."""
-        numbers: dict[str, float] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, tuple):
-                numbers |= {f"{field.name}.{index}": each for index, each in enumerate(value)}
-            else:
-                numbers[field.name] = value
+        numbers: dict[str, float] = {name: getattr(self, name) for name in COUNTS}
+        for name in SECONDS:
+            for index, each in enumerate(getattr(self, name)):
+                numbers[f"{name}.{index}"] = each
         return numbers
 
     @classmethod
@@ -57,6 +54,9 @@ class LaneView:
                 whole[name] = int(value)
         return cls(**whole, **{name: tuple(values) for name, values in lists.items()})  # type: ignore[arg-type]
 
+
+COUNTS = ("rows", "room", "waiting", "batch", "steps")
+SECONDS = ("turn_s", "ring_s", "slack_s")
 
 BatchingPolicy = Callable[[LaneView], int]
 

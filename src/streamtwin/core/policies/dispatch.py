@@ -28,3 +28,12 @@ def earliest_deadline(waiting: Sequence[WaitingChunk]) -> int:
 
 
 DISPATCH: dict[str, DispatchPolicy] = {"fifo": fifo, "earliest_deadline": earliest_deadline}
+
+Order = Callable[[WaitingChunk], tuple[float, ...]]
+
+DISPATCH_ORDER: dict[str, Order] = {
+    "fifo": lambda chunk: (chunk.released_s,),
+    "earliest_deadline": lambda chunk: (chunk.deadline_s, chunk.released_s),
+}
+"""Policies that always take the first chunk of an order, ties in order of the sessions: they are
+answered without looking at every chunk. A policy that is none is left out."""

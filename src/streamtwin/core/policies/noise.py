@@ -5,7 +5,7 @@ The rate s mixes x = s * noise + (1 - s) * latents; the model is told the timest
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,12 @@ class MotionView:
     s_max: float
     lam: float
 
+    def saw(self) -> dict[str, float]:
+        """The view as numbers by name, for the record."""
+        return {name: getattr(self, name) for name in NUMBERS}
+
+
+NUMBERS = tuple(field.name for field in fields(MotionView))
 
 NoisePolicy = Callable[[MotionView], float]
 

@@ -1,0 +1,81 @@
+"""How fast are many deployments screened, and in how much memory?"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from deployments import Scaled, hour, paper
+from streamtwin.sim.screen import screen
+from streamtwin.sim.simulate import simulate
+from timing import in_turn
+
+STREAMS = 2000
+HOUR_S = 3600.0
+Show = Callable[[str], None]
+
+THOUSAND = """
+import json, resource, time
+from deployments import space
+from streamtwin.sim.screen import screen
+asked = space(1000)
+latency = {id(plan): own for plan, own in asked}
+began = time.perf_counter()
+found = screen([plan for plan, _ in asked], lambda plan: latency[id(plan)])
+seconds = time.perf_counter() - began
+kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+alone = sum(one.one_by_one is not None for one in found)
+print(json.dumps({"seconds": seconds, "mib": kib / 1024, "alone": alone, "found": len(found)}))
+"""
+
+
+def test_a_thousand_deployments(show: Show) -> None:
+    """In a process of its own, whose memory is that of the screen and of what it needs."""
+    here = Path(__file__).parent
+    done = [
+        json.loads(
+            subprocess.run(
+                [sys.executable, "-c", THOUSAND], cwd=here, check=True, capture_output=True
+            ).stdout
+        )
+        for _ in range(3)
+    ]
+    times = sorted(one["seconds"] for one in done)
+    show(
+        f"1,000 deployments of 200 chunks screened: median {median(times):.2f} s "
+        f"({times[0]:.2f} to {times[-1]:.2f}), {done[0]['mib']:.0f} MiB"
+    )
+    assert done[0]["found"] == 1000
+    assert done[0]["alone"] == 0
+    assert times[0] < 60
+    assert done[0]["mib"] < 1024
+
+
+def test_hours_of_streams_at_once(benchmark: BenchmarkFixture, show: Show) -> None:
+    one = hour()
+    plans = [replace(one) for _ in range(STREAMS)]
+    cards = {id(plan): Scaled(0.5 + number / STREAMS) for number, plan in enumerate(plans)}
+    benchmark.pedantic(screen, (plans, lambda plan: cards[id(plan)]), rounds=3)
+    times = sorted(benchmark.stats.stats.data)
+    factors = [STREAMS * HOUR_S / time_s for time_s in times]
+    show(
+        f"{STREAMS:,} hours of streams screened together, summed over streams: "
+        f"{median(factors):,.0f} times real time ({factors[-1]:,.0f} to {factors[0]:,.0f})"
+    )
+    assert factors[0] > 100_000
+
+
+def test_one_stream_by_each_way(show: Show) -> None:
+    one, model = hour(), paper()
+    ways = {
+        "events": lambda: simulate(one, model),
+        "recurrence": lambda: simulate(one, model, engine="recurrence"),
+        "screen": lambda: screen([one], lambda _: model),
+    }
+    for name, taken in zip(ways, in_turn(3, *ways.values()), strict=True):
+        show(f"one hour of one stream, {name}: {taken}, {HOUR_S / taken.median_s:,.0f} x real time")

@@ -1,0 +1,52 @@
+"""Which engine computes a run? SimPy's events are the reference; the recurrence gives the same."""
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Literal, get_args
+
+from streamtwin.core.errors import ScenarioError, UserError
+from streamtwin.core.motion import Motion
+from streamtwin.core.plan import Plan
+from streamtwin.sim.events import play_events
+from streamtwin.sim.log import RunLog
+from streamtwin.sim.recurrence import applies, play_recurrence
+from streamtwin.sim.services import ServiceTimes
+from streamtwin.sim.station import Station
+
+Engine = Literal["auto", "simpy", "recurrence"]
+
+Play = Callable[[Plan, Sequence[ServiceTimes], RunLog, Sequence[Motion]], list[Station]]
+
+PLAYERS: Mapping[str, Play] = MappingProxyType(
+    {"simpy": play_events, "recurrence": play_recurrence}
+)
+
+
+ENGINES: tuple[Engine, ...] = get_args(Engine)
+
+
+def engine_named(name: str) -> Engine:
+    """The engine of that *name*.
+
+    Raises:
+        UserError: there is none; names the choices.
+    """
+    for engine in ENGINES:
+        if engine == name:
+            return engine
+    raise UserError(f"--engine {name}: choose one of {', '.join(ENGINES)}")
+
+
+def engine_for(plan: Plan, asked: Engine) -> str:
+    """The engine that computes *plan*: the one *asked* for; `auto`: the recurrence if it applies.
+
+    Raises:
+        ScenarioError: the recurrence was asked for and does not apply; says why.
+    """
+    refusal = applies(plan)
+    if asked == "recurrence" and refusal is not None:
+        raise ScenarioError(
+            f"{plan.scenario.name}: engine 'recurrence' does not apply: {refusal}; choose 'simpy', "
+            "or 'auto', which takes the recurrence where it applies"
+        )
+    return "simpy" if asked == "simpy" or refusal is not None else "recurrence"
