@@ -58,7 +58,8 @@ def make_plan(**changes: Any) -> Plan:
     deployment |= {"slowdown", "parallelism", "sequence_ranks"}
     deployment |= {"cuda_graph", "compile", "attention"}
     workload = {"source_fps", "chunks", "max_waiting", "admission", "dispatch"}
-    workload |= {"sessions", "visits"}
+    workload |= {"sessions", "visits", "arrivals", "classes", "phases", "camera", "motion", "entry"}
+    workload |= {"duration_s"}
     data: dict[str, Any] = {"deployment": {}, "workload": {"chunks": 30}}
     for key, value in changes.items():
         if key in deployment:

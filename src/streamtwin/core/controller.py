@@ -7,8 +7,10 @@ policy saw. Time enters as an argument: the simulator passes virtual, the runtim
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
+from streamtwin.core.door import Door
 from streamtwin.core.errors import RunError
 from streamtwin.core.motion import Motion
+from streamtwin.core.motion_file import MotionTrace, read_motion
 from streamtwin.core.plan import Plan
 from streamtwin.core.policies.batching import BATCHING, PREDICTS, LaneView
 from streamtwin.core.policies.dispatch import DISPATCH, WaitingChunk
@@ -16,7 +18,7 @@ from streamtwin.core.policies.rope import ROPE
 from streamtwin.core.records import ChunkRecord, Decision, Recorder
 from streamtwin.core.ring import START, Item, Ring, Row
 from streamtwin.core.scheduler import Scheduler
-from streamtwin.core.sessions import SessionBook, next_release_s, open_sessions
+from streamtwin.core.sessions import SessionBook, next_release_s, open_sessions, soonest
 from streamtwin.core.turns import Action, Finished, Rules, TakeBack, Turn, Wait
 from streamtwin.core.turns import lane_turn as next_lane_turn
 from streamtwin.core.turns import start_turn as next_start_turn
@@ -32,12 +34,16 @@ class Controller:
     books: list[SessionBook] = field(init=False)
     rules: Rules = field(init=False)
     scheduler: Scheduler = field(init=False)
+    door: Door = field(init=False)
+    trace: MotionTrace | None = field(init=False)
     _now_s: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
         deployment = self.plan.scenario.deployment
         self.ring = Ring(self.plan.lanes, deployment.steps, self.plan.max_rows)
         self.books = open_sessions(self.plan.scenario, self.recorder.decisions.append)
+        self.door = Door(self.plan, self.books, self.recorder.decisions.append)
+        self.trace = read_motion(self.plan.scenario)
         self.scheduler = Scheduler(self.plan, self.recorder.decisions.append)
         self.rules = Rules(
             deployment.batching.batch, deployment.stream_batch, deployment.lanes == "sessions"
@@ -50,6 +56,7 @@ class Controller:
             RunError: chunks wait, nothing is under way, and the batching policy takes none.
         """
         self._now_s = now_s
+        self.door.look(now_s)
         for book in self.books:
             book.queue.release_due(now_s)
         # sessions that begin and those that run take turns
@@ -67,7 +74,7 @@ class Controller:
         """What to do when no lane can move."""
         if self.ring.out(START):
             return TakeBack()
-        due_s = next_release_s(self.books)
+        due_s = soonest(next_release_s(self.books), self.door.next_s())
         if due_s is not None:
             return Wait(due_s)
         if self.ring.outstanding:
@@ -87,7 +94,9 @@ class Controller:
     def compose(self, turn: Turn, new: tuple[Row, ...]) -> Item:
         """The item of *turn*, with the *new* rows in it."""
         ended = frozenset(book.session for book in self.books if book.queue.ended())
-        return self.ring.compose(turn.lane, new, ended)
+        item = self.ring.compose(turn.lane, new, ended)
+        self.door.left(item.leaving)
+        return item
 
     def sent(self, item: Item, turn: Turn) -> None:
         """Note that *item* is on its way; behind the last turn of a first chunk others may follow."""
@@ -98,6 +107,9 @@ class Controller:
     def noise_rate(self, row: Row, motion: Motion, now_s: float) -> float:
         """Rate at which *row*'s chunk is mixed with noise, given how much its frames move."""
         name = self.plan.scenario.conditioning.noise
+        if self.trace is not None:
+            last = self.plan.scenario.shape.last_frame(row.chunk)
+            motion = self.trace.of(row.session, last, len(motion))
         view, rate = self.books[row.session].noise.next_rate(motion, first=row.ordinal == 0)
         self._record(now_s, "noise", name, (row.session, row.chunk), asdict(view), rate)
         return rate
@@ -156,8 +168,8 @@ class Controller:
 
     def _slack_s(self, waiting: Sequence[WaitingChunk]) -> tuple[float, ...]:
         """Seconds until each chunk breaks the promised latency, the tightest first."""
-        promised_s = self.plan.scenario.slo.latency_s
-        return tuple(sorted(one.released_s + promised_s - self._now_s for one in waiting))
+        due_s = [one.released_s + self.books[one.session].promised_s for one in waiting]
+        return tuple(sorted(each_s - self._now_s for each_s in due_s))
 
     def _dispatch(self, waiting: list[WaitingChunk]) -> WaitingChunk:
         """Take out of *waiting* the chunk that the dispatch policy chooses."""

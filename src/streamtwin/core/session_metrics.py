@@ -8,34 +8,38 @@ import numpy as np
 
 from streamtwin.core.records import ChunkRecord, Records
 from streamtwin.core.scenario import Scenario
-from streamtwin.core.steady import Steady, emitted_at, emitted_chunks, session_window
+from streamtwin.core.sessions import clock_of
+from streamtwin.core.steady import Steady, emitted_at, session_window
+from streamtwin.core.terms import terms_of
 from streamtwin.core.viewer import Playback, play
 
 PERCENTILES = (50, 90, 95, 99)
 
 
-def session_metrics(records: Records, scenario: Scenario, session: int) -> dict[str, Any]:
-    """Figures of one session in its own steady window; seconds, frames/s.
+SLACK_PERCENTILES = (1, 5, 25, 50)
+"""Of slack the low ones matter: a viewer notices the chunks that come late."""
+
+
+def session_metrics(
+    records: Records, scenario: Scenario, session: int, done: Sequence[ChunkRecord]
+) -> dict[str, Any]:
+    """Figures of one session, which emitted *done*, in its own steady window; seconds, frames/s.
 
     `fps` is frames over elapsed time; `fps_mean_instantaneous` averages the rates of single
     chunks, which is never lower (the reference reports that one). `ttff_s` counts from the
     session's start.
     """
-    done = emitted_chunks(records, session)
+    terms = terms_of(scenario, session)
     steady = session_window(records, done)
     frames = np.array([chunk.frames for chunk in done], dtype=float)
     times = np.array([emitted_at(chunk) for chunk in done])
     window = slice(steady.first + 1, steady.last + 1)
     gaps_s = np.diff(times)[steady.first : steady.last]
     elapsed_s = times[steady.last] - times[steady.first]
-    playback = play(
-        times.tolist(),
-        [chunk.frames for chunk in done],
-        scenario.playout_fps,
-        scenario.viewer.start_buffer_chunks,
-    )
+    playback = watch(done, scenario, session)
     return {
         "session": session,
+        "class": terms.name,
         "fps": float(frames[window].sum() / elapsed_s),
         "fps_mean_instantaneous": _mean_rate(frames[window], gaps_s),
         "ttff_s": float(times[0]) - scenario.visit(session).join_s,
@@ -45,6 +49,20 @@ def session_metrics(records: Records, scenario: Scenario, session: int) -> dict[
         "chunks": len(done),
         "steady_reached": steady.reached,
     }
+
+
+def watch(done: Sequence[ChunkRecord], scenario: Scenario, session: int) -> Playback:
+    """What the viewer of *session* sees of the chunks in *done*."""
+    terms, clock = terms_of(scenario, session), clock_of(scenario, session)
+    pauses = bool(scenario.visit(session).idle)
+    return play(
+        [emitted_at(chunk) for chunk in done],
+        [chunk.frames for chunk in done],
+        terms.playout_fps,
+        terms.viewer.start_buffer_chunks,
+        terms.viewer.start_buffer_s,
+        [clock.idle_s(chunk.chunk) for chunk in done] if pauses else (),
+    )
 
 
 def latencies_s(done: Sequence[ChunkRecord], steady: Steady) -> np.ndarray:
@@ -77,5 +95,13 @@ def _mean_rate(frames: np.ndarray, gaps_s: np.ndarray) -> float:
     return float(np.mean(frames[positive] / gaps_s[positive]))
 
 
-def _viewer(playback: Playback) -> Mapping[str, float]:
-    return {key: value for key, value in asdict(playback).items() if key != "due_s"}
+def _viewer(playback: Playback) -> Mapping[str, Any]:
+    told = {key: value for key, value in asdict(playback).items() if key not in ("due_s", "slacks_s")}
+    return {**told, "slack_percentiles_s": slack_percentiles(playback.slacks_s)}
+
+
+def slack_percentiles(slacks_s: Sequence[float]) -> dict[str, float]:
+    """Low percentiles of *slacks_s* in seconds; none without a chunk behind the start."""
+    if not slacks_s:
+        return {}
+    return {f"p{p}": float(np.percentile(slacks_s, p)) for p in SLACK_PERCENTILES}

@@ -36,6 +36,14 @@ def emitted_chunks(records: Records, session: int | None = None) -> list[ChunkRe
     return sorted(done, key=lambda chunk: (emitted_at(chunk), chunk.session, chunk.chunk))
 
 
+def emitted_by_session(records: Records) -> dict[int, list[ChunkRecord]]:
+    """Emitted chunks of each session in order of emission, in one pass over the records."""
+    done: dict[int, list[ChunkRecord]] = {}
+    for chunk in emitted_chunks(records):
+        done.setdefault(chunk.session, []).append(chunk)
+    return done
+
+
 def emitted_at(chunk: ChunkRecord) -> float:
     """When an emitted chunk left, in seconds since the start of the run."""
     assert chunk.emitted_s is not None
@@ -63,7 +71,8 @@ def steady_window(records: Records) -> Steady:
         RunError: no session emitted three chunks.
     """
     watched = watched_sessions(records)
-    windows = [session_window(records, emitted_chunks(records, one)) for one in watched]
+    done = emitted_by_session(records)
+    windows = [session_window(records, done[one]) for one in watched]
     if len(windows) == 1:
         return windows[0]
     judged = [window for window in windows if window.reached] or windows

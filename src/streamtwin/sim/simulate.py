@@ -15,6 +15,7 @@ from streamtwin.core.motion import Motion
 from streamtwin.core.plan import Plan
 from streamtwin.core.records import ChunkRecord, Recorder, Records
 from streamtwin.core.ring import Row
+from streamtwin.core.roster import redrawn
 from streamtwin.core.run_info import partition_decision, run_info
 from streamtwin.core.sequence import check_predictable
 from streamtwin.sim.exchange import Meeting
@@ -39,13 +40,14 @@ def simulate(
     picks the mean of every prediction or an end of its interval; *noise* overrides the
     scenario's `service_noise`. *run* 0 is the expected run; any other number is a replication, with
     noise, whose processes start anew and are all a little faster or slower than expected (see
-    `sim.services`). The same arguments give the same records, bit for bit.
+    `sim.services`), and whose sessions are drawn anew (see `core.roster`). The same arguments give the same records, bit for bit.
 
     Raises:
         CalibrationError: the latency model cannot answer for an operation of this plan.
         ScenarioError: the ranks of a stage share its passes, which no latency model answers for.
         RunError: nothing can move any more.
     """
+    plan = replace(plan, scenario=redrawn(plan.scenario, run))
     check_predictable(plan.scenario.name, plan.scenario.deployment.parallelism, plan.members)
     env = simpy.Environment()
     recorder = Recorder(decisions=[partition_decision(plan)])
