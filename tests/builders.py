@@ -68,6 +68,8 @@ def make_plan(**changes: Any) -> Plan:
             data["workload"][key] = value
         else:
             data[key] = value
+    if "duration_s" in data["workload"]:
+        del data["workload"]["chunks"]
     return lay_out(check_scenario(data, "test"))
 
 

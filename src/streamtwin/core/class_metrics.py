@@ -1,5 +1,6 @@
 """What did each class of sessions get of what it was promised?"""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,20 +23,21 @@ def class_metrics(
     """Figures of each class over its *sessions*, of which each emitted what *done* has of it.
 
     Empty where the scenario has no classes. `sessions` counts those that were asked for, `watched`
-    those that emitted enough to be measured; the figures are of these. `fps`, `ttff_s` and
+    those that emitted enough to be measured, `steady` those of them that reached a steady window; the
+    figures are of all watched. `fps`, `ttff_s` and
     `continuous_play_ratio` are those of the session that got least, beside the median.
     """
     of_class: dict[str, list[Figures]] = {name: [] for name in scenario.workload.classes}
-    asked = dict.fromkeys(of_class, 0)
-    for session in range(scenario.workload.sessions):
-        asked[scenario.visit(session).session_class or ""] += 1
-    for one in sessions:
+    every = range(scenario.workload.sessions)
+    asked = Counter(scenario.visit(session).session_class for session in every)
+    for one in sessions if of_class else ():
         of_class[one["class"]].append(one)
     return [
         {
             "class": name,
             "sessions": asked[name],
             "watched": len(of_class[name]),
+            "steady": sum(one["steady_reached"] for one in of_class[name]),
             **_figures(records, scenario, name, of_class[name], done),
         }
         for name in of_class

@@ -53,10 +53,10 @@ def _instants(arrivals: Arrivals, seed: int, run: int) -> Instants:
     assert arrivals.rate_per_s is not None
     count, mean_s = MAX_SESSIONS + 1, 1 / arrivals.rate_per_s
     if arrivals.process == "fixed":
-        return np.arange(count) * mean_s
+        return np.arange(count, dtype=np.float64) * mean_s
     units = stream(seed, run, "joins").standard_exponential(count)
     if arrivals.process == "poisson":
-        return np.cumsum(units) * mean_s
+        return np.multiply(np.cumsum(units), mean_s, dtype=np.float64)
     assert arrivals.burst_size is not None
     starts = np.cumsum(units) * mean_s * arrivals.burst_size
     within = np.arange(arrivals.burst_size) * (arrivals.burst_gap_s or 0.0)

@@ -51,7 +51,10 @@ def lay_out(
     check_moves(deployment, members)
     whole = stages_of([range(model.blocks)] * stages, deployment)
     draft = Plan(scenario, model, vae, whole, itemsize)
-    laid, room = stages_of(_blocks(draft, stages, latency), deployment), scenario.workload.entry.room
+    laid, room = (
+        stages_of(_blocks(draft, stages, latency), deployment),
+        scenario.workload.entry.room,
+    )
     plan = replace(draft, stages=laid, session_room=room)
     batching, entry = deployment.batching.policy, scenario.workload.entry.policy
     if batching not in PREDICTS and entry not in PREDICTS_SESSIONS:

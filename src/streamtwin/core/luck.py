@@ -15,7 +15,9 @@ Purpose = Literal["joins", "lengths", "classes", "active", "idle", "jitter", "lo
 _PURPOSES: tuple[str, ...] = get_args(Purpose)
 
 
-def stream(seed: int, run: int, purpose: Purpose, session: int | None = None) -> np.random.Generator:
+def stream(
+    seed: int, run: int, purpose: Purpose, session: int | None = None
+) -> np.random.Generator:
     """The random numbers of *purpose* in replication *run*; of one *session* where given."""
     key = (run, _PURPOSES.index(purpose))
     return np.random.default_rng(

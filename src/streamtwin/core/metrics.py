@@ -9,9 +9,9 @@ from streamtwin.core.bubbles import RankTime, rank_times
 from streamtwin.core.class_metrics import class_metrics
 from streamtwin.core.entry_metrics import entry_metrics
 from streamtwin.core.intervals import overlap_s
+from streamtwin.core.judged import judged, strictest
 from streamtwin.core.little import in_pipeline
 from streamtwin.core.moved import blocks_at_end, moves_figures
-from streamtwin.core.judged import judged, strictest
 from streamtwin.core.records import SERVICES, Records
 from streamtwin.core.scenario import Scenario
 from streamtwin.core.scenario_file import check_scenario

@@ -152,8 +152,8 @@ def _complete(scenario: Scenario, session: int, run: int) -> Visit:
     update: dict[str, object] = {"prompts": {**prompts, **visit.prompts}}
     if terms.phases is not None:
         last = scenario.shape.last_frame(scenario.chunks_of(session) - 1)
-        video_s, seed = last / terms.playout_fps, scenario.seed
-        update["idle"] = idle_phases(terms.phases, video_s, seed, run, session)
+        video_s, seed, key = last / terms.playout_fps, scenario.seed, scenario.noise_key(session)
+        update["idle"] = idle_phases(terms.phases, video_s, seed, run, key)
     return visit.model_copy(update=update)
 
 

@@ -26,9 +26,9 @@ class SessionClass(Section):
     duration_s: Annotated[
         Positive | None, Field(description="length of its input; null: the workload's")
     ] = None
-    chunks: Annotated[
-        int | None, Field(ge=1, le=MAX_CHUNKS, description="the same, in chunks")
-    ] = None
+    chunks: Annotated[int | None, Field(ge=1, le=MAX_CHUNKS, description="the same, in chunks")] = (
+        None
+    )
     prompt: Annotated[
         str | None, Field(max_length=10_000, description="its text; null: conditioning.prompt")
     ] = None

@@ -26,21 +26,21 @@ def session_metrics(
     """Figures of one session, which emitted *done*, in its own steady window; seconds, frames/s.
 
     `fps` is frames over elapsed time; `fps_mean_instantaneous` averages the rates of single
-    chunks, which is never lower (the reference reports that one). `ttff_s` counts from the
-    session's start.
+    chunks, which is never lower (the reference reports that one). Time in which its camera paused
+    and nothing of it was left to emit does not count as elapsed. `ttff_s` counts from the session's
+    start.
     """
     terms = terms_of(scenario, session)
     steady = session_window(records, done)
     frames = np.array([chunk.frames for chunk in done], dtype=float)
     times = np.array([emitted_at(chunk) for chunk in done])
     window = slice(steady.first + 1, steady.last + 1)
-    gaps_s = np.diff(times)[steady.first : steady.last]
-    elapsed_s = times[steady.last] - times[steady.first]
+    gaps_s = _gaps_s(times, frames, done, scenario, session)[steady.first : steady.last]
     playback = watch(done, scenario, session)
     return {
         "session": session,
         "class": terms.name,
-        "fps": float(frames[window].sum() / elapsed_s),
+        "fps": float(frames[window].sum() / gaps_s.sum()),
         "fps_mean_instantaneous": _mean_rate(frames[window], gaps_s),
         "ttff_s": float(times[0]) - scenario.visit(session).join_s,
         "latency_s": percentiles(latencies_s(done, steady)),
@@ -53,16 +53,40 @@ def session_metrics(
 
 def watch(done: Sequence[ChunkRecord], scenario: Scenario, session: int) -> Playback:
     """What the viewer of *session* sees of the chunks in *done*."""
-    terms, clock = terms_of(scenario, session), clock_of(scenario, session)
-    pauses = bool(scenario.visit(session).idle)
+    terms = terms_of(scenario, session)
     return play(
         [emitted_at(chunk) for chunk in done],
         [chunk.frames for chunk in done],
         terms.playout_fps,
         terms.viewer.start_buffer_chunks,
         terms.viewer.start_buffer_s,
-        [clock.idle_s(chunk.chunk) for chunk in done] if pauses else (),
+        idle_s(done, scenario, session),
     )
+
+
+def idle_s(done: Sequence[ChunkRecord], scenario: Scenario, session: int) -> list[float]:
+    """Seconds for which the camera of *session* had paused before each chunk; empty: it never does."""
+    if not scenario.visit(session).idle:
+        return []
+    clock = clock_of(scenario, session)
+    return [clock.idle_s(chunk.chunk) for chunk in done]
+
+
+def _gaps_s(
+    times: np.ndarray,
+    frames: np.ndarray,
+    done: Sequence[ChunkRecord],
+    scenario: Scenario,
+    session: int,
+) -> np.ndarray:
+    """Seconds between emissions, but for what a pause of the camera adds to a chunk's own time."""
+    gaps_s = np.diff(times)
+    paused_s = idle_s(done, scenario, session)
+    if not paused_s:
+        return gaps_s
+    own_s = frames[1:] / terms_of(scenario, session).playout_fps
+    excused_s: np.ndarray = np.minimum(np.diff(paused_s), np.maximum(0.0, gaps_s - own_s))
+    return gaps_s - excused_s
 
 
 def latencies_s(done: Sequence[ChunkRecord], steady: Steady) -> np.ndarray:
@@ -96,7 +120,9 @@ def _mean_rate(frames: np.ndarray, gaps_s: np.ndarray) -> float:
 
 
 def _viewer(playback: Playback) -> Mapping[str, Any]:
-    told = {key: value for key, value in asdict(playback).items() if key not in ("due_s", "slacks_s")}
+    told = {
+        key: value for key, value in asdict(playback).items() if key not in ("due_s", "slacks_s")
+    }
     return {**told, "slack_percentiles_s": slack_percentiles(playback.slacks_s)}
 
 

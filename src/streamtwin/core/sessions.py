@@ -47,10 +47,7 @@ class SessionBook:
 
 def open_sessions(scenario: Scenario, decide: Callable[[Decision], None]) -> list[SessionBook]:
     """A book for every session of *scenario*; admission decisions go to *decide*."""
-    return [
-        _book(scenario, session, decide)
-        for session in range(scenario.workload.sessions)
-    ]
+    return [_book(scenario, session, decide) for session in range(scenario.workload.sessions)]
 
 
 def next_release_s(books: Sequence[SessionBook]) -> float | None:

@@ -1,8 +1,9 @@
 """How good is a live source: does it keep its pace, lose frames, pause?"""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from streamtwin.core.errors import ScenarioError
 from streamtwin.core.section import Positive, Section
@@ -22,7 +23,9 @@ class Camera(Section):
     ] = 0.0
     loss: Annotated[
         float,
-        Field(ge=0, le=0.95, description="probability that a frame never comes; its chunk waits on"),
+        Field(
+            ge=0, le=0.95, description="probability that a frame never comes; its chunk waits on"
+        ),
     ] = 0.0
 
     @property
@@ -46,7 +49,7 @@ MAX_PHASES = 10_000
 """Most idle phases of one session."""
 
 
-def check_idle(idle: list[tuple[float, float]]) -> None:
+def check_idle(idle: Sequence[tuple[float, float]]) -> None:
     """Refuse phases that overlap, have no length, or go back in time.
 
     Raises:
@@ -60,20 +63,3 @@ def check_idle(idle: list[tuple[float, float]]) -> None:
                 "[begin, end] in seconds since the session joins, in order and apart"
             )
         until_s = end_s
-
-
-class Interruptions(Section):
-    """Base of what may have idle phases of its own."""
-
-    idle: Annotated[
-        list[tuple[float, float]],
-        Field(
-            max_length=MAX_PHASES,
-            description="phases without frames: [begin, end] in seconds since the session joins",
-        ),
-    ] = Field([])
-
-    @model_validator(mode="after")
-    def _in_order(self) -> "Interruptions":
-        check_idle(self.idle)
-        return self

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-
 ON_TIME_S = 1e-6
 """A chunk that comes no later than this after its turn is on time: clocks round."""
 
@@ -59,7 +58,9 @@ def play(
     start_s = emitted_s[first]
     clock_s, fixed_s = start_s, start_s
     stalls, stall_s, due_s, slacks_s = 0, 0.0, [], []
-    pauses_s = [after - before for before, after in pairwise((idle_s[0], *idle_s))] if idle_s else []
+    pauses_s = (
+        [after - before for before, after in pairwise((idle_s[0], *idle_s))] if idle_s else []
+    )
     for index, (arrived_s, count) in enumerate(zip(emitted_s, frames, strict=True)):
         if pauses_s and index > first:  # what paused before has delayed the start already
             clock_s, fixed_s = clock_s + pauses_s[index], fixed_s + pauses_s[index]

@@ -54,9 +54,7 @@ class Line:
         """
         return int(self._parsed(column, int, "a whole number", 0))
 
-    def _parsed(
-        self, column: str, parse: Callable[[str], float], kind: str, least: float
-    ) -> float:
+    def _parsed(self, column: str, parse: Callable[[str], float], kind: str, least: float) -> float:
         try:
             value = parse(self.values[column])
         except ValueError as error:

@@ -12,12 +12,12 @@ from streamtwin.core.policies.dispatch import DISPATCH
 from streamtwin.core.section import MAX_CHUNKS, MAX_SESSIONS, FrameRate, Positive, Section
 from streamtwin.core.session_class import SessionClass, check_classes
 from streamtwin.core.session_entry import Entry
-from streamtwin.core.source import Camera, Interruptions, Phases
+from streamtwin.core.source import MAX_PHASES, Camera, Phases, check_idle
 
 ClassName = Annotated[str, Field(pattern=r"^\w[\w .+-]*$", max_length=40)]
 
 
-class Visit(Interruptions):
+class Visit(Section):
     """How one session differs from the others."""
 
     join_s: Annotated[
@@ -38,6 +38,18 @@ class Visit(Interruptions):
     session_class: Annotated[
         str | None, Field(description="one of workload.classes; null: dealt by their shares")
     ] = None
+    idle: Annotated[
+        list[tuple[float, float]],
+        Field(
+            max_length=MAX_PHASES,
+            description="phases without frames: [begin, end] in seconds since it joined",
+        ),
+    ] = Field([])
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Visit":
+        check_idle(self.idle)
+        return self
 
 
 LIKE_THE_OTHERS = Visit()
@@ -62,7 +74,9 @@ class Workload(Section):
     phases: Annotated[
         Phases | None, Field(description="active and idle phases of each session; null: none")
     ] = None
-    camera: Annotated[Camera, Field(description="how live inputs depart from their pace")] = Camera()
+    camera: Annotated[Camera, Field(description="how live inputs depart from their pace")] = (
+        Camera()
+    )
     source_fps: Annotated[
         FrameRate | None, Field(description="frame rate of a live input; null: input always waits")
     ] = None
