@@ -27,15 +27,18 @@ def session_metrics(
 
     `fps` is frames over elapsed time; `fps_mean_instantaneous` averages the rates of single
     chunks, which is never lower (the reference reports that one). Time in which its camera paused
-    and nothing of it was left to emit does not count as elapsed. `ttff_s` counts from the session's
-    start.
+    does not count as elapsed. `ttff_s` counts from the session's start.
     """
     terms = terms_of(scenario, session)
     steady = session_window(records, done)
     frames = np.array([chunk.frames for chunk in done], dtype=float)
     times = np.array([emitted_at(chunk) for chunk in done])
     window = slice(steady.first + 1, steady.last + 1)
-    gaps_s = _gaps_s(times, frames, done, scenario, session)[steady.first : steady.last]
+    gaps_s = np.diff(times)[steady.first : steady.last]
+    paused_s = idle_s(done, scenario, session)
+    if paused_s:
+        own_s, paused = frames[window] / terms.playout_fps, paused_s[steady.last]
+        gaps_s = active_gaps_s(gaps_s, own_s, paused - paused_s[steady.first])
     playback = watch(done, scenario, session)
     return {
         "session": session,
@@ -72,21 +75,17 @@ def idle_s(done: Sequence[ChunkRecord], scenario: Scenario, session: int) -> lis
     return [clock.idle_s(chunk.chunk) for chunk in done]
 
 
-def _gaps_s(
-    times: np.ndarray,
-    frames: np.ndarray,
-    done: Sequence[ChunkRecord],
-    scenario: Scenario,
-    session: int,
-) -> np.ndarray:
-    """Seconds between emissions, but for what a pause of the camera adds to a chunk's own time."""
-    gaps_s = np.diff(times)
-    paused_s = idle_s(done, scenario, session)
-    if not paused_s:
-        return gaps_s
-    own_s = frames[1:] / terms_of(scenario, session).playout_fps
-    excused_s: np.ndarray = np.minimum(np.diff(paused_s), np.maximum(0.0, gaps_s - own_s))
-    return gaps_s - excused_s
+def active_gaps_s(gaps_s: np.ndarray, own_s: np.ndarray, paused_s: float) -> np.ndarray:
+    """*gaps_s* between emissions without the *paused_s* seconds for which the camera showed nothing.
+
+    Only what a gap exceeds its chunk's own playing time *own_s* by can be owed to a pause. Which gap
+    is owed to which pause cannot be told, since what is in the lanes of a stream batch stays there
+    until somebody's camera goes on: the pauses are taken off all gaps in proportion.
+    """
+    excess_s = np.maximum(0.0, gaps_s - own_s)
+    total_s = float(excess_s.sum())
+    left: np.ndarray = gaps_s - excess_s * (min(1.0, paused_s / total_s) if total_s else 0.0)
+    return left
 
 
 def latencies_s(done: Sequence[ChunkRecord], steady: Steady) -> np.ndarray:
