@@ -68,7 +68,7 @@ class Arrivals(Section):
         for key in _NEEDS[self.process]:
             if getattr(self, key) is None:
                 raise ScenarioError(
-                    f"workload.arrivals.{key}: process = {self.process!r} needs it; its keys are "
+                    f"workload.arrivals: process = {self.process!r} needs {key}; its keys are "
                     f"{', '.join(takes)}"
                 )
         for key in sorted({key for keys in _TAKES.values() for key in keys} - set(takes)):

@@ -53,7 +53,7 @@ def read_motion(scenario: Scenario) -> MotionTrace | None:
             raise line.wrong("motion", "pixels lie in [-1, 1], so give at most 2")
         values.append(motion)
     if not found:
-        raise ScenarioError(f"workload.motion = {path}: has no frame below its header")
+        raise ScenarioError(f"{path}: has no frame below its header")
     classes = tuple(scenario.visit(one).session_class for one in range(workload.sessions))
     return MotionTrace({key: tuple(values) for key, values in found.items()}, classes)
 

@@ -89,7 +89,10 @@ def _dealt(scenario: Scenario) -> list[Visit]:
 
 def _traced(scenario: Scenario, path: Path) -> list[Visit]:
     classes = scenario.workload.classes
-    lines = read_visits(path, classes)
+    try:
+        lines = read_visits(path, classes)
+    except ScenarioError as error:
+        raise ScenarioError(f"workload.arrivals.file: {error}") from error
     dealt = dealt_classes(shares_of(classes), len(lines)) if classes else [0] * len(lines)
     visits = []
     for line, one in zip(lines, dealt, strict=True):
@@ -191,4 +194,7 @@ def _check_live(scenario: Scenario) -> None:
 
 def _check_motion(scenario: Scenario) -> None:
     """Refuse a trace of motion that is wrong, or of sessions and classes that are not there."""
-    read_motion(scenario)
+    try:
+        read_motion(scenario)
+    except ScenarioError as error:
+        raise ScenarioError(f"workload.motion: {error}") from error

@@ -37,7 +37,7 @@ class Entry(Section):
     def _meant(self) -> "Entry":
         if self.policy == "accept_all" and (self.max_queued or self.patience_s or self.room):
             raise ScenarioError(
-                "workload.entry.policy = 'accept_all' lets everybody in: room, max_queued and "
+                "workload.entry: policy = 'accept_all' lets everybody in: room, max_queued and "
                 f"patience_s mean nothing; choose one of {', '.join(SESSION_ADMISSION)}"
             )
         if self.room is not None and "memory" not in self.policy:

@@ -1,5 +1,6 @@
 """What would happen to everybody if one more session began?"""
 
+from collections import Counter
 from collections.abc import Collection
 
 from streamtwin.core.plan import Plan
@@ -13,7 +14,8 @@ def view_of(plan: Plan, inside: Collection[int], session: int, ahead: int) -> Se
     room = scenario.workload.sessions if plan.session_room is None else plan.session_room
     if scenario.workload.entry.policy not in PREDICTS_SESSIONS:
         return SessionView(len(inside), ahead, room)
-    everybody = [terms_of(scenario, one) for one in (*sorted(inside), session)]
+    numbers = (*sorted(inside), session)
+    everybody = [terms_of(scenario, one) for one in numbers]
     chunks_s = [scenario.shape.frames_of(1) / terms.playout_fps for terms in everybody]
     due_s = 1 / sum(1 / each for each in chunks_s)
     turn_s, chunks = _turn(plan, len(everybody))
@@ -22,10 +24,18 @@ def view_of(plan: Plan, inside: Collection[int], session: int, ahead: int) -> Se
         ahead=ahead,
         room=room,
         due_s=due_s,
-        period_s=turn_s / chunks,
+        period_s=turn_s / chunks * _crowding(plan, numbers),
         latency_s=_latency_s(plan, everybody, due_s, max(chunks_s)),
         promised_s=min(terms.slo.latency_s for terms in everybody),
     )
+
+
+def _crowding(plan: Plan, sessions: Collection[int]) -> float:
+    """By how much the fullest lane is fuller than the average: lanes take turns, full or not."""
+    if plan.scenario.deployment.lanes == "time":
+        return 1.0
+    fullest = max(Counter(session % plan.lanes for session in sessions).values())
+    return fullest * plan.lanes / len(sessions)
 
 
 def _rows(plan: Plan, sessions: int) -> int:

@@ -60,7 +60,9 @@ def watched_sessions(records: Records) -> list[int]:
     watched = sorted(session for session, count in counts.items() if count >= ENOUGH)
     if not watched:
         most = max(counts.values(), default=0)
-        raise RunError(f"{most} chunks were emitted: no steady period can be measured")
+        refused = sum(decision.chose == "refuse" for decision in records.decisions)
+        why = f" ({refused} sessions were refused)" if refused else ""
+        raise RunError(f"{most} chunks were emitted{why}: no steady period can be measured")
     return watched
 
 
