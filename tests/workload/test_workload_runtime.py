@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from builders import FlatLatency
-from streamtwin.core.door import FAMILY, chosen
+from streamtwin.core.entrance import FAMILY, chosen
 from streamtwin.core.layout import lay_out
 from streamtwin.core.library import clip_path
 from streamtwin.core.metrics import compute_metrics

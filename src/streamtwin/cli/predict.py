@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamtwin.cli.output import remark
 from streamtwin.cli.profiles import itemsize_of, latency_of, lazily
-from streamtwin.core.door import check_room
+from streamtwin.core.entrance import check_room
 from streamtwin.core.errors import RunError, ScenarioError
 from streamtwin.core.layout import lay_out
 from streamtwin.core.library import clip_path

@@ -7,7 +7,7 @@ policy saw. Time enters as an argument: the simulator passes virtual, the runtim
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
-from streamtwin.core.door import Door
+from streamtwin.core.entrance import Entrance
 from streamtwin.core.errors import RunError
 from streamtwin.core.motion import Motion
 from streamtwin.core.motion_file import MotionTrace, read_motion
@@ -34,7 +34,7 @@ class Controller:
     books: list[SessionBook] = field(init=False)
     rules: Rules = field(init=False)
     scheduler: Scheduler = field(init=False)
-    door: Door = field(init=False)
+    entrance: Entrance = field(init=False)
     trace: MotionTrace | None = field(init=False)
     _now_s: float = field(init=False, default=0.0)
 
@@ -42,7 +42,7 @@ class Controller:
         deployment = self.plan.scenario.deployment
         self.ring = Ring(self.plan.lanes, deployment.steps, self.plan.max_rows)
         self.books = open_sessions(self.plan.scenario, self.recorder.decisions.append)
-        self.door = Door(self.plan, self.books, self.recorder.decisions.append)
+        self.entrance = Entrance(self.plan, self.books, self.recorder.decisions.append)
         self.trace = read_motion(self.plan.scenario)
         self.scheduler = Scheduler(self.plan, self.recorder.decisions.append)
         self.rules = Rules(
@@ -56,7 +56,7 @@ class Controller:
             RunError: chunks wait, nothing is under way, and the batching policy takes none.
         """
         self._now_s = now_s
-        self.door.look(now_s)
+        self.entrance.look(now_s)
         for book in self.books:
             book.queue.release_due(now_s)
         # sessions that begin and those that run take turns
@@ -74,7 +74,7 @@ class Controller:
         """What to do when no lane can move."""
         if self.ring.out(START):
             return TakeBack()
-        due_s = soonest(next_release_s(self.books), self.door.next_s())
+        due_s = soonest(next_release_s(self.books), self.entrance.next_s())
         if due_s is not None:
             return Wait(due_s)
         if self.ring.outstanding:
@@ -95,7 +95,7 @@ class Controller:
         """The item of *turn*, with the *new* rows in it."""
         ended = frozenset(book.session for book in self.books if book.queue.ended())
         item = self.ring.compose(turn.lane, new, ended)
-        self.door.left(item.leaving)
+        self.entrance.left(item.leaving)
         return item
 
     def sent(self, item: Item, turn: Turn) -> None:

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from streamtwin.core.door import FAMILY
+from streamtwin.core.entrance import FAMILY
 from streamtwin.core.records import Decision, Records
 from streamtwin.core.scenario import Scenario
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders import FlatLatency, make_plan
-from streamtwin.core.door import FAMILY, check_room, chosen
+from streamtwin.core.entrance import FAMILY, check_room, chosen
 from streamtwin.core.errors import ScenarioError
 from streamtwin.core.layout import lay_out
 from streamtwin.core.memory import rank_memory

@@ -23,7 +23,7 @@ FAMILY = "session_admission"
 
 
 @dataclass(slots=True)
-class Door:
+class Entrance:
     """The admission of sessions in one run."""
 
     plan: Plan
@@ -33,6 +33,7 @@ class Door:
     _coming: deque[int] = field(init=False)
     _line: deque[int] = field(init=False, default_factory=deque)
     _changed: bool = field(init=False, default=False)
+    _settled: list[SessionBook] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         scenario = self.plan.scenario
@@ -43,8 +44,12 @@ class Door:
         for session in asking:
             self.books[session].queue.closed = True
 
-    def look(self, now_s: float) -> None:
-        """Answer whoever has come by *now_s*, or waits and may enter or has waited too long."""
+    def look(self, now_s: float) -> list[SessionBook]:
+        """Answer whoever has come by *now_s*, or waits and may enter or has waited too long.
+
+        Returns the books of those whose input begins, or will never come.
+        """
+        self._settled = []
         while self._changed and self._line:
             self._changed = self._ask_again(now_s)
         self._changed = False
@@ -53,6 +58,7 @@ class Door:
             self._send_away(session, now_s, self._view(session, 0), "gave_up")
         while self._coming and self._joins_s(self._coming[0]) <= now_s:
             self._ask(self._coming.popleft(), now_s)
+        return self._settled
 
     def left(self, sessions: Iterable[int]) -> None:
         """Of *sessions* nothing follows: there is room for others."""
@@ -106,10 +112,12 @@ class Door:
         self._note(session, now_s, view, "admit")
         self.books[session].queue.open(start_s)
         self.inside.add(session)
+        self._settled.append(self.books[session])
 
     def _send_away(self, session: int, now_s: float, view: SessionView, how: str) -> None:
         self._note(session, now_s, view, how)
         self.books[session].queue.refuse()
+        self._settled.append(self.books[session])
 
     def _note(self, session: int, now_s: float, view: SessionView, choice: str) -> None:
         policy = self.plan.scenario.workload.entry.policy
