@@ -80,6 +80,9 @@ def test_another_rate_scales_what_is_drawn_and_moves_nothing_else(
     )
     assert lengths(slow, 40, seed, run) == lengths(fast, 40, seed, run)
     assert lengths(slow, 20, seed, run) == lengths(slow, 40, seed, run)[:20]
+    # a long gap says nothing of how long the session stays
+    gaps_s = np.diff((0.0, *joins_s(slow, seed, run)))
+    assert not np.allclose(gaps_s * rate, lengths(slow, 40, seed, run))
 
 
 def test_purposes_sessions_and_replications_have_streams_of_their_own() -> None:

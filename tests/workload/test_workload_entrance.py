@@ -26,7 +26,7 @@ def crowded(entry: dict[str, object], **changes: object) -> Plan:
     workload = {
         "chunks": 6,
         "source_fps": 16,
-        "arrivals": {"process": "poisson", "rate_per_s": 1.5, "max_sessions": 20},
+        "arrivals": {"process": "poisson", "rate_per_s": 1.5, "max_sessions": 12},
         "entry": entry,
         **changes.pop("workload", {}),
     }
@@ -154,22 +154,22 @@ def test_predicted_slack_lets_in_as_many_as_keep_their_promise_and_not_two_more(
     def rate(policy: str, sessions: int) -> tuple[float, int]:
         data = {
             "deployment": {"steps": 2, **deployment},
-            "slo": {"fps": 8, "latency_s": 3.5},
+            "slo": {"fps": 16, "latency_s": 3.5},
             "workload": {
                 "chunks": 24,
-                "source_fps": 8,
+                "source_fps": 16,
                 "entry": {"policy": policy},
-                "arrivals": {"process": "fixed", "rate_per_s": 8, "max_sessions": sessions},
+                "arrivals": {"process": "fixed", "rate_per_s": 16, "max_sessions": sessions},
             },
         }
         plan = lay_out(check_scenario(data, "test"), lambda: QUICK)
         metrics = compute_metrics(simulate(plan, QUICK))
         return metrics["fps"], metrics["entry"]["admitted"]
 
-    fps, admitted = rate("predicted_slack", 30)
-    assert fps >= 0.99 * 8
-    assert 0 < admitted < 30
-    assert rate("accept_all", admitted + 2)[0] < 0.98 * 8
+    fps, admitted = rate("predicted_slack", 16)
+    assert fps >= 0.99 * 16
+    assert 0 < admitted < 16
+    assert rate("accept_all", admitted + 2)[0] < 0.98 * 16
 
 
 def test_a_promise_that_nobody_can_keep_lets_nobody_in() -> None:
@@ -209,10 +209,10 @@ def test_metrics_count_and_name_who_was_sent_away() -> None:
     records = simulate(plan, QUICK)
     entry, told = compute_metrics(records)["entry"], answers(records)
     last = [all_answers[-1] for all_answers in told.values()]
-    assert entry["offered"] == 20
+    assert entry["offered"] == 12
     for key, answer in {"admitted": "admit", "refused": "refuse", "gave_up": "gave_up"}.items():
         assert entry[key] == last.count(answer) > 0
-    assert entry["admitted"] + entry["refused"] + entry["gave_up"] == 20
+    assert entry["admitted"] + entry["refused"] + entry["gave_up"] == 12
     for one in entry["away"]:
         assert one["outcome"] in {"refused", "gave_up"}
         assert one["saw"]["inside"] == one["saw"]["room"] == 2

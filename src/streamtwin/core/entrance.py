@@ -86,7 +86,8 @@ class Entrance:
             self._send_away(session, now_s, view, "refuse")
             return
         if full:
-            self._send_away(self._line.popleft(), now_s, view, "refuse")
+            oldest = self._line.popleft()
+            self._send_away(oldest, now_s, self._view(oldest, 0), "refuse")
         self._line.append(session)
         self._note(session, now_s, view, "queue")
 
