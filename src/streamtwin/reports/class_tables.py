@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from math import isnan
 from typing import Any
 
+from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -16,30 +17,37 @@ MAX_NAMED = 5
 
 def classes_table(metrics: Mapping[str, Any]) -> Table:
     """What the sessions of each class got, and which of its promises were broken."""
-    table = Table(title="classes; fps and first frame: least and median", title_justify="left")
-    table.add_column("class")
-    for heading in ("sessions", "fps", "first frame, ms", "latency p95, ms", "misses, %", "stalls"):
+    table = Table(
+        title="classes; fps and first frame of the session that got least, fps of the median",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    table.add_column("class", no_wrap=True)
+    for heading in ("sessions", "fps", "median", "first, ms", "p95, ms", "missed %", "stalls"):
         table.add_column(heading, justify="right")
     table.add_column("broken promises")
     for one in metrics["classes"]:
         table.add_row(escape(one["class"]), str(one["sessions"]), *_figures(one))
+    if not all(one["steady"] for one in metrics["classes"]):
+        table.caption, table.caption_justify = "No session of some class got steady.", "left"
     return table
 
 
 def _figures(one: Mapping[str, Any]) -> list[str]:
     if not one["watched"]:
-        return ["none measured"]
-    first_s = (milliseconds(one[key]) for key in ("ttff_s", "ttff_median_s"))
-    fps = (quantity(one[key], "frames/s") for key in ("fps", "fps_median"))
+        return ["-"] * 6 + ["not measured"]
     p95_s = percentile(one["latency_s"], "p95")
     broken = (key.removesuffix("_s") for key, verdict in one["slo"].items() if not verdict["met"])
     return [
-        ", ".join(fps),
-        ", ".join(first_s),
+        quantity(one["fps"], "frames/s"),
+        quantity(one["fps_median"], "frames/s"),
+        milliseconds(one["ttff_s"]),
         "-" if isnan(p95_s) else milliseconds(p95_s),
         share(one["deadline_miss_rate"]),
         str(one["stalls"]),
-        (", ".join(broken) or "none") + ("" if one["steady"] else " (short runs)"),
+        ", ".join(broken) or "none",
     ]
 
 
