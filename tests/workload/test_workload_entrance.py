@@ -187,6 +187,10 @@ def test_room_is_what_memory_leaves_and_one_more_does_not_fit() -> None:
     assert found.session_room == 4
     assert with_session_room(plan, capacity - 1).session_room == 3
     assert with_session_room(plan, capacity + 99 * max(one.values())).session_room == 9
+    # ranks of cards that differ: the one with least room says how many
+    assert with_session_room(plan, (99 * capacity, capacity - 1)).session_room == (
+        3 if held[1] == capacity else 4
+    )
     # a rank holds the state of as many as are let in, not of all that come
     for stage in plan.stages:
         assert sum(rank_memory(found, stage).values()) <= capacity

@@ -104,7 +104,7 @@ MOTIONS = {
     "frame,motion\n0,0.1\n2,0.1\n": ["3: column frame = '2'", "number 1 is next"],
     "frame,motion\n0,-0.1\n": ["2: column motion = '-0.1'", "at least 0"],
     "frame,motion\n0,3\n": ["2: column motion = '3'", "at most 2"],
-    "frame,motion,session\n0,0.1,7\n": ["2: column session = '7'", "sessions are 0 to 0"],
+    "frame,motion,session\n0,0.1,7\n": [" column session = 7", "sessions are 0"],
     "frame,motion,class\n0,0.1,b\n": ["2: column class = 'b'", "workload.classes are: a"],
     "frame,motion,class,session\n0,0.1,a,0\n": ["not both"],
     "frame,motion\n": ["has no frame"],

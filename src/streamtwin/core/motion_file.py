@@ -12,7 +12,7 @@ from streamtwin.core.visit_trace import Line, lines_of
 COLUMNS = ("frame", "motion", "session", "class")
 
 Key = int | str | None
-"""Of whom a trace is: a session's number, a class, or everybody."""
+"""Of whom a trace is: a session by the number of its random numbers, a class, or everybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +20,13 @@ class MotionTrace:
     """Motion by frame (RMS difference to the frame before, on pixels in [-1, 1]), of each key."""
 
     frames: Mapping[Key, tuple[float, ...]]
-    classes: tuple[str | None, ...]
-    """Class of each session."""
+    sessions: tuple[tuple[int, str | None], ...]
+    """What each session of the run is called in the file, and its class."""
 
     def of(self, session: int, last: int, count: int) -> Motion:
         """Motion of the *count* frames up to number *last*; beyond the trace the picture is still."""
-        key: Key = session if session in self.frames else self.classes[session]
+        number, named = self.sessions[session]
+        key: Key = number if number in self.frames else named
         trace = self.frames.get(key, self.frames.get(None, ()))
         return tuple(
             trace[frame] if 0 <= frame < len(trace) else 0.0
@@ -38,7 +39,7 @@ def read_motion(scenario: Scenario) -> MotionTrace | None:
 
     Raises:
         ScenarioError: with file, line, column and value: frames that are not 0, 1, 2, ... in order,
-            motion that is no number from 0 to 2, an unknown session or class.
+            motion that is no number from 0 to 2, an unknown class.
     """
     workload = scenario.workload
     if workload.motion is None:
@@ -54,8 +55,27 @@ def read_motion(scenario: Scenario) -> MotionTrace | None:
         values.append(motion)
     if not found:
         raise ScenarioError(f"{path}: has no frame below its header")
-    classes = tuple(scenario.visit(one).session_class for one in range(workload.sessions))
-    return MotionTrace({key: tuple(values) for key, values in found.items()}, classes)
+    sessions = tuple(
+        (scenario.noise_key(one), scenario.visit(one).session_class)
+        for one in range(workload.sessions)
+    )
+    return MotionTrace({key: tuple(values) for key, values in found.items()}, sessions)
+
+
+def check_sessions(trace: MotionTrace, scenario: Scenario) -> None:
+    """Refuse a *trace* of sessions that *scenario* does not have.
+
+    Raises:
+        ScenarioError: names the first, and those that there are.
+    """
+    known = [number for number, _ in trace.sessions]
+    for key in trace.frames:
+        if isinstance(key, int) and key not in known:
+            most = ", ".join(str(number) for number in known[:8])
+            more = ", ..." if len(known) > 8 else ""
+            raise ScenarioError(
+                f"{scenario.workload.motion}: column session = {key}: sessions are {most}{more}"
+            )
 
 
 def _key(line: Line, scenario: Scenario) -> Key:
@@ -64,10 +84,7 @@ def _key(line: Line, scenario: Scenario) -> Key:
     if session and named:
         raise line.wrong("class", "name a session or a class, not both")
     if session:
-        number = line.whole_of("session")
-        if number >= scenario.workload.sessions:
-            raise line.wrong("session", f"sessions are 0 to {scenario.workload.sessions - 1}")
-        return number
+        return line.whole_of("session")
     if named and named not in scenario.workload.classes:
         known = ", ".join(scenario.workload.classes) or "none"
         raise line.wrong("class", f"workload.classes are: {known}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from streamtwin.core.arrivals import Arrivals
 from streamtwin.core.draws import dealt_classes, drawn_classes, idle_phases, joins_s, lengths
 from streamtwin.core.errors import ScenarioError
-from streamtwin.core.motion_file import read_motion
+from streamtwin.core.motion_file import check_sessions, read_motion
 from streamtwin.core.scenario import Scenario
 from streamtwin.core.section import MAX_CHUNKS
 from streamtwin.core.session_class import shares_of
@@ -195,6 +195,8 @@ def _check_live(scenario: Scenario) -> None:
 def _check_motion(scenario: Scenario) -> None:
     """Refuse a trace of motion that is wrong, or of sessions and classes that are not there."""
     try:
-        read_motion(scenario)
+        trace = read_motion(scenario)
+        if trace is not None:
+            check_sessions(trace, scenario)
     except ScenarioError as error:
         raise ScenarioError(f"workload.motion: {error}") from error

@@ -1,5 +1,6 @@
 """How many sessions does the memory of the ranks hold?"""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from streamtwin.core.errors import ScenarioError
@@ -9,8 +10,10 @@ from streamtwin.core.policies.session_admission import NEEDS_ROOM
 from streamtwin.core.stages import Stage
 
 
-def with_session_room(plan: Plan, capacity_bytes: float) -> Plan:
+def with_session_room(plan: Plan, capacity_bytes: float | Sequence[float]) -> Plan:
     """*plan* with the number of sessions that *capacity_bytes* a rank hold, where a policy asks.
+
+    One number for all ranks, or one for each.
 
     Raises:
         ScenarioError: not even one fits; names the rank and the bytes.
@@ -18,14 +21,17 @@ def with_session_room(plan: Plan, capacity_bytes: float) -> Plan:
     entry = plan.scenario.workload.entry
     if entry.policy not in NEEDS_ROOM or entry.room is not None:
         return plan
-    rooms = {stage.rank: _room(plan, stage, capacity_bytes) for stage in plan.stages}
+    if isinstance(capacity_bytes, int | float):
+        capacity_bytes = (capacity_bytes,) * plan.ranks
+    has = tuple(capacity_bytes)
+    rooms = {stage.rank: _room(plan, stage, has[stage.rank]) for stage in plan.stages}
     tightest = min(rooms, key=lambda rank: rooms[rank])
     if rooms[tightest] < 1:
         stage = next(stage for stage in plan.stages if stage.rank == tightest)
         need = _held_bytes(plan, stage, 1)
         raise ScenarioError(
             f"workload.entry.policy = {entry.policy!r}: rank {tightest} needs {need / MIB:,.0f} MiB "
-            f"with a single session and has {capacity_bytes / MIB:,.0f} MiB"
+            f"with a single session and has {has[tightest] / MIB:,.0f} MiB"
         )
     return replace(plan, session_room=min(rooms[tightest], plan.scenario.workload.sessions))
 
