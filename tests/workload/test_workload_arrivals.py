@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -149,6 +150,17 @@ def test_a_scenario_draws_the_same_sessions_whenever_it_is_read_and_others_in_ot
         for a, b in zip(one.workload.visits, other.workload.visits, strict=True)
     )
     assert redrawn(other, 0) == one
+
+
+def test_an_override_of_a_resolved_scenario_draws_its_sessions_anew(tmp_path: Path) -> None:
+    """`scenario.yaml` of a result holds the draws; asked for another rate it must not keep them."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(scenario_of(arrivals=LONG).model_dump(mode="json")))
+    faster = find_scenario(str(path), (f"workload.arrivals.rate_per_s={2 * RATE}",))
+    same = find_scenario(str(path), ("slo.fps=9",))
+    joined = [visit.join_s for visit in scenario_of(arrivals=LONG).workload.visits]
+    assert [visit.join_s for visit in same.workload.visits] == joined
+    assert [2 * visit.join_s for visit in faster.workload.visits] == pytest.approx(joined)
 
 
 def test_nothing_is_drawn_where_nothing_is_asked_for() -> None:

@@ -58,6 +58,7 @@ def parse_scenario(
         raise ScenarioError(f"{origin}: a scenario is a mapping of keys, not {type(data).__name__}")
     for override in overrides:
         _override(data, override, f"{origin}{about}")
+    _forget_draws(data, overrides)
     places = Places(text, (override.partition("=")[0].strip() for override in overrides))
     given = f" with {' '.join(overrides)}" if overrides else ""
 
@@ -117,6 +118,16 @@ def _keep_one_length(section: _Data, leaf: str) -> None:
     other = {"chunks": "duration_s", "duration_s": "chunks"}.get(leaf)
     if other is not None and section[leaf] is not None:
         section.pop(other, None)
+
+
+def _forget_draws(data: _Data, overrides: Sequence[str]) -> None:
+    """Draw sessions anew where an override may change them in a scenario that holds its draws."""
+    workload = data.get("workload")
+    touched = any(one.strip().startswith(("workload.", "seed")) for one in overrides)
+    if touched and isinstance(workload, dict) and workload.get("arrivals"):
+        drawn = workload.pop("drawn", None)
+        for key in ("visits", "sessions") if drawn is not None else ():
+            workload.pop(key, None)
 
 
 def _explain(error: ErrorDetails) -> str:
