@@ -25,7 +25,10 @@ def paper() -> ProfileLatency:
 
 def plan_of(*overrides: str) -> Plan:
     """The shipped scenario of four H100, with *overrides*."""
-    return lay_out(find_scenario("sdv2-1.3b-480p", overrides), itemsize=2)
+    return lay_out(
+        find_scenario("sdv2-1.3b-480p", ("deployment.partition={policy: even}", *overrides)),
+        itemsize=2,
+    )
 
 
 def hour(*overrides: str) -> Plan:

@@ -26,10 +26,10 @@ class FlatLatency:
     block_s: float = 0.01
     decode_s: float = 0.03
     hop_s: float = 0.005
-    pass_s: float = 0.0
     factors: tuple[float, ...] = ()
     between_rel_std: float = 0.0
     provenance: Provenance = BY_HAND
+    pass_s: float = 0.0
 
     def predict(self, op: Op) -> Prediction:
         match op:
@@ -59,7 +59,8 @@ def make_plan(**changes: Any) -> Plan:
     deployment |= {"slowdown", "parallelism", "sequence_ranks"}
     deployment |= {"cuda_graph", "compile", "attention"}
     workload = {"source_fps", "chunks", "max_waiting", "admission", "dispatch"}
-    workload |= {"sessions", "visits"}
+    workload |= {"sessions", "visits", "arrivals", "classes", "phases", "camera", "motion", "entry"}
+    workload |= {"duration_s"}
     data: dict[str, Any] = {"deployment": {}, "workload": {"chunks": 30}}
     for key, value in changes.items():
         if key in deployment:
@@ -68,6 +69,8 @@ def make_plan(**changes: Any) -> Plan:
             data["workload"][key] = value
         else:
             data[key] = value
+    if "duration_s" in data["workload"]:
+        del data["workload"]["chunks"]
     return lay_out(check_scenario(data, "test"))
 
 

@@ -12,6 +12,7 @@ from streamtwin.core.policies.dispatch import DISPATCH, WaitingChunk, earliest_d
 from streamtwin.core.policies.noise import NOISE
 from streamtwin.core.policies.partition import PARTITION, StageCosts, optimal
 from streamtwin.core.policies.rope import ROPE, PositionView
+from streamtwin.core.policies.session_admission import SESSION_ADMISSION
 from streamtwin.core.policies.sink import SINK, SinkView
 
 FAMILIES = {
@@ -21,6 +22,7 @@ FAMILIES = {
     "noise": NOISE,
     "partition": PARTITION,
     "rope": ROPE,
+    "session_admission": SESSION_ADMISSION,
     "sink": SINK,
 }
 
@@ -36,7 +38,7 @@ def test_every_policy_says_what_it_does(family: str, name: str) -> None:
 @given(st.integers(1, 9), st.integers(0, 20))
 def test_admission(name: str, bound: int, waiting: int) -> None:
     choice = ADMISSION[name](QueueView(min(waiting, bound), bound))
-    assert choice in {"accept", "drop_new", "drop_oldest"}
+    assert choice in {"accept", "drop_new", "drop_oldest", "drop_waiting"}
     if min(waiting, bound) < bound:
         assert choice == "accept"
 

@@ -6,7 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-PAPER = ("sdv2-1.3b-480p", "--set", "workload.chunks=40", "--json")
+STILL = ("--set", "deployment.partition={policy: even}")
+PAPER = ("sdv2-1.3b-480p", *STILL, "--set", "workload.chunks=40", "--json")
 MOVES = ("--set", "deployment.partition.schedule={5: [6, 8, 8, 8]}")
 
 

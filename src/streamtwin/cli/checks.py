@@ -53,13 +53,15 @@ def check_can_run(scenario: Scenario, device: str, ranks_here: int | None = None
     """
     from streamtwin.core.layout import evenly, lay_out  # noqa: PLC0415
     from streamtwin.core.memory import check_memory  # noqa: PLC0415
+    from streamtwin.core.session_room import one_session  # noqa: PLC0415
     from streamtwin.runtime.devices import check_device, check_speed, free_bytes  # noqa: PLC0415
 
     check_device(device, ranks_here or scenario.deployment.gpus)
     check_speed(scenario.deployment, device)
     # what fits is asked before anything is predicted, so of no policy that weighs predictions
     plan = lay_out(evenly(scenario), itemsize=4 if device == "cpu" else 2)
-    check_memory(plan, free_bytes(device, ranks_here or plan.ranks), device)
+    capacity_bytes = free_bytes(device, ranks_here or plan.ranks)
+    check_memory(one_session(plan), capacity_bytes, device)
     if any(value is not None for value in scenario.weights.model_dump().values()):
         from streamtwin.runtime.given_files import check_files  # noqa: PLC0415 - loads torch
 
@@ -73,8 +75,10 @@ def fitted(plan: "Plan", device: str, ranks_here: int | None = None) -> "Plan":
         ScenarioError: the partition that its policy has decided does not fit.
     """
     from streamtwin.core.memory import check_memory, with_room  # noqa: PLC0415
+    from streamtwin.core.session_room import with_session_room  # noqa: PLC0415
     from streamtwin.runtime.devices import free_bytes  # noqa: PLC0415
 
     capacity_bytes = free_bytes(device, ranks_here or plan.ranks)
+    plan = with_session_room(plan, capacity_bytes)
     check_memory(plan, capacity_bytes, device)
     return with_room(plan, capacity_bytes)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamtwin.cli.output import remark
 from streamtwin.cli.profiles import itemsize_of, latency_of, lazily
+from streamtwin.core.entrance import check_room
 from streamtwin.core.errors import RunError, ScenarioError
 from streamtwin.core.layout import lay_out
 from streamtwin.core.library import clip_path
@@ -54,7 +55,9 @@ def remark_on(clip: "Clip", scenario: Scenario) -> None:
 
 def plan_of(scenario: Scenario, profile: "Profile") -> Plan:
     """Lay *scenario* out on what *profile* knows."""
-    return lay_out(scenario, lazily(profile, scenario), itemsize_of(profile))
+    plan = lay_out(scenario, lazily(profile, scenario), itemsize_of(profile))
+    check_room(plan)
+    return plan
 
 
 def predict(

@@ -6,9 +6,11 @@ decides as if it had been asked at that instant.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from streamtwin.core.chunks import ChunkShape
+from streamtwin.core.frame_luck import FrameLuck
+from streamtwin.core.pauses import NO_PAUSES, Pauses
 from streamtwin.core.policies.admission import AdmissionPolicy, QueueView
 from streamtwin.core.policies.dispatch import WaitingChunk
 from streamtwin.core.records import Decision
@@ -18,22 +20,41 @@ from streamtwin.core.records import Decision
 class ReleaseClock:
     """The input's own clock: frame j exists j / fps after the session's start.
 
-    Without fps, input always waits from then on.
+    Without fps, input always waits from then on. In `pauses` no frames come. With `luck` some are
+    lost, and a chunk waits for those after them; the others come early or late. `promised_s` is how
+    long after a chunk's release its playout is due, where sessions are promised different things.
     """
 
     fps: float | None
     shape: ChunkShape
     playout_fps: float
     start_s: float = 0.0
+    pauses: Pauses = NO_PAUSES
+    luck: FrameLuck | None = None
+    promised_s: float = 0.0
 
     def released_s(self, chunk: int) -> float:
         """Time at which the last frame of camera chunk *chunk* exists."""
-        live_s = 0.0 if self.fps is None else self.shape.last_frame(chunk) / self.fps
-        return self.start_s + live_s
+        if self.fps is None:
+            return self.start_s
+        video_s = self.video_s(chunk)
+        late_s = 0.0 if self.luck is None else self.luck.late_s(chunk)
+        return self.start_s + (video_s + self.pauses.before_s(video_s) + late_s)
+
+    def video_s(self, chunk: int) -> float:
+        """Seconds for which a live camera has to run until the last frame of *chunk* exists."""
+        lost = 0 if self.luck is None else self.luck.lost(chunk)
+        return (self.shape.last_frame(chunk) + lost) / (self.fps or self.playout_fps)
+
+    def idle_s(self, chunk: int) -> float:
+        """Seconds without frames before the last frame of *chunk*."""
+        return 0.0 if self.fps is None else self.pauses.before_s(self.video_s(chunk))
 
     def deadline_s(self, chunk: int) -> float:
-        """Time at which the chunk's first frame is due if playout starts on its release."""
-        return self.released_s(0) + self.shape.first_frame(chunk) / self.playout_fps
+        """Time at which the chunk's first frame is due if playout starts as promised."""
+        first_s = self.shape.first_frame(chunk) / self.playout_fps
+        idle_s = max(0.0, self.pauses.before_s(first_s) - self.idle_s(0))
+        return self.released_s(0) + self.promised_s + first_s + idle_s
 
 
 @dataclass(slots=True)
@@ -47,6 +68,9 @@ class InputQueue:
     admission_name: str
     max_waiting: int
     decide: Callable[[Decision], None]
+    priority: int = 0
+    closed: bool = False
+    """Whether its session has not been let in yet: its camera shows nothing."""
     waiting: list[WaitingChunk] = field(default_factory=list)
     dropped: list[int] = field(default_factory=list)
     released: int = 0
@@ -57,7 +81,7 @@ class InputQueue:
         Input that always waits is released when the chunk before it has been taken.
         """
         held_back = self.clock.fps is None and bool(self.waiting)
-        if held_back or self.released >= self.chunks:
+        if self.closed or held_back or self.released >= self.chunks:
             return None
         return self.clock.released_s(self.released)
 
@@ -79,10 +103,20 @@ class InputQueue:
         if choice == "drop_new":
             self.dropped.append(chunk)
             return
-        if choice == "drop_oldest":
-            self.dropped.append(self.waiting.pop(0).chunk)
+        count = {"accept": 0, "drop_oldest": 1, "drop_waiting": len(self.waiting)}[choice]
+        self.dropped += [gone.chunk for gone in self.waiting[:count]]
+        del self.waiting[:count]
         deadline_s = self.clock.deadline_s(chunk)
-        self.waiting.append(WaitingChunk(self.session, chunk, now_s, deadline_s))
+        waiting = WaitingChunk(self.session, chunk, now_s, deadline_s, self.priority)
+        self.waiting.append(waiting)
+
+    def open(self, start_s: float) -> None:
+        """Let the session in: its input begins at *start_s*."""
+        self.closed, self.clock = False, replace(self.clock, start_s=start_s)
+
+    def refuse(self) -> None:
+        """Send the session away: nothing of it will come."""
+        self.closed, self.chunks = False, 0
 
     def ended(self) -> bool:
         """Whether nothing waits and nothing will come."""

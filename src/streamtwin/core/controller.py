@@ -8,16 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from streamtwin.core.door import Door
+from streamtwin.core.entrance import Entrance
 from streamtwin.core.errors import RunError
 from streamtwin.core.line import Choice, Line
 from streamtwin.core.motion import Motion
+from streamtwin.core.motion_file import MotionTrace, read_motion
 from streamtwin.core.plan import Plan
 from streamtwin.core.policies.batching import BATCHING, PREDICTS, LaneView
 from streamtwin.core.policies.rope import ROPE
 from streamtwin.core.records import ChunkRecord, Decision, Recorder
 from streamtwin.core.ring import START, Item, Ring, Row
 from streamtwin.core.scheduler import Scheduler
-from streamtwin.core.sessions import SessionBook, open_sessions
+from streamtwin.core.sessions import SessionBook, open_sessions, soonest
 from streamtwin.core.turns import Action, Finished, Rules, TakeBack, Turn, Wait
 from streamtwin.core.turns import lane_turn as next_lane_turn
 from streamtwin.core.turns import start_turn as next_start_turn
@@ -38,12 +40,16 @@ class Controller:
     _dispatching: str = field(init=False)
     _noise: str = field(init=False)
     _steps: int = field(init=False)
+    entrance: Entrance = field(init=False)
+    trace: MotionTrace | None = field(init=False)
     _now_s: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
         deployment = self.plan.scenario.deployment
         self.ring = Ring(self.plan.lanes, deployment.steps, self.plan.max_rows)
         self.books = open_sessions(self.plan.scenario, self.recorder.decisions.append)
+        self.entrance = Entrance(self.plan, self.books, self.recorder.decisions.append)
+        self.trace = read_motion(self.plan.scenario)
         self.scheduler = Scheduler(self.plan, self.recorder.decisions.append)
         self.rules = Rules(
             deployment.batching.batch, deployment.stream_batch, deployment.lanes == "sessions"
@@ -61,6 +67,8 @@ class Controller:
             RunError: chunks wait, nothing is under way, and the batching policy takes none.
         """
         self._now_s = now_s
+        for book in self.entrance.look(now_s):
+            self.door.changed(book)
         self.door.release_due(now_s)
         # sessions that begin and those that run take turns
         begins = self.ring.last_lane != START
@@ -77,7 +85,7 @@ class Controller:
         """What to do when no lane can move."""
         if self.ring.out(START):
             return TakeBack()
-        due_s = self.door.next_release_s()
+        due_s = soonest(self.door.next_release_s(), self.entrance.next_s())
         if due_s is not None:
             return Wait(due_s)
         if self.ring.outstanding:
@@ -98,7 +106,9 @@ class Controller:
         rows = (*new, *self.ring.rows(turn.lane))
         brought = {row.session for row in rows}
         ended = frozenset([one for one in brought if self.books[one].queue.ended()])
-        return self.ring.compose(turn.lane, new, ended)
+        item = self.ring.compose(turn.lane, new, ended)
+        self.entrance.left(item.leaving)
+        return item
 
     def sent(self, item: Item, turn: Turn) -> None:
         """Note that *item* is on its way; behind the last turn of a first chunk others may follow."""
@@ -110,6 +120,9 @@ class Controller:
 
     def noise_rate(self, row: Row, motion: Motion, now_s: float) -> float:
         """Rate at which *row*'s chunk is mixed with noise, given how much its frames move."""
+        if self.trace is not None:
+            last = self.plan.scenario.shape.last_frame(row.chunk)
+            motion = self.trace.of(row.session, last, len(motion))
         view, rate = self.books[row.session].noise.next_rate(motion, first=row.ordinal == 0)
         self._record(now_s, "noise", self._noise, (row.session, row.chunk), view.saw(), rate)
         return rate
@@ -167,8 +180,8 @@ class Controller:
 
     def _slack_s(self, ready: Line) -> tuple[float, ...]:
         """Seconds until each chunk breaks the promised latency, the tightest first."""
-        promised_s = self.plan.scenario.slo.latency_s
-        return tuple(sorted(one.released_s + promised_s - self._now_s for one in ready.chunks))
+        due_s = [one.released_s + self.books[one.session].promised_s for one in ready.chunks]
+        return tuple(sorted(each_s - self._now_s for each_s in due_s))
 
     def _dispatch(self, choice: Choice) -> int:
         """Note what the dispatch policy chose: the session whose chunk enters."""

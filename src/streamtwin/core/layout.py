@@ -11,6 +11,7 @@ from streamtwin.core.partition import Partition
 from streamtwin.core.plan import Plan
 from streamtwin.core.policies.batching import PREDICTS
 from streamtwin.core.policies.partition import PARTITION, WEIGHS_NOTHING, StageCosts
+from streamtwin.core.policies.session_admission import PREDICTS_SESSIONS
 from streamtwin.core.scenario import Batching, Deployment, Scenario
 from streamtwin.core.sequence import check_predictable, check_split
 from streamtwin.core.specs import ModelSpec, VaeSpec
@@ -50,13 +51,20 @@ def lay_out(
     check_moves(deployment, members)
     whole = stages_of([range(model.blocks)] * stages, deployment)
     draft = Plan(scenario, model, vae, whole, itemsize)
-    plan = replace(draft, stages=stages_of(_blocks(draft, stages, latency), deployment))
-    batching = deployment.batching.policy
-    if batching not in PREDICTS:
+    laid, room = (
+        stages_of(_blocks(draft, stages, latency), deployment),
+        scenario.workload.entry.room,
+    )
+    plan = replace(draft, stages=laid, session_room=room)
+    batching, entry = deployment.batching.policy, scenario.workload.entry.policy
+    if batching not in PREDICTS and entry not in PREDICTS_SESSIONS:
         return plan
     check_predictable(scenario.name, deployment.parallelism, members)
     if latency is None:
-        raise ScenarioError(f"deployment.batching.policy = {batching!r} needs a latency profile")
+        key = f"deployment.batching.policy = {batching!r}"
+        if batching not in PREDICTS:
+            key = f"workload.entry.policy = {entry!r}"
+        raise ScenarioError(f"{key} needs a latency profile")
     return replace(plan, forecast=forecast(plan, latency()))
 
 
@@ -67,7 +75,9 @@ def evenly(scenario: Scenario) -> Scenario:
     partition = Partition(blocks=asked.blocks, schedule=asked.schedule)
     batching = Batching(batch=deployment.batching.batch)
     plain = deployment.model_copy(update={"partition": partition, "batching": batching})
-    return scenario.model_copy(update={"deployment": plain})
+    workload = scenario.workload
+    easy = workload.model_copy(update={"entry": workload.entry.unpredicted})
+    return scenario.model_copy(update={"deployment": plain, "workload": easy})
 
 
 def check_layout(scenario: Scenario) -> None:

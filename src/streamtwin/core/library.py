@@ -24,7 +24,7 @@ def find_scenario(argument: str, overrides: tuple[str, ...] = ()) -> Scenario:
         ScenarioError: there is neither, or it is wrong.
     """
     text, origin = _text(argument)
-    scenario = parse_scenario(text, origin, overrides)
+    scenario = parse_scenario(text, origin, overrides, folder=_folder(argument))
     for label in scenario.variants:
         _variant(text, origin, scenario, label, overrides)
     return scenario
@@ -36,7 +36,7 @@ def find_variants(argument: str, overrides: tuple[str, ...] = ()) -> dict[str, S
     *overrides* apply on top of each variant's own.
     """
     text, origin = _text(argument)
-    base = parse_scenario(text, origin, overrides)
+    base = parse_scenario(text, origin, overrides, folder=_folder(argument))
     return {label: _variant(text, origin, base, label, overrides) for label in base.variants} or {
         base.name: base
     }
@@ -51,7 +51,16 @@ def _variant(
     text: str, origin: str, base: Scenario, label: str, overrides: tuple[str, ...]
 ) -> Scenario:
     own = base.variants[label]
-    return parse_scenario(text, origin, (*own, *overrides), f": variant {label!r}")
+    about, folder = f": variant {label!r}", _folder(origin)
+    return parse_scenario(text, origin, (*own, *overrides), about, folder)
+
+
+def _folder(argument: str) -> Path:
+    """The folder of the scenario that *argument* means, where the files that it names lie."""
+    path = Path(argument)
+    if path.suffix in {".yaml", ".yml"} or path.exists():
+        return path.parent
+    return Path(str(files("streamtwin.scenarios")))
 
 
 def _text(argument: str) -> tuple[str, str]:

@@ -30,10 +30,10 @@ def rank_memory(plan: Plan, stage: Stage) -> dict[str, int]:
     kv = blocks * steps * model.kv_bytes(scenario.deployment.window, tokens, size)
     return {
         "weights": _stage_parameters(plan, stage) * size,
-        "kv": kv // members * scenario.workload.sessions,
-        "cross_kv": blocks * model.cross_kv_bytes(size) * _prompts_held(scenario),
+        "kv": kv // members * plan.resident,
+        "cross_kv": blocks * model.cross_kv_bytes(size) * _prompts_held(scenario, plan.resident),
         "activations": shared * (model.ffn_dim + 6 * model.dim) * size * bool(blocks),
-        "vae": vae_cache_bytes(plan.vae, scenario.size, stage, size) * scenario.workload.sessions,
+        "vae": vae_cache_bytes(plan.vae, scenario.size, stage, size) * plan.resident,
         "communication": _communication_bytes(plan, stage) + _exchange_bytes(plan, stage, shared),
     }
 
@@ -51,10 +51,11 @@ def _exchange_bytes(plan: Plan, stage: Stage, tokens: int) -> int:
     return 2 * (parts + plan.members * leads) * tokens * plan.model.dim * plan.itemsize
 
 
-def _prompts_held(scenario: Scenario) -> int:
-    """Prompts of all sessions that are held at once: two where one gives way to another."""
+def _prompts_held(scenario: Scenario, resident: int) -> int:
+    """Prompts that *resident* sessions hold at once: two where one gives way to another."""
     sessions = range(scenario.workload.sessions)
-    return sum(1 + (len(scenario.prompts_after(one, 0)) > 1) for one in sessions)
+    held = sorted((1 + (len(scenario.prompts_after(one, 0)) > 1) for one in sessions), reverse=True)
+    return sum(held[:resident])
 
 
 def most_memory(plan: Plan, stages: Iterable[Stage]) -> dict[str, int]:

@@ -6,22 +6,26 @@ from typing import Any
 import numpy as np
 
 from streamtwin.core.bubbles import RankTime, rank_times
+from streamtwin.core.class_metrics import class_metrics
+from streamtwin.core.entry_metrics import entry_metrics
 from streamtwin.core.first_frame import warm_first_frame_s
 from streamtwin.core.intervals import overlap_s
+from streamtwin.core.judged import judged, strictest
+from streamtwin.core.little import in_pipeline
 from streamtwin.core.moved import blocks_at_end, moves_figures
-from streamtwin.core.promises import Slo
 from streamtwin.core.records import SERVICES, Records
 from streamtwin.core.scenario import Scenario
 from streamtwin.core.scenario_file import check_scenario
 from streamtwin.core.session_metrics import latencies_s, percentiles, session_metrics
 from streamtwin.core.steady import (
     Steady,
-    by_session,
+    emitted_by_session,
     emitted_chunks,
     session_window,
     steady_window,
     watched_sessions,
 )
+from streamtwin.core.terms import terms_of
 
 SCHEMA = 1
 
@@ -38,8 +42,11 @@ def compute_metrics(records: Records) -> dict[str, Any]:
     """
     done, steady = emitted_chunks(records), steady_window(records)
     scenario = check_scenario(dict(records.info.scenario), "records")
-    own = by_session(records)
-    sessions = [session_metrics(own[one], scenario, one) for one in watched_sessions(records)]
+    by_session = emitted_by_session(records)
+    sessions = [
+        session_metrics(records, scenario, one, by_session[one])
+        for one in watched_sessions(records)
+    ]
     slowest = min(sessions, key=lambda one: one["fps"])
     frames = sum(chunk.frames for chunk in done[steady.first + 1 : steady.last + 1])
     elapsed_s = steady.interval[1] - steady.interval[0]
@@ -57,6 +64,9 @@ def compute_metrics(records: Records) -> dict[str, Any]:
         "deadline_miss_rate": _miss_rate(sessions),
         "viewer": min((one["viewer"] for one in sessions), key=_smoothness),
         "sessions": sessions,
+        "classes": class_metrics(records, scenario, sessions, by_session),
+        "entry": entry_metrics(records, scenario),
+        "in_pipeline": in_pipeline(records.chunks, steady.interval),
         "chunks": _outcomes(records),
         "ranks": [_rank(records, time, steady) for time in rank_times(records, steady.interval)],
         "moves": moves_figures(records),
@@ -66,42 +76,24 @@ def compute_metrics(records: Records) -> dict[str, Any]:
         "intervals": {},
         "provenance": dict(records.info.provenance),
     }
-    return {**metrics, "slo": _promises(metrics, scenario.slo)}
-
-
-FPS_TOLERANCE = 0.99
-"""Share of the promised frame rate that keeps the promise: a live input's own rate, measured over
-a window of some chunks, scatters by that much."""
-
-
-def _promises(metrics: Mapping[str, Any], slo: Slo) -> dict[str, dict[str, float | bool]]:
-    """Every promise of the scenario beside what was found. Latency is judged by its p95."""
-    found = {
-        "fps": metrics["fps"],
-        "ttff_s": metrics["ttff_s"],
-        "latency_s": metrics["latency_s"]["p95"],
-        "miss_rate": metrics["deadline_miss_rate"],
-    }
-    promised = slo.model_dump()
-    met = {key: value <= promised[key] for key, value in found.items()}
-    met["fps"] = found["fps"] >= FPS_TOLERANCE * promised["fps"]
-    return {key: {"promised": promised[key], "found": found[key], "met": met[key]} for key in found}
+    return {**metrics, "slo": strictest(metrics["classes"]) or judged(metrics, scenario.slo)}
 
 
 def _latencies(records: Records, scenario: Scenario) -> dict[str, Any]:
     """Percentiles over the chunks of all sessions, each in its own steady window."""
-    each = []
-    own = by_session(records)
-    for session in watched_sessions(records):
-        done = emitted_chunks(own[session])
+    by_session, watched = emitted_by_session(records), watched_sessions(records)
+    each, ages_s = [], []
+    for session in watched:
+        done = by_session[session]
         each.append(latencies_s(done, session_window(records, done)))
+        source_fps = terms_of(scenario, session).source_fps
+        # the chunk's first frame is older than its last, on whose release the latency counts
+        ages_s.append(0.0 if source_fps is None else (scenario.shape.frames_of(1) - 1) / source_fps)
     latency_s = np.concatenate(each)
-    source_fps = scenario.workload.source_fps
-    # the chunk's first frame is older than its last, on whose release the latency counts
-    age_s = 0.0 if source_fps is None else (scenario.shape.frames_of(1) - 1) / source_fps
+    glass_s = np.concatenate([one + age_s for one, age_s in zip(each, ages_s, strict=True)])
     return {
         "latency_s": percentiles(latency_s),
-        "glass_to_glass_s": percentiles(latency_s + age_s),
+        "glass_to_glass_s": percentiles(glass_s),
         "jitter_s": percentiles(np.concatenate([np.abs(np.diff(one)) for one in each])),
     }
 

@@ -45,7 +45,7 @@ class Tenants:
     def __post_init__(self) -> None:
         scenario = self.plan.scenario
         for session in range(scenario.workload.sessions):
-            if scenario.visit(session).join_s == 0:
+            if scenario.there_at_start(session):
                 self.prompts[session] = {scenario.prompt_of(session, 0)}
 
     def follow(self, item: Item) -> None:

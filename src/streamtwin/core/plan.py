@@ -32,6 +32,14 @@ class Plan:
     """Predicted times, where a policy of the scenario asks for them."""
     room: tuple[int, ...] = ()
     """Most blocks that the memory of each rank of blocks holds; empty: not known, so no limit."""
+    session_room: int | None = None
+    """Most sessions whose state the memory of every rank holds; None: not known."""
+
+    @property
+    def resident(self) -> int:
+        """Most sessions whose state a rank holds at once."""
+        sessions, room = self.scenario.workload.sessions, self.session_room
+        return sessions if room is None else min(sessions, room)
 
     @property
     def ranks(self) -> int:

@@ -20,3 +20,6 @@ class Viewer(Section):
     """How the viewer plays."""
 
     start_buffer_chunks: Annotated[int, Field(ge=1, description="chunks held before playing")] = 1
+    start_buffer_s: Annotated[
+        float, Field(ge=0, le=3600, description="and at least so many seconds of video")
+    ] = 0.0

@@ -141,6 +141,8 @@ class Scenario(Section):
                 f"conditioning.rope_threshold = {conditioning.rope_threshold} must be at least "
                 f"deployment.window = {window.frames}: positions restart behind the frames kept"
             )
+        if workload.says_no_length:
+            return self  # the trace says it of each session
         if (workload.duration_s is None) == (workload.chunks is None):
             raise ScenarioError(
                 "workload: give exactly one of duration_s (seconds) and chunks, "
@@ -186,6 +188,11 @@ class Scenario(Section):
         """How session number *session* differs from the others; not at all unless listed."""
         visits = self.workload.visits
         return visits[session] if 0 <= session < len(visits) else LIKE_THE_OTHERS
+
+    def there_at_start(self, session: int) -> bool:
+        """Whether that session begins with the run and nobody has to let it in."""
+        everybody = self.workload.entry.policy == "accept_all"
+        return everybody and self.visit(session).join_s == 0
 
     def chunks_of(self, session: int) -> int:
         """Chunks of that session's input."""

@@ -4,6 +4,7 @@ import difflib
 import reprlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import UnionType
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -12,6 +13,7 @@ from pydantic_core import ErrorDetails
 from streamtwin.core.errors import ScenarioError, UserError
 from streamtwin.core.layout import check_layout
 from streamtwin.core.places import Places
+from streamtwin.core.roster import with_roster
 from streamtwin.core.scenario import Scenario
 from streamtwin.core.yaml_text import parse_yaml
 
@@ -34,12 +36,17 @@ def read_scenario_text(path: Path) -> str:
 
 
 def parse_scenario(
-    text: str, origin: str, overrides: Sequence[str] = (), about: str = ""
+    text: str,
+    origin: str,
+    overrides: Sequence[str] = (),
+    about: str = "",
+    folder: Path | None = None,
 ) -> Scenario:
     """Check the scenario in *text*, by itself and laid over its ranks.
 
     Each override is `key.path=value`, its value in YAML. Errors begin with *origin*, the line,
-    and what *about* the text it is.
+    and what *about* the text it is. Files that it names are relative to *folder*, by default that
+    of *origin*.
 
     Raises:
         ScenarioError: with origin, line, key, value and legal choices.
@@ -51,13 +58,15 @@ def parse_scenario(
         raise ScenarioError(f"{origin}: a scenario is a mapping of keys, not {type(data).__name__}")
     for override in overrides:
         _override(data, override, f"{origin}{about}")
+    _forget_draws(data, overrides)
     places = Places(text, (override.partition("=")[0].strip() for override in overrides))
     given = f" with {' '.join(overrides)}" if overrides else ""
 
     def where(line: int | None) -> str:
         return f"{origin}{'' if line is None else f':{line}'}{about}{given}"
 
-    scenario = _checked(data, places, where)
+    beside = Path(origin).parent if folder is None else folder
+    scenario = _checked(data, places, where, beside)
     try:
         check_layout(scenario)
     except UserError as error:
@@ -67,12 +76,14 @@ def parse_scenario(
 
 def check_scenario(data: _Data, origin: str) -> Scenario:
     """Check a scenario given as nested mappings; ScenarioError begins with *origin*."""
-    return _checked(data, Places(), lambda _: origin)
+    return _checked(data, Places(), lambda _: origin, Path())
 
 
-def _checked(data: _Data, places: Places, where: Callable[[int | None], str]) -> Scenario:
+def _checked(
+    data: _Data, places: Places, where: Callable[[int | None], str], folder: Path
+) -> Scenario:
     try:
-        return Scenario.model_validate(data)
+        return with_roster(Scenario.model_validate(data), folder)
     except ValidationError as error:
         mistakes = error.errors()
         lines = [places.of_key(_key(item)) for item in mistakes[:MAX_TOLD]]
@@ -109,6 +120,16 @@ def _keep_one_length(section: _Data, leaf: str) -> None:
         section.pop(other, None)
 
 
+def _forget_draws(data: _Data, overrides: Sequence[str]) -> None:
+    """Draw sessions anew where an override may change them in a scenario that holds its draws."""
+    workload = data.get("workload")
+    touched = any(one.strip().startswith(("workload.", "seed")) for one in overrides)
+    if touched and isinstance(workload, dict) and workload.get("arrivals"):
+        drawn = workload.pop("drawn", None)
+        for key in ("visits", "sessions") if drawn is not None else ():
+            workload.pop(key, None)
+
+
 def _explain(error: ErrorDetails) -> str:
     """Say one pydantic error in our words: key, value, and what would be legal."""
     key = _key(error) or "scenario"
@@ -142,6 +163,8 @@ def _known_keys(location: tuple[int | str, ...]) -> str:
             section = section.model_fields[str(part)].annotation
         else:  # an entry of a list or of a mapping
             section = get_args(section)[-1]
+        if isinstance(section, UnionType):  # a section that may be missing
+            section = get_args(section)[0]
     known = list(section.model_fields)
     close = difflib.get_close_matches(str(location[-1]), known, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""

@@ -2,12 +2,11 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from streamtwin.core.errors import RunError
 from streamtwin.core.intervals import Interval
 from streamtwin.core.moved import moves_made
-from streamtwin.core.partition import Partition
 from streamtwin.core.records import ChunkRecord, Records
 
 ENOUGH = 3
@@ -28,18 +27,6 @@ class Steady:
     reached: bool
 
 
-def by_session(records: Records) -> dict[int, Records]:
-    """The records of each session for itself, in order: its chunks; spans and decisions are of all.
-
-    What is asked of every session is asked of these: a thousand sessions would each look at the
-    chunks of all others.
-    """
-    chunks: dict[int, list[ChunkRecord]] = {}
-    for chunk in records.chunks:
-        chunks.setdefault(chunk.session, []).append(chunk)
-    return {one: replace(records, chunks=tuple(own)) for one, own in sorted(chunks.items())}
-
-
 def emitted_chunks(records: Records, session: int | None = None) -> list[ChunkRecord]:
     """Emitted chunks in order of emission, of one *session* or of all."""
     done = [
@@ -48,6 +35,14 @@ def emitted_chunks(records: Records, session: int | None = None) -> list[ChunkRe
         if chunk.emitted_s is not None and session in (None, chunk.session)
     ]
     return sorted(done, key=lambda chunk: (emitted_at(chunk), chunk.session, chunk.chunk))
+
+
+def emitted_by_session(records: Records) -> dict[int, list[ChunkRecord]]:
+    """Emitted chunks of each session in order of emission, in one pass over the records."""
+    done: dict[int, list[ChunkRecord]] = {}
+    for chunk in emitted_chunks(records):
+        done.setdefault(chunk.session, []).append(chunk)
+    return done
 
 
 def emitted_at(chunk: ChunkRecord) -> float:
@@ -66,7 +61,9 @@ def watched_sessions(records: Records) -> list[int]:
     watched = sorted(session for session, count in counts.items() if count >= ENOUGH)
     if not watched:
         most = max(counts.values(), default=0)
-        raise RunError(f"{most} chunks were emitted: no steady period can be measured")
+        refused = sum(decision.chose == "refuse" for decision in records.decisions)
+        why = f" ({refused} sessions were refused)" if refused else ""
+        raise RunError(f"{most} chunks were emitted{why}: no steady period can be measured")
     return watched
 
 
@@ -77,8 +74,8 @@ def steady_window(records: Records) -> Steady:
         RunError: no session emitted three chunks.
     """
     watched = watched_sessions(records)
-    own = by_session(records)
-    windows = [session_window(records, emitted_chunks(own[one])) for one in watched]
+    done = emitted_by_session(records)
+    windows = [session_window(records, done[one]) for one in watched]
     if len(windows) == 1:
         return windows[0]
     judged = [window for window in windows if window.reached] or windows
@@ -112,7 +109,8 @@ def session_window(records: Records, done: Sequence[ChunkRecord]) -> Steady:
 
 def _moved_once_s(records: Records) -> float:
     """When blocks moved that move once in a run; 0 where they do not, or go on moving."""
-    partition = Partition.model_validate(records.info.scenario["deployment"]["partition"])
-    if partition.trigger != "once":
+    partition = records.info.scenario.get("deployment", {}).get("partition", {})
+    rule = "once" if partition.get("policy") == "sdv2_once" else "never"
+    if (partition.get("rebalance") or rule) != "once":
         return 0.0
     return max((made.time_s for made in moves_made(records.decisions)), default=0.0)

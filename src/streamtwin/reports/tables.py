@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from streamtwin.core.bubbles import CAUSES
+from streamtwin.reports.class_tables import classes_table, entry_words
 from streamtwin.reports.comparison import ComparisonRow, ValidationResult
 from streamtwin.reports.origin import origins
 from streamtwin.reports.percentiles import percentile
@@ -30,6 +31,7 @@ _PERCENTILES = ("p50", "p90", "p95", "p99", "max")
 def metrics_tables(metrics: _Metrics) -> list[Table]:
     """Tables of one run: the whole, each session, the times, the ranks, and their bubbles."""
     sessions = [sessions_table(metrics)] if len(metrics["sessions"]) > 1 else []
+    sessions += [classes_table(metrics)] if metrics.get("classes") else []
     return [_whole(metrics), *sessions, _times(metrics), _ranks(metrics), _bubbles(metrics)]
 
 
@@ -113,6 +115,8 @@ def _whole(metrics: _Metrics) -> Table:
     table.add_row("viewer's stalls", f"{viewer['stalls']} in {_ms(viewer['stall_s'])} ms")
     for outcome, count in chunks.items():
         table.add_row(f"chunks {outcome.replace('_', ' ')}", str(count))
+    for subject, words in entry_words(metrics.get("entry") or {}):
+        table.add_row(subject, words)
     for move in metrics.get("moves", []):
         table.add_row(f"blocks moved behind item {move['item']}", move_words(move))
     for subject, provenance in metrics["provenance"].items():

@@ -14,6 +14,7 @@ from streamtwin.core.motion import Motion, chunk_motion
 from streamtwin.core.plan import Plan
 from streamtwin.core.records import Recorder, Records
 from streamtwin.core.run_info import partition_decision, run_info
+from streamtwin.core.terms import terms_of
 from streamtwin.runtime.devices import check_device, check_speed
 from streamtwin.runtime.processes import run_ranks
 from streamtwin.runtime.scratch import scratch_folder
@@ -196,11 +197,11 @@ def write_emitted(job: "Job", video: Path) -> dict[Path, int]:
     """
     scenario = job.plan.scenario
     sessions, (height, width) = scenario.workload.sessions, scenario.resolution
-    fps = scenario.workload.source_fps or job.input_fps
     video.parent.mkdir(parents=True, exist_ok=True)
     written = {}
     for session in range(sessions):
         spool = spool_path(job.spools, session)
+        fps = terms_of(scenario, session).source_fps or job.input_fps
         path = video if sessions == 1 else video.with_stem(f"{video.stem}-{session}")
         frames = encode_spool(spool, height, width, fps, path) if spool.exists() else 0
         if frames:

@@ -95,9 +95,11 @@ def run_rank(context: RankContext, job: Job) -> RankResult:
         pulse=context.pulse,
         members=None if sequence is None else Leader(sequence, context.now_s, device),
     )
+    # what it reads and opens for each session is done before the clock runs
+    controller = Controller(job.plan, recorder) if stage.encodes else None
     context.ready()
-    if stage.encodes:
-        lead(station, Controller(job.plan, recorder))
+    if controller is not None:
+        lead(station, controller)
     else:
         follow(station)
     if spools is not None:
@@ -138,7 +140,7 @@ def open_transports(
 def first_sessions(plan: Plan) -> list[int]:
     """Sessions that are there from the start, whose state is made before the clock runs."""
     every = range(plan.scenario.workload.sessions)
-    return [session for session in every if plan.scenario.visit(session).join_s == 0]
+    return [session for session in every if plan.scenario.there_at_start(session)]
 
 
 def follow_leader(context: RankContext, states: States, sequence: SequenceGroup) -> RankResult:

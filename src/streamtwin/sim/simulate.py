@@ -1,12 +1,14 @@
 """What will a deployment do? Build its processes, let virtual time pass, return the records."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from streamtwin.core.latency import LatencyModel
 from streamtwin.core.memory import most_memory
 from streamtwin.core.motion import Motion
 from streamtwin.core.plan import Plan
 from streamtwin.core.records import Records
+from streamtwin.core.roster import redrawn
 from streamtwin.core.run_info import partition_decision, run_info
 from streamtwin.core.sequence import check_predictable
 from streamtwin.sim.collector import collector_at_rest
@@ -31,9 +33,9 @@ def simulate(
     picks the mean of every prediction or an end of its interval; *noise* overrides the
     scenario's `service_noise`. *run* 0 is the expected run; any other number is a replication, with
     noise, whose processes start anew and are all a little faster or slower than expected (see
-    `sim.services`). *engine* computes the same records in another way, if it applies (see
-    `sim.recurrence`); `auto` takes it where it does. The same arguments give the same records, bit
-    for bit.
+    `sim.services`), and whose sessions are drawn anew (see `core.roster`). *engine* computes the
+    same records in another way, if it applies (see `sim.recurrence`); `auto` takes it where it does.
+    The same arguments give the same records, bit for bit.
 
     Raises:
         CalibrationError: the latency model cannot answer for an operation of this plan.
@@ -41,6 +43,7 @@ def simulate(
             or the engine does not apply.
         RunError: nothing can move any more, or time passes and nothing is served.
     """
+    plan = replace(plan, scenario=redrawn(plan.scenario, run))
     check_predictable(plan.scenario.name, plan.scenario.deployment.parallelism, plan.members)
     chosen = engine_for(plan, engine)
     log = RunLog(decisions=[partition_decision(plan)])

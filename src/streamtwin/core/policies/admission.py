@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-Admission = Literal["accept", "drop_new", "drop_oldest"]
+Admission = Literal["accept", "drop_new", "drop_oldest", "drop_waiting"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,14 @@ def drop_oldest(view: QueueView) -> Admission:
     return "accept" if view.waiting < view.max_waiting else "drop_oldest"
 
 
+def keep_newest(view: QueueView) -> Admission:
+    """Give up all that wait when the queue is full: one jump instead of a chunk lost at a time."""
+    return "accept" if view.waiting < view.max_waiting else "drop_waiting"
+
+
 ADMISSION: dict[str, AdmissionPolicy] = {
     "accept_all": accept_all,
     "drop_newest": drop_newest,
     "drop_oldest": drop_oldest,
+    "keep_newest": keep_newest,
 }

@@ -1,0 +1,98 @@
+"""`streamtwin simulate --variants`: all variants of a scenario, side by side."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from streamtwin.cli.output import progress, remark, result_folder, show
+from streamtwin.core.errors import UserError
+from streamtwin.core.library import find_variants
+from streamtwin.core.records import Records
+from streamtwin.core.scenario import Scenario
+
+if TYPE_CHECKING:
+    from streamtwin.reports.variants import Variant
+
+Simulated = tuple[Records, dict[str, Any]]
+
+
+def simulate_variants(
+    argument: str,
+    overrides: tuple[str, ...],
+    out: Path | None,
+    video: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Predict every variant of the scenario *argument*, and show them beside each other.
+
+    Raises:
+        UserError: it has no variants.
+    """
+    from streamtwin.reports.variants_page import variants_table  # noqa: PLC0415
+
+    variants = find_variants(argument, overrides)
+    asked = next(iter(variants.values()))
+    if not asked.variants:
+        raise UserError(f"{argument}: --variants: the scenario has none; write some under variants")
+    folder = None if out is None else result_folder(out, asked.name, "simulate")
+    runs = _simulate_all(variants, video)
+    views = _views(runs)
+    document = {
+        "schema": 1,
+        "variants": [{"label": v.label, **v.metrics, "limit": v.limit} for v in views],
+    }
+    show(document, [variants_table(asked.name, views)], as_json)
+    if folder is not None:
+        remark(f"report: {_save(folder, asked, views, runs, document)}")
+
+
+def _simulate_all(variants: Mapping[str, Scenario], video: Path | None) -> dict[str, Simulated]:
+    """Records and metrics of every variant, on profiles that are read once each."""
+    from streamtwin.cli.checks import check_can_predict  # noqa: PLC0415
+    from streamtwin.cli.predict import plan_of, predict, read_clip  # noqa: PLC0415
+    from streamtwin.cli.profiles import profile_of  # noqa: PLC0415
+    from streamtwin.runtime.run import motion_trace  # noqa: PLC0415
+
+    for one in variants.values():
+        check_can_predict(one)
+    clips = {one.resolution: read_clip(one, video) for one in variants.values()}
+    runs = {}
+    with progress("predicting", len(variants)) as bar:
+        for done, (label, one) in enumerate(variants.items()):
+            bar.at(done, f"predicting {label}")
+            profile = profile_of(one)
+            plan = plan_of(one, profile)
+            runs[label] = predict(plan, profile, motion_trace(clips[one.resolution], plan))
+        bar.at(len(variants))
+    return runs
+
+
+def _views(runs: Mapping[str, Simulated]) -> "list[Variant]":
+    from streamtwin.reports.variants import variant_of  # noqa: PLC0415
+
+    return [variant_of(label, records, metrics) for label, (records, metrics) in runs.items()]
+
+
+def _save(
+    folder: Path,
+    asked: Scenario,
+    views: "list[Variant]",
+    runs: Mapping[str, Simulated],
+    document: Mapping[str, Any],
+) -> Path:
+    """Write the page, the figures as JSON, and every run in a folder of its own."""
+    from streamtwin.cli.save import scenario_yaml  # noqa: PLC0415
+    from streamtwin.cli.validate import slug  # noqa: PLC0415
+    from streamtwin.reports.store import write_run  # noqa: PLC0415
+    from streamtwin.reports.variants_page import render_variants  # noqa: PLC0415
+    from streamtwin.reports.whole_file import write_text  # noqa: PLC0415
+
+    for number, (label, (records, metrics)) in enumerate(runs.items(), 1):
+        write_run(folder / f"{number}-{slug(label)}", records, metrics, scenario_yaml(records))
+    write_text(folder / "variants.json", json.dumps(document, indent=2))
+    text = scenario_yaml(next(iter(runs.values()))[0])
+    page = folder / "report.html"
+    write_text(page, render_variants(asked.name, asked.question, views, asked.variants, text))
+    return page
