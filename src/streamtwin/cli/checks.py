@@ -29,18 +29,6 @@ def check_budget(seconds: float | None) -> None:
         raise UserError(f"--budget {seconds}: give a positive number of seconds")
 
 
-def check_can_predict(scenario: Scenario) -> None:
-    """Refuse what no latency profile can answer, before one is measured for it.
-
-    Raises:
-        ScenarioError: the ranks of a stage share its passes.
-    """
-    from streamtwin.core.sequence import check_predictable  # noqa: PLC0415
-
-    deployment = scenario.deployment
-    check_predictable(scenario.name, deployment.parallelism, deployment.members)
-
-
 def check_can_run(scenario: Scenario, device: str, ranks_here: int | None = None) -> None:
     """Refuse what *device* cannot run, before anything is measured or written.
 

@@ -13,7 +13,6 @@ def simulate(
     video: InputOption = None,
 ) -> None:
     """Predict what SCENARIO does: frame rate, latency, and where the idle time goes."""
-    from streamtwin.cli.checks import check_can_predict  # noqa: PLC0415
     from streamtwin.cli.predict import plan_of, predict, read_clip  # noqa: PLC0415
     from streamtwin.cli.profiles import profile_of  # noqa: PLC0415
     from streamtwin.cli.save import save_run  # noqa: PLC0415
@@ -22,7 +21,6 @@ def simulate(
     from streamtwin.runtime.run import motion_trace  # noqa: PLC0415
 
     asked = find_scenario(scenario, given(overrides))
-    check_can_predict(asked)
     clip = read_clip(asked, video)
     folder = None if out is None else result_folder(out, asked.name, "simulate")
     profile = profile_of(asked)

@@ -53,6 +53,12 @@ class Plan:
         stage = next(one for one in reversed(self.stages) if one.rank <= rank)
         return stage.of_member(rank - stage.rank)
 
+    def slowdown_of(self, stage: Stage) -> float:
+        """Factor by which *stage* takes longer: the slowest of its members holds all up."""
+        slowdown = self.scenario.deployment.slowdown
+        members = 1 if stage.vae_only else self.members
+        return max(slowdown.get(rank, 1.0) for rank in range(stage.rank, stage.rank + members))
+
     @property
     def edges(self) -> tuple[Edge, ...]:
         """The links between ranks."""

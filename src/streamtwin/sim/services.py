@@ -6,6 +6,7 @@ and keeps both for as long as it runs: so a rank draws one factor for each kind 
 the expected run, in which all these factors are 1; others are what may happen instead.
 """
 
+from collections.abc import Callable, Sequence
 from math import exp, log, sqrt
 from typing import Literal
 
@@ -33,6 +34,9 @@ STREAMS: dict[type, int] = {
 """One random stream per rank and kind of service, so that runs that differ in one share the
 others' draws (common random numbers)."""
 
+Parts = Callable[[DitPass], Sequence[tuple[Op, int]]]
+"""Of which services a pass consists, each with how often it occurs."""
+
 BETWEEN = 1
 """Marks the stream of what runs differ by, so that it shares no draw with the services."""
 
@@ -49,7 +53,9 @@ class ServiceTimes:
         noise: bool,
         level: Level = "mean",
         run: int = 0,
+        parts: Parts | None = None,
     ) -> None:
+        self._parts, self._split = parts, dict[DitPass, Sequence[tuple[Op, int]]]()
         self.latency, self.noise, self.level, self.run = latency, noise, level, run
         again = [run] if run else []
         self._draws = {
@@ -69,7 +75,17 @@ class ServiceTimes:
         """Whether any service time was drawn from repetitions."""
 
     def __call__(self, op: Op) -> float:
-        """Time of one service of *op*: its predicted time times a factor seen in calibration."""
+        """Time of one service of *op*: its predicted time times a factor seen in calibration.
+
+        Of a pass that several members share, the sum of its parts, each with a factor of its own.
+        """
+        if self._parts is not None and isinstance(op, DitPass):
+            if op not in self._split:
+                self._split[op] = self._parts(op)
+            return sum(self._one(part) for part, count in self._split[op] for _ in range(count))
+        return self._one(op)
+
+    def _one(self, op: Op) -> float:
         expected_s, factors = self._lookup(op)
         if not self.noise or not len(factors):
             return expected_s

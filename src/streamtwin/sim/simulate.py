@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import simpy
@@ -9,6 +10,7 @@ import simpy
 from streamtwin.core.controller import Controller
 from streamtwin.core.edges import Edge
 from streamtwin.core.errors import RunError
+from streamtwin.core.fleet import named_link, stage_model
 from streamtwin.core.latency import LatencyModel
 from streamtwin.core.memory import most_memory
 from streamtwin.core.motion import Motion
@@ -16,11 +18,12 @@ from streamtwin.core.plan import Plan
 from streamtwin.core.records import ChunkRecord, Recorder, Records
 from streamtwin.core.ring import Row
 from streamtwin.core.run_info import partition_decision, run_info
-from streamtwin.core.sequence import check_predictable
+from streamtwin.core.shared_pass import services
 from streamtwin.sim.exchange import Meeting
 from streamtwin.sim.link import Link
 from streamtwin.sim.loops import follow, lead
-from streamtwin.sim.services import Level, ServiceTimes
+from streamtwin.sim.members import member_spans
+from streamtwin.sim.services import Level, Parts, ServiceTimes
 from streamtwin.sim.station import Station
 
 
@@ -32,6 +35,7 @@ def simulate(
     level: Level = "mean",
     noise: bool | None = None,
     run: int = 0,
+    first_rank: int = 0,
 ) -> Records:
     """Run *plan* in virtual time on the service times that *latency* predicts.
 
@@ -39,22 +43,33 @@ def simulate(
     picks the mean of every prediction or an end of its interval; *noise* overrides the
     scenario's `service_noise`. *run* 0 is the expected run; any other number is a replication, with
     noise, whose processes start anew and are all a little faster or slower than expected (see
-    `sim.services`). The same arguments give the same records, bit for bit.
+    `sim.services`). The same arguments give the same records, bit for bit. *first_rank* is rank 0's
+    number among those of several replicas: each draws its own noise.
 
     Raises:
         CalibrationError: the latency model cannot answer for an operation of this plan.
-        ScenarioError: the ranks of a stage share its passes, which no latency model answers for.
         RunError: nothing can move any more.
     """
-    check_predictable(plan.scenario.name, plan.scenario.deployment.parallelism, plan.members)
     env = simpy.Environment()
     recorder = Recorder(decisions=[partition_decision(plan)])
     draw = plan.scenario.service_noise if noise is None else noise
+
+    def times_of(model: LatencyModel, rank: int, parts: Parts | None = None) -> ServiceTimes:
+        seat, seed = first_rank + rank, plan.scenario.seed
+        return ServiceTimes(model, seed, seat, noise=draw, level=level, run=run, parts=parts)
+
+    shared = partial(services, plan) if plan.members > 1 else None
     times = [
-        ServiceTimes(latency, plan.scenario.seed, stage.rank, noise=draw, level=level, run=run)
+        times_of(stage_model(plan, stage, latency), stage.rank, None if stage.vae_only else shared)
         for stage in plan.stages
     ]
-    links = {edge: Link(env, plan, edge, times[edge.sender]) for edge in plan.edges}
+    own = {stage.rank: each for stage, each in zip(plan.stages, times, strict=True)}
+    hops = {
+        edge: own[edge.sender] if (model := named_link(edge, latency)) is None
+        else times_of(model, edge.sender)
+        for edge in plan.edges
+    }  # fmt: skip
+    links = {edge: Link(env, plan, edge, hops[edge]) for edge in plan.edges}
     emitted = simpy.Store(env)
     meeting = Meeting(env, plan)
     stations = [
@@ -71,8 +86,11 @@ def simulate(
     env.run()
     if not leading.triggered:
         raise RunError(_stuck(stations, controller, env.now))
-    provenance = {**_provenance(latency, times), "engine": "simpy"}
-    memory = [most_memory(plan, station.exchange.had) for station in stations]
+    recorder.spans += member_spans(plan, recorder.spans)
+    provenance = {**_provenance(latency, [*times, *hops.values()]), "engine": "simpy"}
+    had = {station.stage.rank: station.exchange.had for station in stations}
+    ranks = range(plan.ranks)
+    memory = [most_memory(plan, had.get(rank, [plan.stage_of(rank)])) for rank in ranks]
     return recorder.records(run_info(plan, "simulated", provenance, memory))
 
 

@@ -38,7 +38,7 @@ class Station:
         self.env, self.plan, self.stage, self.times = env, plan, stage, times
         self.recorder, self.inward, self.outward, self.emitted = recorder, inward, outward, emitted
         self.exchange, self.slip, self.meter = BlockExchange(meeting, stage, times), Slip(), Meter()
-        self.slower = plan.scenario.deployment.slowdown.get(stage.rank, 1.0)
+        self.slower = plan.slowdown_of(stage)
         self._sent: dict[int, deque[Parcel]] = {link.edge.receiver: deque() for link in outward}
         self._ahead = plan.scenario.deployment.overlaps
         self._posted = inward.ask() if inward is not None and self._ahead else None
