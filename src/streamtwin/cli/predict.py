@@ -1,9 +1,11 @@
 """What does the twin say of a scenario, and how sure is it?"""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from streamtwin.cli.fleet import capacities
 from streamtwin.cli.output import remark
 from streamtwin.cli.profiles import itemsize_of, latency_of, lazily
 from streamtwin.core.errors import RunError, ScenarioError
@@ -53,7 +55,8 @@ def remark_on(clip: "Clip", scenario: Scenario) -> None:
 
 def plan_of(scenario: Scenario, profile: "Profile") -> Plan:
     """Lay *scenario* out on what *profile* knows."""
-    return lay_out(scenario, lazily(profile, scenario), itemsize_of(profile))
+    plan = lay_out(scenario, lazily(profile, scenario), itemsize_of(profile))
+    return replace(plan, capacity_bytes=capacities(scenario, profile))
 
 
 def predict(

@@ -5,7 +5,7 @@ from dataclasses import replace
 from streamtwin.core.fleet import hop_s, stage_model
 from streamtwin.core.forecast import Forecast
 from streamtwin.core.latency import LatencyModel
-from streamtwin.core.ops import VaeDecode, VaeEncode
+from streamtwin.core.ops import Op, VaeDecode, VaeEncode
 from streamtwin.core.plan import Plan, Stage
 from streamtwin.core.policies.partition import StageCosts
 from streamtwin.core.ring import Item, Row
@@ -35,6 +35,13 @@ def stage_costs(plan: Plan, latency: LatencyModel) -> StageCosts:
     alike = len(set(each_s)) == 1 or not block_s
     slower = () if alike else tuple(own_s / block_s for own_s in each_s)
     return StageCosts((block_s,) * blocks, tuple(fixed), slower)
+
+
+def steady_ops(plan: Plan) -> list[Op]:
+    """What the ranks of *plan* do in a full turn of a steady stream, transfers left out."""
+    item = _steady_item(plan, plan.max_rows)
+    passes: list[Op] = [plan.dit_pass(stage, item) for stage in plan.stages if stage.blocks]
+    return [*passes, plan.encode(1), plan.decode(1)]
 
 
 def forecast(plan: Plan, latency: LatencyModel) -> Forecast:

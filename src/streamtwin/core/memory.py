@@ -16,8 +16,10 @@ from streamtwin.core.vae_layout import Half, decoder_half, encoder_half
 MIB = 2**20
 
 
-def rank_memory(plan: Plan, stage: Stage) -> dict[str, int]:
+def rank_memory(plan: Plan, stage: Stage, sessions: int | None = None) -> dict[str, int]:
     """Bytes that *stage* holds, by purpose; weights include those of its half of the VAE.
+
+    With *sessions* at once, by default all of the scenario's.
 
     Of a stage whose members share passes: what the leader holds, or a member (`Plan.stage_of`).
     Each has all of the weights and an equal share of keys, values and activations.
@@ -25,15 +27,18 @@ def rank_memory(plan: Plan, stage: Stage) -> dict[str, int]:
     scenario, model, members = plan.scenario, plan.model, plan.members
     tokens, steps, size = scenario.size.tokens, scenario.deployment.steps, plan.itemsize
     rows = plan.max_rows
-    blocks = len(stage.blocks)
+    blocks, windowed = len(stage.blocks), scenario.deployment.context == "window"
+    count = scenario.workload.sessions if sessions is None else sessions
     shared = rows * scenario.deployment.chunk_latents * tokens // members
     kv = blocks * steps * model.kv_bytes(scenario.deployment.window, tokens, size)
+    # a chunk that attends itself alone keeps nothing; its K and V are there for a block at a time
+    widths = model.ffn_dim + (6 if windowed else 8) * model.dim
     return {
         "weights": _stage_parameters(plan, stage) * size,
-        "kv": kv // members * scenario.workload.sessions,
-        "cross_kv": blocks * model.cross_kv_bytes(size) * _prompts_held(scenario),
-        "activations": shared * (model.ffn_dim + 6 * model.dim) * size * bool(blocks),
-        "vae": vae_cache_bytes(plan.vae, scenario.size, stage, size) * scenario.workload.sessions,
+        "kv": kv // members * count * windowed,
+        "cross_kv": blocks * model.cross_kv_bytes(size) * _prompts_held(scenario, count),
+        "activations": shared * widths * size * bool(blocks),
+        "vae": vae_cache_bytes(plan.vae, scenario.size, stage, size) * count,
         "communication": _communication_bytes(plan, stage) + _exchange_bytes(plan, stage, shared),
     }
 
@@ -51,15 +56,23 @@ def _exchange_bytes(plan: Plan, stage: Stage, tokens: int) -> int:
     return 2 * (parts + plan.members * leads) * tokens * plan.model.dim * plan.itemsize
 
 
-def _prompts_held(scenario: Scenario) -> int:
-    """Prompts of all sessions that are held at once: two where one gives way to another."""
-    sessions = range(scenario.workload.sessions)
-    return sum(1 + (len(scenario.prompts_after(one, 0)) > 1) for one in sessions)
+def _prompts_held(scenario: Scenario, sessions: int) -> int:
+    """Prompts of *sessions* that are held at once: two where one gives way to another.
+
+    Of some of the scenario's sessions, those that hold most.
+    """
+    each = (
+        1 + (len(scenario.prompts_after(one, 0)) > 1) for one in range(scenario.workload.sessions)
+    )
+    held = sorted(each, reverse=True)
+    return sum(held[:sessions]) + max(held) * max(0, sessions - len(held))
 
 
-def most_memory(plan: Plan, stages: Iterable[Stage]) -> dict[str, int]:
+def most_memory(
+    plan: Plan, stages: Iterable[Stage], sessions: int | None = None
+) -> dict[str, int]:
     """Bytes by purpose that a rank has held at most, when it was each of *stages* in turn."""
-    held = [rank_memory(plan, stage) for stage in stages]
+    held = [rank_memory(plan, stage, sessions) for stage in stages]
     return {purpose: max(memory[purpose] for memory in held) for purpose in held[0]}
 
 
@@ -86,7 +99,10 @@ def _stage_parameters(plan: Plan, stage: Stage) -> int:
     blocks = model.blocks * model.block_parameters
     embeddings = model.parameters - blocks - patch_embedding - head
     ends = patch_embedding * stage.first + head * stage.last
-    return vae + len(stage.blocks) * model.block_parameters + embeddings + ends
+    held = len(stage.blocks)
+    if plan.scenario.deployment.weights == "replicated":
+        held, ends = model.blocks, patch_embedding + head
+    return vae + held * model.block_parameters + embeddings + ends
 
 
 def vae_cache_bytes(vae: VaeSpec, size: Resolution, stage: Stage, itemsize: int) -> int:

@@ -133,6 +133,8 @@ def _rank(records: Records, time: RankTime, steady: Steady) -> dict[str, Any]:
         "idle_s": time.idle_s,
         "bubbles": time.seconds_by_cause(),
         "memory_bytes": dict(info.memory_bytes),
+        "capacity_bytes": info.capacity_bytes,
+        "most_sessions": info.most_sessions,
     }
 
 

@@ -32,6 +32,8 @@ class Plan:
     """Predicted times, where a policy of the scenario asks for them."""
     room: tuple[int, ...] = ()
     """Most blocks that the memory of each rank of blocks holds; empty: not known, so no limit."""
+    capacity_bytes: tuple[float, ...] = ()
+    """Memory that each rank may use; empty: not known."""
 
     @property
     def ranks(self) -> int:
@@ -88,6 +90,8 @@ class Plan:
     def warmup_chunks(self) -> int:
         """Chunks emitted before window and lanes are full, from where on the period is steady."""
         scenario = self.scenario
+        if scenario.deployment.context == "chunk":
+            return 1 + self.lanes
         window = -(-(scenario.deployment.window - 1) // scenario.deployment.chunk_latents)
         return window + self.lanes
 
@@ -99,11 +103,7 @@ class Plan:
 
     def attended_tokens(self, item: Item) -> float:
         """K: tokens that the item's rows attend, on average over its rows."""
-        shape, window = self.scenario.shape, self.scenario.attention_window
-        filled = [
-            window.filled(shape.first_latent(row.ordinal) + shape.latents_of(row.ordinal) - 1)
-            for row in item.rows
-        ]
+        filled = [self.scenario.attended_frames(row.ordinal) for row in item.rows]
         return self.scenario.size.tokens * sum(filled) / len(filled)
 
     def dit_pass(self, stage: Stage, item: Item) -> DitPass:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from streamtwin.core.capacity import sessions_of_rank
 from streamtwin.core.plan import Plan
 from streamtwin.core.records import Decision, RankInfo, RunInfo, Source
 
@@ -17,8 +18,15 @@ def run_info(
 ) -> RunInfo:
     """Describe a run of *plan*; *memory* has the bytes of each rank by purpose."""
     stages = [plan.stage_of(rank) for rank in range(plan.ranks)]
+    known = dict(enumerate(plan.capacity_bytes))
     ranks = tuple(
-        RankInfo(rank, (stage.blocks.start, stage.blocks.stop), dict(held))
+        RankInfo(
+            rank,
+            (stage.blocks.start, stage.blocks.stop),
+            dict(held),
+            known.get(rank),
+            sessions_of_rank(plan, rank, known[rank]) if rank in known else None,
+        )
         for rank, (stage, held) in enumerate(zip(stages, memory, strict=True))
     )
     return RunInfo(

@@ -7,6 +7,7 @@ from typing import Any
 
 import simpy
 
+from streamtwin.core.capacity import check_capacity, sessions_at_once
 from streamtwin.core.controller import Controller
 from streamtwin.core.edges import Edge
 from streamtwin.core.errors import RunError
@@ -48,8 +49,10 @@ def simulate(
 
     Raises:
         CalibrationError: the latency model cannot answer for an operation of this plan.
+        ScenarioError: the plan knows the memory of its ranks, and does not fit.
         RunError: nothing can move any more.
     """
+    check_capacity(plan)
     env = simpy.Environment()
     recorder = Recorder(decisions=[partition_decision(plan)])
     draw = plan.scenario.service_noise if noise is None else noise
@@ -90,7 +93,8 @@ def simulate(
     provenance = {**_provenance(latency, [*times, *hops.values()]), "engine": "simpy"}
     had = {station.stage.rank: station.exchange.had for station in stations}
     ranks = range(plan.ranks)
-    memory = [most_memory(plan, had.get(rank, [plan.stage_of(rank)])) for rank in ranks]
+    at_once = sessions_at_once(plan.scenario)
+    memory = [most_memory(plan, had.get(rank, [plan.stage_of(rank)]), at_once) for rank in ranks]
     return recorder.records(run_info(plan, "simulated", provenance, memory))
 
 
