@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from streamtwin.core.errors import UserError
+from streamtwin.core.errors import ScenarioError, UserError
 from streamtwin.core.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -29,6 +29,34 @@ def check_budget(seconds: float | None) -> None:
         raise UserError(f"--budget {seconds}: give a positive number of seconds")
 
 
+def check_simulated_only(scenario: Scenario) -> None:
+    """Refuse to run for real what only the simulator does.
+
+    Raises:
+        ScenarioError: names the key, its value, and what to do instead.
+    """
+    deployment = scenario.deployment
+    remedies = {
+        "replicas": (deployment.replicas > 1, "run one pipeline with the sessions of one copy"),
+        "context": (deployment.context == "chunk", "choose deployment.context = window"),
+        "weights": (
+            deployment.weights == "replicated",
+            "ranks read their own blocks only; choose deployment.weights = sharded",
+        ),
+        "fleet": (
+            bool(deployment.fleet),
+            "a run has the cards that are there; give deployment.gpus as a number",
+        ),
+    }
+    for key, (asked, remedy) in remedies.items():
+        if asked:
+            value = "a list of cards" if key == "fleet" else getattr(deployment, key)
+            raise ScenarioError(
+                f"{scenario.name}: deployment.{'gpus' if key == 'fleet' else key} = {value} can be "
+                f"simulated only: {remedy}"
+            )
+
+
 def check_can_run(scenario: Scenario, device: str, ranks_here: int | None = None) -> None:
     """Refuse what *device* cannot run, before anything is measured or written.
 
@@ -43,6 +71,7 @@ def check_can_run(scenario: Scenario, device: str, ranks_here: int | None = None
     from streamtwin.core.memory import check_memory  # noqa: PLC0415
     from streamtwin.runtime.devices import check_device, check_speed, free_bytes  # noqa: PLC0415
 
+    check_simulated_only(scenario)
     check_device(device, ranks_here or scenario.deployment.gpus)
     check_speed(scenario.deployment, device)
     # what fits is asked before anything is predicted, so of no policy that weighs predictions

@@ -63,7 +63,7 @@ def predict(
     plan: Plan, profile: "Profile", motion: Sequence["Motion"]
 ) -> tuple[Records, dict[str, Any]]:
     """Simulate *plan*: its records, and its metrics with the intervals that calibration allows."""
-    from streamtwin.sim.simulate import simulate  # noqa: PLC0415
+    from streamtwin.sim.replicas import simulate_deployment as simulate  # noqa: PLC0415
 
     latency = latency_of(profile, plan.scenario)
     records = simulate(plan, latency, motion)

@@ -18,16 +18,18 @@ class Cards(Section):
     count: Annotated[int, Field(ge=1, le=MAX_RANKS, description="ranks that have such a card")] = 1
     profile: Annotated[
         str | None,
-        Field(description="its latency profile; null: the scenario's if of such a card, else found"),
+        Field(
+            description="its latency profile; null: the scenario's if of such a card, else found"
+        ),
     ] = None
 
 
 class Links(Section):
     """Which links of the catalogue join the ranks; each is null: what the profile's hops are."""
 
-    cards: Annotated[
-        str | None, Field(description="link within a host; null: the cards' own")
-    ] = None
+    cards: Annotated[str | None, Field(description="link within a host; null: the cards' own")] = (
+        None
+    )
     hosts: Annotated[
         str | None, Field(description="link between hosts; where there are several, say which")
     ] = None

@@ -61,8 +61,7 @@ def _turn(plan: Plan, latency: LatencyModel, rows: int) -> tuple[float, float]:
     encode_s = _vae_s(plan, first, latency, plan.encode(1))
     decode_s = _vae_s(plan, last, latency, plan.decode(1))
     passes_s = [
-        _pass_s(plan, stage, latency, item) if stage.blocks else 0.0
-        for stage in plan.stages
+        _pass_s(plan, stage, latency, item) if stage.blocks else 0.0 for stage in plan.stages
     ]
     # each row takes one of its chunk's steps, so a turn brings rows / steps chunks in and out
     chunks = rows / plan.steps

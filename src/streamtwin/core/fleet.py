@@ -11,6 +11,7 @@ from streamtwin.core.catalog import GpuSpec, LinkSpec
 from streamtwin.core.edges import Edge
 from streamtwin.core.latency import LatencyModel, Prediction, Provenance, ProvenanceKind
 from streamtwin.core.link_latency import LinkLatency
+from streamtwin.core.long_chunks import LongChunks
 from streamtwin.core.mesh import link_among, link_between
 from streamtwin.core.ops import Op
 from streamtwin.core.plan import Plan, Stage
@@ -70,6 +71,11 @@ class Fleet:
 
 def stage_model(plan: Plan, stage: Stage, latency: LatencyModel) -> LatencyModel:
     """What answers for the services of *stage*."""
+    model = _of_members(plan, stage, latency)
+    return LongChunks(model) if plan.scenario.extrapolate else model
+
+
+def _of_members(plan: Plan, stage: Stage, latency: LatencyModel) -> LatencyModel:
     if stage.vae_only or plan.members == 1:
         return latency.models[stage.rank] if isinstance(latency, Fleet) else latency
     ranks = range(stage.rank, stage.rank + plan.members)

@@ -68,9 +68,7 @@ def _prompts_held(scenario: Scenario, sessions: int) -> int:
     return sum(held[:sessions]) + max(held) * max(0, sessions - len(held))
 
 
-def most_memory(
-    plan: Plan, stages: Iterable[Stage], sessions: int | None = None
-) -> dict[str, int]:
+def most_memory(plan: Plan, stages: Iterable[Stage], sessions: int | None = None) -> dict[str, int]:
     """Bytes by purpose that a rank has held at most, when it was each of *stages* in turn."""
     held = [rank_memory(plan, stage, sessions) for stage in stages]
     return {purpose: max(memory[purpose] for memory in held) for purpose in held[0]}

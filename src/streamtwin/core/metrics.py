@@ -1,6 +1,7 @@
 """What do the records amount to? Every figure that is reported, computed once, here."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from streamtwin.core.intervals import overlap_s
 from streamtwin.core.moved import blocks_at_end, moves_figures
 from streamtwin.core.promises import Slo
 from streamtwin.core.records import SERVICES, Records
+from streamtwin.core.replica_metrics import replica_metrics
 from streamtwin.core.scenario import Scenario
 from streamtwin.core.scenario_file import check_scenario
 from streamtwin.core.session_metrics import latencies_s, percentiles, session_metrics
@@ -53,6 +55,7 @@ def compute_metrics(records: Records) -> dict[str, Any]:
         "deadline_miss_rate": _miss_rate(sessions),
         "viewer": min((one["viewer"] for one in sessions), key=_smoothness),
         "sessions": sessions,
+        "replicas": replica_metrics(records, _alone),
         "chunks": _outcomes(records),
         "ranks": [_rank(records, time, steady) for time in rank_times(records, steady.interval)],
         "moves": moves_figures(records),
@@ -63,6 +66,13 @@ def compute_metrics(records: Records) -> dict[str, Any]:
         "provenance": dict(records.info.provenance),
     }
     return {**metrics, "slo": _promises(metrics, scenario.slo)}
+
+
+def _alone(records: Records) -> dict[str, Any]:
+    """Metrics of one copy of several: as if it were the only one."""
+    scenario = dict(records.info.scenario)
+    scenario["deployment"] = {**scenario["deployment"], "replicas": 1}
+    return compute_metrics(replace(records, info=replace(records.info, scenario=scenario)))
 
 
 FPS_TOLERANCE = 0.99

@@ -39,7 +39,9 @@ class Layout(Section):
     router: Annotated[str, OneOf(ROUTER)] = "round_robin"
     weights: Annotated[
         Literal["sharded", "replicated"],
-        Field(description="a rank holds its own blocks, or those of the whole model (simulate only)"),
+        Field(
+            description="a rank holds its own blocks, or those of the whole model (simulate only)"
+        ),
     ] = "sharded"
     context: Annotated[
         Literal["window", "chunk"],
@@ -49,7 +51,9 @@ class Layout(Section):
     ] = "window"
     reserve_bytes: Annotated[
         float,
-        Field(ge=0, description="memory of a card that the pipeline cannot have: driver, libraries"),
+        Field(
+            ge=0, description="memory of a card that the pipeline cannot have: driver, libraries"
+        ),
     ] = 2e9
     parallelism: Annotated[
         Parallelism, Field(description="ranks in a row; or in groups that share every pass")

@@ -12,6 +12,7 @@ from streamtwin.core.bubbles import CAUSES
 from streamtwin.reports.comparison import ComparisonRow, ValidationResult
 from streamtwin.reports.origin import origins
 from streamtwin.reports.percentiles import percentile
+from streamtwin.reports.replica_table import replicas_table
 from streamtwin.reports.words import (
     TOO_SHORT,
     cause_name,
@@ -30,6 +31,8 @@ _PERCENTILES = ("p50", "p90", "p95", "p99", "max")
 def metrics_tables(metrics: _Metrics) -> list[Table]:
     """Tables of one run: the whole, each session, the times, the ranks, and their bubbles."""
     sessions = [sessions_table(metrics)] if len(metrics["sessions"]) > 1 else []
+    if metrics.get("replicas"):
+        sessions.append(replicas_table(metrics))
     return [_whole(metrics), *sessions, _times(metrics), _ranks(metrics), _bubbles(metrics)]
 
 

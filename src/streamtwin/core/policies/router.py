@@ -61,3 +61,6 @@ ROUTER: dict[str, RouterPolicy] = {
     "most_slack": most_slack,
     "fill_first": fill_first,
 }
+
+WEIGHS_NOTHING = frozenset({"round_robin", "least_sessions"})
+"""Policies that need no predicted times."""
