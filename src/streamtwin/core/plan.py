@@ -56,7 +56,7 @@ class Plan:
         return stage.of_member(rank - stage.rank)
 
     def slowdown_of(self, stage: Stage) -> float:
-        """Factor by which *stage* takes longer: the slowest of its members holds all up."""
+        """Factor by which passes of *stage* take longer: the slowest member holds all up."""
         slowdown = self.scenario.deployment.slowdown
         members = 1 if stage.vae_only else self.members
         return max(slowdown.get(rank, 1.0) for rank in range(stage.rank, stage.rank + members))

@@ -12,7 +12,7 @@ FIGURES = ("fps", "fps_total", "period_s", "ttff_s", "latency_s", "deadline_miss
 
 def replicas_of(records: Records) -> int:
     """Copies of the pipeline that *records* are of."""
-    return int(records.info.scenario["deployment"].get("replicas", 1))
+    return int(records.info.scenario.get("deployment", {}).get("replicas", 1))
 
 
 def replica_records(records: Records, replica: int) -> Records:

@@ -38,7 +38,8 @@ class Station:
         self.env, self.plan, self.stage, self.times = env, plan, stage, times
         self.recorder, self.inward, self.outward, self.emitted = recorder, inward, outward, emitted
         self.exchange, self.slip, self.meter = BlockExchange(meeting, stage, times), Slip(), Meter()
-        self.slower = plan.slowdown_of(stage)
+        self.slower = plan.scenario.deployment.slowdown.get(stage.rank, 1.0)
+        self.slowest = plan.slowdown_of(stage)
         self._sent: dict[int, deque[Parcel]] = {link.edge.receiver: deque() for link in outward}
         self._ahead = plan.scenario.deployment.overlaps
         self._posted = inward.ask() if inward is not None and self._ahead else None
@@ -144,7 +145,8 @@ class Station:
 
     def _serve(self, kind: Service, op: Op, row: Row, item: int, rows: int = 1) -> Steps:
         began_s = self.now_s
-        yield self.env.timeout(self.slower * self.times(op))
+        slower = self.slowest if kind == "dit" else self.slower
+        yield self.env.timeout(slower * self.times(op))
         about = {"session": row.session, "chunk": row.chunk}
         self._record(kind, began_s, item=item, rows=rows, **about)
 
