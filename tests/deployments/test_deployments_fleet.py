@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import pytest
+from deployment_cases import RowLatency, fleet_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders import make_plan
-from deployment_cases import RowLatency, fleet_of
 from streamtwin.core import catalog
 from streamtwin.core.costs import stage_costs
 from streamtwin.core.errors import ScenarioError
@@ -89,7 +89,9 @@ def test_a_link_of_less_bandwidth_is_never_faster(name, gpus):
 
 def test_a_hop_takes_the_link_that_the_scenario_names_and_else_the_profiles() -> None:
     plan = make_plan(
-        gpus=4, hosts=[2, 2], links={"hosts": "ethernet-100g", "pairs": {"3-0": "infiniband-ndr400"}}
+        gpus=4,
+        hosts=[2, 2],
+        links={"hosts": "ethernet-100g", "pairs": {"3-0": "infiniband-ndr400"}},
     )
     layout = plan.scenario.deployment
     assert [host_of(layout, rank) for rank in range(4)] == [0, 0, 1, 1]
@@ -106,9 +108,13 @@ def test_a_hop_takes_the_link_that_the_scenario_names_and_else_the_profiles() ->
             own_s = 0.001 + latency.byte_s * hop.size_bytes
             expected_s = own_s if link is None else link.hop_s(hop.size_bytes)
             assert hop.seconds == pytest.approx(expected_s, rel=1e-9)
-    assert "hop assumed" in simulate(
-        plan, fleet_of(plan, RowLatency(provenance=replace(latency.provenance, kind="measured")))
-    ).info.provenance["service_times"]
+    assert (
+        "hop assumed"
+        in simulate(
+            plan,
+            fleet_of(plan, RowLatency(provenance=replace(latency.provenance, kind="measured"))),
+        ).info.provenance["service_times"]
+    )
 
 
 def test_cards_of_two_kinds_on_a_host_meet_on_the_slower_ones_link() -> None:

@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import pytest
+from deployment_cases import RowLatency, fleet_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders import FlatLatency, make_plan, stream
-from deployment_cases import RowLatency, fleet_of
 from streamtwin.core import catalog
 from streamtwin.core.errors import CalibrationError
 from streamtwin.core.latency import Provenance
