@@ -7,7 +7,7 @@ from deployment_cases import RowLatency
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders import FlatLatency, make_plan
+from builders import FlatLatency, make_plan, stream
 from streamtwin.cli.checks import check_simulated_only
 from streamtwin.core.capacity import (
     UNBOUNDED,
@@ -114,8 +114,6 @@ def test_a_chunk_that_attends_itself_alone_attends_its_own_frames(latents: int) 
     tokens = plan.scenario.size.tokens
     records = simulate(plan, FlatLatency())
     assert len([chunk for chunk in records.chunks if chunk.emitted_s is not None]) == 4
-    from builders import stream
-
     items = {item.rows[0].ordinal: item for item in stream(plan, 3)}
     assert plan.attended_tokens(items[0]) == tokens * (latents + 1)
     assert plan.attended_tokens(items[1]) == tokens * latents
