@@ -20,8 +20,9 @@ from streamtwin.core.capacity import (
 from streamtwin.core.errors import CalibrationError, ScenarioError
 from streamtwin.core.library import find_scenario, shipped_names
 from streamtwin.core.long_chunks import LongChunks
-from streamtwin.core.memory import rank_memory
+from streamtwin.core.memory import rank_memory, with_room
 from streamtwin.core.metrics import compute_metrics
+from streamtwin.core.moves import block_bytes
 from streamtwin.core.ops import Op, VaeDecode
 from streamtwin.sim.simulate import simulate
 
@@ -106,6 +107,24 @@ def test_replicated_weights_are_those_of_the_whole_model_on_every_rank() -> None
     assert all(whole > part for whole, part in zip(held, split, strict=True))
     assert held[1] < model  # all blocks, and no VAE
     assert held[0] + held[2] - held[1] == model
+
+
+def test_weights_that_every_rank_holds_stay_when_a_block_moves() -> None:
+    sharded, replicated = (make_plan(gpus=2, weights=one) for one in ("sharded", "replicated"))
+    weights = sharded.model.block_parameters * sharded.itemsize
+    assert block_bytes(sharded, 2, 1) - block_bytes(replicated, 2, 1) == weights
+
+
+def test_each_rank_has_room_for_the_blocks_of_its_own_memory() -> None:
+    plan = make_plan(
+        gpus=3, partition={"policy": "optimal", "blocks": [2, 2, 2], "rebalance": "continuous"}
+    )
+    need = [need_bytes(plan, rank, 1) for rank in range(3)]
+    block = need_bytes(make_plan(gpus=2, partition={"blocks": [3, 3]}), 0, 1) - need_bytes(
+        make_plan(gpus=2, partition={"blocks": [2, 4]}), 0, 1
+    )
+    assert with_room(plan, [need[0], need[1] + block, need[2] + 2 * block]).room == (2, 3, 4)
+    assert with_room(plan, max(need)).room == with_room(plan, [max(need)] * 3).room
 
 
 @pytest.mark.parametrize("latents", [1, 3, 20])

@@ -11,6 +11,7 @@ from streamtwin.cli.profiles import itemsize_of, latency_of, lazily
 from streamtwin.core.errors import RunError, ScenarioError
 from streamtwin.core.layout import lay_out
 from streamtwin.core.library import clip_path
+from streamtwin.core.memory import with_room
 from streamtwin.core.metrics import compute_metrics
 from streamtwin.core.plan import Plan
 from streamtwin.core.records import Records
@@ -56,7 +57,9 @@ def remark_on(clip: "Clip", scenario: Scenario) -> None:
 def plan_of(scenario: Scenario, profile: "Profile") -> Plan:
     """Lay *scenario* out on what *profile* knows."""
     plan = lay_out(scenario, lazily(profile, scenario), itemsize_of(profile))
-    return replace(plan, capacity_bytes=capacities(scenario, profile))
+    capacity_bytes = capacities(scenario, profile)
+    known = replace(plan, capacity_bytes=capacity_bytes)
+    return with_room(known, capacity_bytes) if capacity_bytes else known
 
 
 def predict(

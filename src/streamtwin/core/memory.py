@@ -1,6 +1,6 @@
 """How many bytes does each rank need, for what, and do they fit?"""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -118,11 +118,17 @@ def _halves(vae: VaeSpec, stage: Stage) -> list[Half]:
     return [encoder_half(vae)] * stage.encodes + [decoder_half(vae)] * stage.decodes
 
 
-def with_room(plan: Plan, capacity_bytes: float) -> Plan:
-    """*plan* with the blocks that *capacity_bytes* a rank have room for, if blocks may move."""
+def with_room(plan: Plan, capacity_bytes: float | Sequence[float]) -> Plan:
+    """*plan* with the blocks that *capacity_bytes* a rank have room for, if blocks may move.
+
+    One number for all ranks, or one for each.
+    """
     if plan.scenario.deployment.partition.trigger == "never":
         return plan
-    room = (_room(plan, stage, capacity_bytes) for stage in plan.stages if stage.blocks)
+    if isinstance(capacity_bytes, int | float):
+        capacity_bytes = (capacity_bytes,) * plan.ranks
+    each = tuple(capacity_bytes)
+    room = (_room(plan, stage, each[stage.rank]) for stage in plan.stages if stage.blocks)
     return replace(plan, room=tuple(room))
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from streamtwin.core.capacity import sessions_of_rank
+from streamtwin.core.capacity import UNBOUNDED, sessions_of_rank
 from streamtwin.core.plan import Plan
 from streamtwin.core.records import Decision, RankInfo, RunInfo, Source
 
@@ -25,7 +25,7 @@ def run_info(
             (stage.blocks.start, stage.blocks.stop),
             dict(held),
             known.get(rank),
-            sessions_of_rank(plan, rank, known[rank]) if rank in known else None,
+            _most_sessions(plan, rank, known.get(rank)),
         )
         for rank, (stage, held) in enumerate(zip(stages, memory, strict=True))
     )
@@ -38,6 +38,14 @@ def run_info(
         tail_chunks=plan.tail_chunks,
         lanes=plan.lanes,
     )
+
+
+def _most_sessions(plan: Plan, rank: int, capacity_bytes: float | None) -> int | None:
+    """Sessions that *rank* has room for; None where that is not known, or they take no room."""
+    if capacity_bytes is None:
+        return None
+    fits = sessions_of_rank(plan, rank, capacity_bytes)
+    return None if fits == UNBOUNDED else max(0, fits)
 
 
 def partition_decision(plan: Plan) -> Decision:
