@@ -141,7 +141,7 @@ def test_validate_runs_every_variant_and_writes_the_page(home: Path) -> None:
 
 
 MISTAKES = {
-    ("simulate", "nothing"): "unknown scenario 'nothing'; known: cpu-tiny",
+    ("simulate", "nothing"): "unknown scenario 'nothing'; known: baseline-decoupled",
     ("simulate", "cpu-tiny", "--set", "deployment.gpu=2"): "did you mean 'gpus'",
     ("simulate", "cpu-tiny", "--set", "profile=none"): "unknown profile 'none'",
     ("simulate", "cpu-tiny", "--set", "deployment.gpus=99"): "deployment.gpus = 99",

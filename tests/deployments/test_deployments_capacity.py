@@ -180,10 +180,14 @@ BASELINES = [name for name in shipped_names() if name.startswith("baseline-")]
 )
 def test_what_only_the_simulator_does_is_refused_by_a_run(override: str, key: str) -> None:
     with pytest.raises(ScenarioError) as error:
-        check_simulated_only(find_scenario("cpu-tiny", (override,)))
+        check_simulated_only(find_scenario("cpu-tiny", (override,)), "cpu")
     assert key in str(error.value)
     assert "simulated only" in str(error.value)
-    check_simulated_only(find_scenario("cpu-tiny"))
+    check_simulated_only(find_scenario("cpu-tiny"), "cpu")
+
+
+def test_a_fleet_runs_where_there_are_cards() -> None:
+    check_simulated_only(find_scenario("cpu-tiny", ("deployment.gpus=[{gpu: l40s}]",)), "cuda")
 
 
 def test_there_is_a_baseline_of_every_kind_that_users_compare_with() -> None:

@@ -29,8 +29,10 @@ def check_budget(seconds: float | None) -> None:
         raise UserError(f"--budget {seconds}: give a positive number of seconds")
 
 
-def check_simulated_only(scenario: Scenario) -> None:
-    """Refuse to run for real what only the simulator does.
+def check_simulated_only(scenario: Scenario, device: str) -> None:
+    """Refuse to run on *device* what only the simulator does.
+
+    Cards and links that a scenario names describe where it runs, and are taken for true.
 
     Raises:
         ScenarioError: names the key, its value, and what to do instead.
@@ -44,8 +46,8 @@ def check_simulated_only(scenario: Scenario) -> None:
             "ranks read their own blocks only; choose deployment.weights = sharded",
         ),
         "fleet": (
-            bool(deployment.fleet),
-            "a run has the cards that are there; give deployment.gpus as a number",
+            bool(deployment.fleet) and device == "cpu",
+            "the CPU is no such card; give deployment.gpus as a number, or --device cuda",
         ),
     }
     for key, (asked, remedy) in remedies.items():
@@ -53,7 +55,7 @@ def check_simulated_only(scenario: Scenario) -> None:
             value = "a list of cards" if key == "fleet" else getattr(deployment, key)
             raise ScenarioError(
                 f"{scenario.name}: deployment.{'gpus' if key == 'fleet' else key} = {value} can be "
-                f"simulated only: {remedy}"
+                f"simulated only, not run on {device}: {remedy}"
             )
 
 
@@ -71,7 +73,7 @@ def check_can_run(scenario: Scenario, device: str, ranks_here: int | None = None
     from streamtwin.core.memory import check_memory  # noqa: PLC0415
     from streamtwin.runtime.devices import check_device, check_speed, free_bytes  # noqa: PLC0415
 
-    check_simulated_only(scenario)
+    check_simulated_only(scenario, device)
     check_device(device, ranks_here or scenario.deployment.gpus)
     check_speed(scenario.deployment, device)
     # what fits is asked before anything is predicted, so of no policy that weighs predictions
