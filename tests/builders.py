@@ -56,7 +56,8 @@ def make_plan(**changes: Any) -> Plan:
     """A plan of the tiny model; keys are deployment's, workload's, or the scenario's own."""
     deployment = {"gpus", "steps", "stream_batch", "chunk_latents", "window", "sink", "partition"}
     deployment |= {"batching", "lanes", "protocol", "vae_placement", "decode", "wrap_activations"}
-    deployment |= {"slowdown", "parallelism", "sequence_ranks"}
+    deployment |= {"slowdown", "parallelism", "sequence_ranks", "hosts", "links", "replicas"}
+    deployment |= {"router", "weights", "context", "reserve_bytes"}
     deployment |= {"cuda_graph", "compile", "attention"}
     workload = {"source_fps", "chunks", "max_waiting", "admission", "dispatch"}
     workload |= {"sessions", "visits", "arrivals", "classes", "phases", "camera", "motion", "entry"}

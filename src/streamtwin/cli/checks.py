@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from streamtwin.core.errors import UserError
+from streamtwin.core.errors import ScenarioError, UserError
 from streamtwin.core.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -29,16 +29,34 @@ def check_budget(seconds: float | None) -> None:
         raise UserError(f"--budget {seconds}: give a positive number of seconds")
 
 
-def check_can_predict(scenario: Scenario) -> None:
-    """Refuse what no latency profile can answer, before one is measured for it.
+def check_simulated_only(scenario: Scenario, device: str) -> None:
+    """Refuse to run on *device* what only the simulator does.
+
+    Cards and links that a scenario names describe where it runs, and are taken for true.
 
     Raises:
-        ScenarioError: the ranks of a stage share its passes.
+        ScenarioError: names the key, its value, and what to do instead.
     """
-    from streamtwin.core.sequence import check_predictable  # noqa: PLC0415
-
     deployment = scenario.deployment
-    check_predictable(scenario.name, deployment.parallelism, deployment.members)
+    remedies = {
+        "replicas": (deployment.replicas > 1, "run one pipeline with the sessions of one copy"),
+        "context": (deployment.context == "chunk", "choose deployment.context = window"),
+        "weights": (
+            deployment.weights == "replicated",
+            "ranks read their own blocks only; choose deployment.weights = sharded",
+        ),
+        "fleet": (
+            bool(deployment.fleet) and device == "cpu",
+            "the CPU is no such card; give deployment.gpus as a number, or --device cuda",
+        ),
+    }
+    for key, (asked, remedy) in remedies.items():
+        if asked:
+            value = "a list of cards" if key == "fleet" else getattr(deployment, key)
+            raise ScenarioError(
+                f"{scenario.name}: deployment.{'gpus' if key == 'fleet' else key} = {value} can be "
+                f"simulated only, not run on {device}: {remedy}"
+            )
 
 
 def check_can_run(scenario: Scenario, device: str, ranks_here: int | None = None) -> None:
@@ -56,6 +74,7 @@ def check_can_run(scenario: Scenario, device: str, ranks_here: int | None = None
     from streamtwin.core.session_room import one_session  # noqa: PLC0415
     from streamtwin.runtime.devices import check_device, check_speed, free_bytes  # noqa: PLC0415
 
+    check_simulated_only(scenario, device)
     check_device(device, ranks_here or scenario.deployment.gpus)
     check_speed(scenario.deployment, device)
     # what fits is asked before anything is predicted, so of no policy that weighs predictions

@@ -1,19 +1,23 @@
 """What does the twin say of a scenario, and how sure is it?"""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from streamtwin.cli.fleet import capacities
 from streamtwin.cli.output import remark
 from streamtwin.cli.profiles import itemsize_of, latency_of, lazily
 from streamtwin.core.entrance import check_room
 from streamtwin.core.errors import RunError, ScenarioError
 from streamtwin.core.layout import lay_out
 from streamtwin.core.library import clip_path
+from streamtwin.core.memory import with_room
 from streamtwin.core.metrics import compute_metrics
 from streamtwin.core.plan import Plan
 from streamtwin.core.records import Records
 from streamtwin.core.scenario import Scenario
+from streamtwin.core.session_room import with_session_room
 
 if TYPE_CHECKING:
     from streamtwin.calibrate.profile import Profile
@@ -56,6 +60,10 @@ def remark_on(clip: "Clip", scenario: Scenario) -> None:
 def plan_of(scenario: Scenario, profile: "Profile") -> Plan:
     """Lay *scenario* out on what *profile* knows."""
     plan = lay_out(scenario, lazily(profile, scenario), itemsize_of(profile))
+    capacity_bytes = capacities(scenario, profile)
+    if capacity_bytes:
+        known = with_session_room(replace(plan, capacity_bytes=capacity_bytes), capacity_bytes)
+        plan = with_room(known, capacity_bytes)
     check_room(plan)
     return plan
 
@@ -64,7 +72,7 @@ def predict(
     plan: Plan, profile: "Profile", motion: Sequence["Motion"], engine: "Engine" = "simpy"
 ) -> tuple[Records, dict[str, Any]]:
     """Simulate *plan*: its records, and its metrics with the intervals that calibration allows."""
-    from streamtwin.sim.simulate import simulate  # noqa: PLC0415
+    from streamtwin.sim.replicas import simulate_deployment as simulate  # noqa: PLC0415
 
     latency = latency_of(profile, plan.scenario)
     records = simulate(plan, latency, motion, engine=engine)

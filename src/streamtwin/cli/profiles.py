@@ -28,6 +28,8 @@ def profile_of(
 ) -> "Profile":
     """The profile that *scenario* names; `host` is measured if *fresh* or not measured yet.
 
+    Of a fleet, that of rank 0.
+
     *ranks* is the largest number of ranks that will be asked for, *budget_s* the time in seconds
     that measuring may take.
 
@@ -38,6 +40,10 @@ def profile_of(
     from streamtwin.calibrate.locate import find_profile  # noqa: PLC0415
     from streamtwin.calibrate.profile import read_profile  # noqa: PLC0415
 
+    if scenario.deployment.fleet:
+        from streamtwin.cli.fleet import profile_of_cards  # noqa: PLC0415
+
+        return profile_of_cards(scenario, 0)
     if scenario.profile != HOST:
         return read_profile(find_profile(scenario.profile))
     request = host_request(scenario, ranks or scenario.deployment.gpus, device)
@@ -175,10 +181,10 @@ def _name(request: "CalibrationRequest") -> str:
 
 
 def latency_of(profile: "Profile", scenario: Scenario) -> "LatencyModel":
-    """The latency model for *scenario*'s ranks; cards do not share, CPU ranks do."""
-    shared = profile.device == "cpu"
-    ranks = scenario.deployment.gpus if shared else 1
-    return profile.latency_model(ranks, scenario.extrapolate)
+    """The latency models of *scenario*'s ranks: of its fleet, or all of *profile*."""
+    from streamtwin.cli.fleet import fleet_latency  # noqa: PLC0415
+
+    return fleet_latency(scenario, profile)
 
 
 def itemsize_of(profile: "Profile") -> int:

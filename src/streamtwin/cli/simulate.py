@@ -21,7 +21,6 @@ def simulate(
     engine: EngineOption = "simpy",
 ) -> None:
     """Predict what SCENARIO does: frame rate, latency, and where the idle time goes."""
-    from streamtwin.cli.checks import check_can_predict  # noqa: PLC0415
     from streamtwin.cli.predict import plan_of, predict, read_clip  # noqa: PLC0415
     from streamtwin.cli.profiles import profile_of  # noqa: PLC0415
     from streamtwin.cli.save import save_run  # noqa: PLC0415
@@ -32,7 +31,6 @@ def simulate(
 
     chosen = engine_named(engine)
     asked = find_scenario(scenario, given(overrides))
-    check_can_predict(asked)
     clip = read_clip(asked, video)
     folder = None if out is None else result_folder(out, asked.name, "simulate")
     profile = profile_of(asked)

@@ -84,7 +84,6 @@ def validate(
     from streamtwin.calibrate.profile import check_host  # noqa: PLC0415
     from streamtwin.cli.checks import (  # noqa: PLC0415
         check_budget,
-        check_can_predict,
         check_can_run,
         check_hang_timeout,
     )
@@ -102,8 +101,6 @@ def validate(
     check_budget(budget_s)
     variants = find_variants(scenario, given(overrides))
     first = next(iter(variants.values()))
-    for one in variants.values():
-        check_can_predict(one)
     clips = {label: read_clip(one, video) for label, one in variants.items()}
     for one in variants.values():
         check_can_run(one, device)

@@ -147,7 +147,8 @@ def _cause(piece: Interval, rank: int, waiting: dict[int, _Timeline], steady: In
             return "rebalancing"
         if not _has_waited(waiting[wait.peer], (wait.began_s, middle)):
             return "imbalance"
-        return "upstream" if rank > 0 else "downstream"
+        # its lane has not returned to a rank that leads a ring: what comes is of a later rank
+        return "upstream" if wait.peer < rank else "downstream"
     named = {"wait_input": "input", "hop": "communication", "move": "rebalancing"}
     return named.get(wait.kind, "downstream")
 

@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 
+from streamtwin.core.fleet import hop_s, stage_model
 from streamtwin.core.forecast import Forecast
 from streamtwin.core.latency import LatencyModel
+from streamtwin.core.ops import Op, VaeDecode, VaeEncode
 from streamtwin.core.plan import Plan, Stage
 from streamtwin.core.policies.partition import StageCosts
 from streamtwin.core.ring import Item, Row
+from streamtwin.core.shared_pass import pass_s
 
 
 def stage_costs(plan: Plan, latency: LatencyModel) -> StageCosts:
@@ -14,18 +17,31 @@ def stage_costs(plan: Plan, latency: LatencyModel) -> StageCosts:
     item = _steady_item(plan, plan.max_rows)
     blocks, stages = plan.model.blocks, [stage for stage in plan.stages if not stage.vae_only]
 
-    def pass_s(stage: Stage, count: int) -> float:
-        part = replace(stage, blocks=range(count))
-        return latency.predict(plan.dit_pass(part, item)).mean_s
+    def part_s(shape: Stage, on: Stage, count: int) -> float:
+        op = plan.dit_pass(replace(shape, blocks=range(count)), item)
+        return pass_s(plan, op, stage_model(plan, on, latency))
 
-    block_s = (pass_s(stages[0], blocks) - pass_s(stages[0], 1)) / (blocks - 1)
-    fixed = [
-        max(0.0, pass_s(stage, 1) - block_s) + _exposed_hop_s(plan, stage, latency, item)
-        for stage in stages
+    # ranks are compared at one and the same pass, so that equal cards are exactly equal
+    each_s = [
+        (part_s(stages[0], on, blocks) - part_s(stages[0], on, 1)) / (blocks - 1) for on in stages
     ]
-    fixed[0] += latency.predict(plan.encode(1)).mean_s * stages[0].encodes
-    fixed[-1] += latency.predict(plan.decode(1)).mean_s * stages[-1].decodes
-    return StageCosts((block_s,) * blocks, tuple(fixed))
+    block_s = each_s[0]
+    fixed = [
+        max(0.0, part_s(stage, stage, 1) - own_s) + _exposed_hop_s(plan, stage, latency, item)
+        for stage, own_s in zip(stages, each_s, strict=True)
+    ]
+    fixed[0] += _vae_s(plan, stages[0], latency, plan.encode(1)) * stages[0].encodes
+    fixed[-1] += _vae_s(plan, stages[-1], latency, plan.decode(1)) * stages[-1].decodes
+    alike = len(set(each_s)) == 1 or not block_s
+    slower = () if alike else tuple(own_s / block_s for own_s in each_s)
+    return StageCosts((block_s,) * blocks, tuple(fixed), slower)
+
+
+def steady_ops(plan: Plan) -> list[Op]:
+    """What the ranks of *plan* do in a full turn of a steady stream, transfers left out."""
+    item = _steady_item(plan, plan.max_rows)
+    passes: list[Op] = [plan.dit_pass(stage, item) for stage in plan.stages if stage.blocks]
+    return [*passes, plan.encode(1), plan.decode(1)]
 
 
 def forecast(plan: Plan, latency: LatencyModel) -> Forecast:
@@ -41,11 +57,11 @@ def forecast(plan: Plan, latency: LatencyModel) -> Forecast:
 def _turn(plan: Plan, latency: LatencyModel, rows: int) -> tuple[float, float]:
     """Seconds of a turn of *rows* rows on the busiest rank, and of its way round the ring."""
     item = _steady_item(plan, rows)
-    encode_s = latency.predict(plan.encode(1)).mean_s
-    decode_s = latency.predict(plan.decode(1)).mean_s
+    first, last = plan.stages[0], plan.stages[-1]
+    encode_s = _vae_s(plan, first, latency, plan.encode(1))
+    decode_s = _vae_s(plan, last, latency, plan.decode(1))
     passes_s = [
-        latency.predict(plan.dit_pass(stage, item)).mean_s if not stage.vae_only else 0.0
-        for stage in plan.stages
+        0.0 if stage.vae_only else _pass_s(plan, stage, latency, item) for stage in plan.stages
     ]
     # each row takes one of its chunk's steps, so a turn brings rows / steps chunks in and out
     chunks = rows / plan.steps
@@ -56,7 +72,7 @@ def _turn(plan: Plan, latency: LatencyModel, rows: int) -> tuple[float, float]:
         for stage, pass_s in zip(plan.stages, passes_s, strict=True)
     ]
     ring = [edge for edge in plan.edges if not edge.results]
-    hops_s = sum(latency.predict(plan.hop(item, edge)).mean_s for edge in ring)
+    hops_s = sum(hop_s(plan, item, edge, latency) for edge in ring)
     return max(loads_s), sum(passes_s) + hops_s + (encode_s + decode_s) / plan.steps
 
 
@@ -65,7 +81,16 @@ def _exposed_hop_s(plan: Plan, stage: Stage, latency: LatencyModel, item: Item) 
     edge = plan.inward(stage.rank)
     if edge is None or plan.scenario.deployment.overlaps:
         return 0.0
-    return latency.predict(plan.hop(item, edge)).mean_s
+    return hop_s(plan, item, edge, latency)
+
+
+def _pass_s(plan: Plan, stage: Stage, latency: LatencyModel, item: Item) -> float:
+    """Seconds of *stage*'s pass over *item*, by the model of its own card or cards."""
+    return pass_s(plan, plan.dit_pass(stage, item), stage_model(plan, stage, latency))
+
+
+def _vae_s(plan: Plan, stage: Stage, latency: LatencyModel, op: VaeEncode | VaeDecode) -> float:
+    return stage_model(plan, stage, latency).predict(op).mean_s
 
 
 def _steady_item(plan: Plan, rows: int) -> Item:

@@ -7,13 +7,14 @@ from streamtwin.core import catalog
 from streamtwin.core.costs import forecast, stage_costs
 from streamtwin.core.errors import ScenarioError, UserError
 from streamtwin.core.latency import LatencyModel
+from streamtwin.core.mesh import check_mesh
 from streamtwin.core.partition import Partition
 from streamtwin.core.plan import Plan
 from streamtwin.core.policies.batching import PREDICTS
 from streamtwin.core.policies.partition import PARTITION, WEIGHS_NOTHING, StageCosts
 from streamtwin.core.policies.session_admission import PREDICTS_SESSIONS
 from streamtwin.core.scenario import Batching, Deployment, Scenario
-from streamtwin.core.sequence import check_predictable, check_split
+from streamtwin.core.sequence import check_split
 from streamtwin.core.specs import ModelSpec, VaeSpec
 from streamtwin.core.stages import given_blocks, stages_of
 
@@ -40,6 +41,7 @@ def lay_out(
             f"deployment.gpus = {deployment.gpus}: {model.name} has {model.blocks} blocks and every "
             f"{'rank' if members == 1 else 'stage'} holds at least one, so choose at most {most}"
         )
+    check_mesh(deployment)
     check_split(deployment.parallelism, stages, members, scenario.size.tokens, model.heads)
     if model.latent_channels != vae.latent_channels:
         raise ScenarioError(
@@ -59,7 +61,6 @@ def lay_out(
     batching, entry = deployment.batching.policy, scenario.workload.entry.policy
     if batching not in PREDICTS and entry not in PREDICTS_SESSIONS:
         return plan
-    check_predictable(scenario.name, deployment.parallelism, members)
     if latency is None:
         key = f"deployment.batching.policy = {batching!r}"
         if batching not in PREDICTS:
@@ -124,7 +125,6 @@ def _blocks(
     if partition.policy in WEIGHS_NOTHING:
         costs = StageCosts((1.0,) * model.blocks, (0.0,) * stages)
         return PARTITION[partition.policy](costs)
-    check_predictable(draft.scenario.name, deployment.parallelism, deployment.members)
     if latency is None:
         raise ScenarioError(
             f"deployment.partition.policy = {partition.policy!r} needs a latency profile"

@@ -1,6 +1,6 @@
 """How many bytes does each rank need, for what, and do they fit?"""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -16,8 +16,10 @@ from streamtwin.core.vae_layout import Half, decoder_half, encoder_half
 MIB = 2**20
 
 
-def rank_memory(plan: Plan, stage: Stage) -> dict[str, int]:
+def rank_memory(plan: Plan, stage: Stage, sessions: int | None = None) -> dict[str, int]:
     """Bytes that *stage* holds, by purpose; weights include those of its half of the VAE.
+
+    With *sessions* at once, by default all of the scenario's.
 
     Of a stage whose members share passes: what the leader holds, or a member (`Plan.stage_of`).
     Each has all of the weights and an equal share of keys, values and activations.
@@ -25,15 +27,18 @@ def rank_memory(plan: Plan, stage: Stage) -> dict[str, int]:
     scenario, model, members = plan.scenario, plan.model, plan.members
     tokens, steps, size = scenario.size.tokens, scenario.deployment.steps, plan.itemsize
     rows = plan.max_rows
-    blocks = len(stage.blocks)
+    blocks, windowed = len(stage.blocks), scenario.deployment.context == "window"
+    count = plan.resident if sessions is None else sessions
     shared = rows * scenario.deployment.chunk_latents * tokens // members
     kv = blocks * steps * model.kv_bytes(scenario.deployment.window, tokens, size)
+    # a chunk that attends itself alone keeps nothing; its K and V are there for a block at a time
+    widths = model.ffn_dim + (6 if windowed else 8) * model.dim
     return {
         "weights": _stage_parameters(plan, stage) * size,
-        "kv": kv // members * plan.resident,
-        "cross_kv": blocks * model.cross_kv_bytes(size) * _prompts_held(scenario, plan.resident),
-        "activations": shared * (model.ffn_dim + 6 * model.dim) * size * bool(blocks),
-        "vae": vae_cache_bytes(plan.vae, scenario.size, stage, size) * plan.resident,
+        "kv": kv // members * count * windowed,
+        "cross_kv": blocks * model.cross_kv_bytes(size) * _prompts_held(scenario, count),
+        "activations": shared * widths * size * bool(blocks),
+        "vae": vae_cache_bytes(plan.vae, scenario.size, stage, size) * count,
         "communication": _communication_bytes(plan, stage) + _exchange_bytes(plan, stage, shared),
     }
 
@@ -51,16 +56,21 @@ def _exchange_bytes(plan: Plan, stage: Stage, tokens: int) -> int:
     return 2 * (parts + plan.members * leads) * tokens * plan.model.dim * plan.itemsize
 
 
-def _prompts_held(scenario: Scenario, resident: int) -> int:
-    """Prompts that *resident* sessions hold at once: two where one gives way to another."""
-    sessions = range(scenario.workload.sessions)
-    held = sorted((1 + (len(scenario.prompts_after(one, 0)) > 1) for one in sessions), reverse=True)
-    return sum(held[:resident])
+def _prompts_held(scenario: Scenario, sessions: int) -> int:
+    """Prompts of *sessions* that are held at once: two where one gives way to another.
+
+    Of some of the scenario's sessions, those that hold most.
+    """
+    each = (
+        1 + (len(scenario.prompts_after(one, 0)) > 1) for one in range(scenario.workload.sessions)
+    )
+    held = sorted(each, reverse=True)
+    return sum(held[:sessions]) + max(held) * max(0, sessions - len(held))
 
 
-def most_memory(plan: Plan, stages: Iterable[Stage]) -> dict[str, int]:
+def most_memory(plan: Plan, stages: Iterable[Stage], sessions: int | None = None) -> dict[str, int]:
     """Bytes by purpose that a rank has held at most, when it was each of *stages* in turn."""
-    held = [rank_memory(plan, stage) for stage in stages]
+    held = [rank_memory(plan, stage, sessions) for stage in stages]
     return {purpose: max(memory[purpose] for memory in held) for purpose in held[0]}
 
 
@@ -87,7 +97,10 @@ def _stage_parameters(plan: Plan, stage: Stage) -> int:
     blocks = model.blocks * model.block_parameters
     embeddings = model.parameters - blocks - patch_embedding - head
     ends = patch_embedding * stage.first + head * stage.last
-    return vae + len(stage.blocks) * model.block_parameters + embeddings + ends
+    held = len(stage.blocks)
+    if plan.scenario.deployment.weights == "replicated":
+        held, ends = model.blocks, patch_embedding + head
+    return vae + held * model.block_parameters + embeddings + ends
 
 
 def vae_cache_bytes(vae: VaeSpec, size: Resolution, stage: Stage, itemsize: int) -> int:
@@ -105,11 +118,17 @@ def _halves(vae: VaeSpec, stage: Stage) -> list[Half]:
     return [encoder_half(vae)] * stage.encodes + [decoder_half(vae)] * stage.decodes
 
 
-def with_room(plan: Plan, capacity_bytes: float) -> Plan:
-    """*plan* with the blocks that *capacity_bytes* a rank have room for, if blocks may move."""
+def with_room(plan: Plan, capacity_bytes: float | Sequence[float]) -> Plan:
+    """*plan* with the blocks that *capacity_bytes* a rank have room for, if blocks may move.
+
+    One number for all ranks, or one for each.
+    """
     if plan.scenario.deployment.partition.trigger == "never":
         return plan
-    room = (_room(plan, stage, capacity_bytes) for stage in plan.stages if not stage.vae_only)
+    if isinstance(capacity_bytes, int | float):
+        capacity_bytes = (capacity_bytes,) * plan.ranks
+    each = tuple(capacity_bytes)
+    room = (_room(plan, stage, each[stage.rank]) for stage in plan.stages if not stage.vae_only)
     return replace(plan, room=tuple(room))
 
 

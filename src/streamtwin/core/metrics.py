@@ -1,6 +1,7 @@
 """What do the records amount to? Every figure that is reported, computed once, here."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from streamtwin.core.judged import judged, strictest
 from streamtwin.core.little import in_pipeline
 from streamtwin.core.moved import blocks_at_end, moves_figures
 from streamtwin.core.records import SERVICES, Records
+from streamtwin.core.replica_metrics import replica_metrics
 from streamtwin.core.scenario import Scenario
 from streamtwin.core.scenario_file import check_scenario
 from streamtwin.core.session_metrics import latencies_s, percentiles, session_metrics
@@ -67,6 +69,7 @@ def compute_metrics(records: Records) -> dict[str, Any]:
         "classes": class_metrics(records, scenario, sessions, by_session),
         "entry": entry_metrics(records, scenario),
         "in_pipeline": in_pipeline(records.chunks, steady.interval),
+        "replicas": replica_metrics(records, _alone),
         "chunks": _outcomes(records),
         "ranks": [_rank(records, time, steady) for time in rank_times(records, steady.interval)],
         "moves": moves_figures(records),
@@ -77,6 +80,13 @@ def compute_metrics(records: Records) -> dict[str, Any]:
         "provenance": dict(records.info.provenance),
     }
     return {**metrics, "slo": strictest(metrics["classes"]) or judged(metrics, scenario.slo)}
+
+
+def _alone(records: Records) -> dict[str, Any]:
+    """Metrics of one copy of several: as if it were the only one."""
+    scenario = dict(records.info.scenario)
+    scenario["deployment"] = {**scenario["deployment"], "replicas": 1}
+    return compute_metrics(replace(records, info=replace(records.info, scenario=scenario)))
 
 
 def _latencies(records: Records, scenario: Scenario) -> dict[str, Any]:
@@ -130,6 +140,8 @@ def _rank(records: Records, time: RankTime, steady: Steady) -> dict[str, Any]:
         "idle_s": time.idle_s,
         "bubbles": time.seconds_by_cause(),
         "memory_bytes": dict(info.memory_bytes),
+        "capacity_bytes": info.capacity_bytes,
+        "most_sessions": info.most_sessions,
     }
 
 

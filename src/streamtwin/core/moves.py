@@ -66,7 +66,11 @@ class Tenants:
 
 
 def block_bytes(plan: Plan, sessions: int, texts: int) -> int:
-    """Bytes of a block: weights, K and V of every step of *sessions*, and those of *texts*."""
+    """Bytes of a block: weights, K and V of every step of *sessions*, and those of *texts*.
+
+    Where every rank holds all weights, they stay behind.
+    """
     deployment, model, size = plan.scenario.deployment, plan.model, plan.itemsize
     kv = plan.steps * model.kv_bytes(deployment.window, plan.scenario.size.tokens, size)
-    return model.block_parameters * size + sessions * kv + texts * model.cross_kv_bytes(size)
+    weights = 0 if deployment.weights == "replicated" else model.block_parameters * size
+    return weights + sessions * kv + texts * model.cross_kv_bytes(size)

@@ -34,6 +34,8 @@ class Plan:
     """Most blocks that the memory of each rank of blocks holds; empty: not known, so no limit."""
     session_room: int | None = None
     """Most sessions whose state the memory of every rank holds; None: not known."""
+    capacity_bytes: tuple[float, ...] = ()
+    """Memory that each rank may use; empty: not known."""
 
     @property
     def resident(self) -> int:
@@ -60,6 +62,12 @@ class Plan:
         """What *rank* does of the stage that it leads or belongs to."""
         stage = next(one for one in reversed(self.stages) if one.rank <= rank)
         return stage.of_member(rank - stage.rank)
+
+    def slowdown_of(self, stage: Stage) -> float:
+        """Factor by which passes of *stage* take longer: the slowest member holds all up."""
+        slowdown = self.scenario.deployment.slowdown
+        members = 1 if stage.vae_only else self.members
+        return max(slowdown.get(rank, 1.0) for rank in range(stage.rank, stage.rank + members))
 
     @property
     def edges(self) -> tuple[Edge, ...]:
@@ -90,6 +98,8 @@ class Plan:
     def warmup_chunks(self) -> int:
         """Chunks emitted before window and lanes are full, from where on the period is steady."""
         scenario = self.scenario
+        if scenario.deployment.context == "chunk":
+            return 1 + self.lanes
         window = -(-(scenario.deployment.window - 1) // scenario.deployment.chunk_latents)
         return window + self.lanes
 
@@ -101,11 +111,7 @@ class Plan:
 
     def attended_tokens(self, item: Item) -> float:
         """K: tokens that the item's rows attend, on average over its rows."""
-        shape, window = self.scenario.shape, self.scenario.attention_window
-        filled = [
-            window.filled(shape.first_latent(row.ordinal) + shape.latents_of(row.ordinal) - 1)
-            for row in item.rows
-        ]
+        filled = [self.scenario.attended_frames(row.ordinal) for row in item.rows]
         return self.scenario.size.tokens * sum(filled) / len(filled)
 
     def dit_pass(self, stage: Stage, item: Item) -> DitPass:

@@ -1,18 +1,60 @@
 """Which rank has which role, and when do ranks receive, send and decode?"""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from streamtwin.core.cards import Cards, Links, count_of, listed, or_cards
+from streamtwin.core.choices import OneOf
 from streamtwin.core.errors import ScenarioError
-from streamtwin.core.section import MAX_RANKS, Section
+from streamtwin.core.policies.router import ROUTER
+from streamtwin.core.section import MAX_RANKS, MAX_REPLICAS, Section
 from streamtwin.core.sequence import Parallelism, stage_members
 
 
 class Layout(Section):
     """Ranks, their roles, and the protocol between them: a part of a scenario's deployment."""
 
-    gpus: Annotated[int, Field(ge=1, le=MAX_RANKS, description="ranks, one device each")] = 1
+    gpus: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=MAX_RANKS,
+            description="ranks, one device each: their number, or a list of {gpu, count, profile}",
+            json_schema_extra=or_cards,
+        ),
+    ] = 1
+    fleet: Annotated[
+        list[Cards],
+        Field(description="the list that `gpus` may be, where it is one; then `gpus` counts it"),
+    ] = Field([])
+    hosts: Annotated[
+        list[Annotated[int, Field(ge=1)]] | None,
+        Field(description="ranks of each host in rank order; null: all on one"),
+    ] = None
+    links: Links = Links()
+    replicas: Annotated[
+        int, Field(ge=1, le=MAX_REPLICAS, description="copies of the pipeline behind a router")
+    ] = 1
+    router: Annotated[str, OneOf(ROUTER)] = "round_robin"
+    weights: Annotated[
+        Literal["sharded", "replicated"],
+        Field(
+            description="a rank holds its own blocks, or those of the whole model (simulate only)"
+        ),
+    ] = "sharded"
+    context: Annotated[
+        Literal["window", "chunk"],
+        Field(
+            description="frames attended: the window; or the chunk's own, both ways (simulate only)"
+        ),
+    ] = "window"
+    reserve_bytes: Annotated[
+        float,
+        Field(
+            ge=0, description="memory of a card that the pipeline cannot have: driver, libraries"
+        ),
+    ] = 2e9
     parallelism: Annotated[
         Parallelism, Field(description="ranks in a row; or in groups that share every pass")
     ] = "pipeline"
@@ -37,8 +79,23 @@ class Layout(Section):
         Field(description="VAE on the first and last rank of blocks, or on ranks of its own"),
     ] = "edge"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _listed(cls, data: Any) -> Any:  # noqa: ANN401 - what a file says, unchecked
+        return listed(data)
+
     @model_validator(mode="after")
     def _placed(self) -> "Layout":
+        if self.fleet and count_of(self.fleet) != self.gpus:
+            raise ScenarioError(
+                f"deployment.gpus = {self.gpus}, but deployment.fleet has {count_of(self.fleet)} "
+                "cards: give the list as deployment.gpus alone"
+            )
+        if self.hosts is not None and sum(self.hosts) != self.gpus:
+            raise ScenarioError(
+                f"deployment.hosts = {self.hosts} has {sum(self.hosts)} ranks, deployment.gpus = "
+                f"{self.gpus}: the counts must add up to it"
+            )
         if self.dedicated and self.gpus < 3:
             raise ScenarioError(
                 f"deployment.vae_placement = 'dedicated' with gpus = {self.gpus}: one rank "

@@ -98,6 +98,10 @@ class RankInfo:
     rank: int
     blocks: tuple[int, int]
     memory_bytes: Mapping[str, int]
+    capacity_bytes: float | None = None
+    """Memory that the rank may use; None: not known."""
+    most_sessions: int | None = None
+    """Sessions that it has room for at once; None: not known, or no session takes any."""
 
 
 @dataclass(frozen=True, slots=True)

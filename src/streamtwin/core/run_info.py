@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from streamtwin.core.capacity import UNBOUNDED, sessions_of_rank
 from streamtwin.core.plan import Plan
 from streamtwin.core.records import Decision, RankInfo, RunInfo, Source
 
@@ -17,8 +18,15 @@ def run_info(
 ) -> RunInfo:
     """Describe a run of *plan*; *memory* has the bytes of each rank by purpose."""
     stages = [plan.stage_of(rank) for rank in range(plan.ranks)]
+    known = dict(enumerate(plan.capacity_bytes))
     ranks = tuple(
-        RankInfo(rank, (stage.blocks.start, stage.blocks.stop), dict(held))
+        RankInfo(
+            rank,
+            (stage.blocks.start, stage.blocks.stop),
+            dict(held),
+            known.get(rank),
+            _most_sessions(plan, rank, known.get(rank)),
+        )
         for rank, (stage, held) in enumerate(zip(stages, memory, strict=True))
     )
     return RunInfo(
@@ -30,6 +38,14 @@ def run_info(
         tail_chunks=plan.tail_chunks,
         lanes=plan.lanes,
     )
+
+
+def _most_sessions(plan: Plan, rank: int, capacity_bytes: float | None) -> int | None:
+    """Sessions that *rank* has room for; None where that is not known, or they take no room."""
+    if capacity_bytes is None:
+        return None
+    fits = sessions_of_rank(plan, rank, capacity_bytes)
+    return None if fits == UNBOUNDED else max(0, fits)
 
 
 def partition_decision(plan: Plan) -> Decision:

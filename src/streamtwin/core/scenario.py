@@ -125,12 +125,13 @@ class Scenario(Section):
                 f"workload.visits has {len(workload.visits)} entries for "
                 f"workload.sessions = {workload.sessions}: give at most one a session"
             )
-        if deployment.chunk_latents > window.ring:
+        windowed = deployment.context == "window"
+        if windowed and deployment.chunk_latents > window.ring:
             raise ScenarioError(
                 f"deployment.chunk_latents = {deployment.chunk_latents} does not fit the "
                 f"{window.ring} rotating frames of window = {window.frames}, sink = {window.sink}"
             )
-        if deployment.chunk_latents >= window.frames:
+        if windowed and deployment.chunk_latents >= window.frames:
             raise ScenarioError(
                 f"deployment.chunk_latents = {deployment.chunk_latents}: a stream's first chunk "
                 f"has one latent more, which does not fit window = {window.frames}"
@@ -170,6 +171,13 @@ class Scenario(Section):
     def attention_window(self) -> Window:
         """The ring of K and V."""
         return Window(self.deployment.window, self.deployment.sink)
+
+    def attended_frames(self, ordinal: int) -> int:
+        """Latent frames that chunk number *ordinal* attends: those of the window, or its own."""
+        latents = self.shape.latents_of(ordinal)
+        if self.deployment.context == "chunk":
+            return latents
+        return self.attention_window.filled(self.shape.first_latent(ordinal) + latents - 1)
 
     def position_view(self, frame: int) -> PositionView:
         """What the position of the chunk whose first latent is *frame* may depend on."""

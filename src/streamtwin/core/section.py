@@ -7,6 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field
 MAX_RANKS = 64
 """Most ranks of one deployment. What the header of an item has room for."""
 
+MAX_REPLICAS = 1000
+"""Most copies of a pipeline: as many as there can be sessions."""
+
 MAX_CHUNKS = 1_000_000
 """Longest input that is taken: days of video, more than any record of it is good for."""
 

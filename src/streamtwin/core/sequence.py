@@ -70,21 +70,6 @@ def check_split(
             )
 
 
-def check_predictable(scenario: str, parallelism: Parallelism, members: int) -> None:
-    """Refuse to predict what no profile knows; *scenario* is its name.
-
-    Raises:
-        ScenarioError: stages of several members, whose exchanges have no calibrated costs.
-    """
-    if members > 1:
-        raise ScenarioError(
-            f"{scenario}: deployment.parallelism = {parallelism} with {members} ranks a stage cannot "
-            "be predicted: no profile has the costs of the exchanges within a stage (all-to-all, "
-            "ring); `streamtwin run` runs it, with an even or a given partition and a batching policy "
-            "that predicts nothing"
-        )
-
-
 def _divisors(number: int) -> list[int]:
     return [n for n in range(1, number + 1) if number % n == 0]
 

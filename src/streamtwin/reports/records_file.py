@@ -153,7 +153,7 @@ def _info_to_json(info: RunInfo) -> bytes:
 def _info_from_json(text: bytes) -> RunInfo:
     data = json.loads(text)
     ranks = tuple(
-        RankInfo(rank["rank"], (rank["blocks"][0], rank["blocks"][1]), rank["memory_bytes"])
+        RankInfo(**{**rank, "blocks": (rank["blocks"][0], rank["blocks"][1])})
         for rank in data.pop("ranks")
     )
     return RunInfo(ranks=ranks, **data)

@@ -13,6 +13,7 @@ from streamtwin.reports.class_tables import classes_table, entry_words
 from streamtwin.reports.comparison import ComparisonRow, ValidationResult
 from streamtwin.reports.origin import origins
 from streamtwin.reports.percentiles import percentile
+from streamtwin.reports.replica_table import replicas_table
 from streamtwin.reports.words import (
     TOO_SHORT,
     cause_name,
@@ -32,6 +33,8 @@ def metrics_tables(metrics: _Metrics) -> list[Table]:
     """Tables of one run: the whole, each session, the times, the ranks, and their bubbles."""
     sessions = [sessions_table(metrics)] if len(metrics["sessions"]) > 1 else []
     sessions += [classes_table(metrics)] if metrics.get("classes") else []
+    if metrics.get("replicas"):
+        sessions.append(replicas_table(metrics))
     return [_whole(metrics), *sessions, _times(metrics), _ranks(metrics), _bubbles(metrics)]
 
 
@@ -151,21 +154,33 @@ def _where(metrics: _Metrics) -> str:
 
 def _ranks(metrics: _Metrics) -> Table:
     table = Table(title=f"ranks; busy {_where(metrics)}", title_justify="left")
+    ranks = metrics["ranks"]
     table.add_column("rank", justify="right")
     table.add_column("blocks")
     table.add_column("memory, MiB", justify="right")
+    bounded = any(rank.get("capacity_bytes") for rank in ranks)
+    for heading in ("of MiB", "sessions fit") if bounded else ():
+        table.add_column(heading, justify="right")
     table.add_column("busy, %", justify="right")
     table.add_column("idle, % of span", justify="right")
-    for rank in metrics["ranks"]:
+    for rank in ranks:
         first, end = rank["blocks"]
         table.add_row(
             str(rank["rank"]),
             f"{first} to {end - 1}" if end > first else "none",
             f"{sum(rank['memory_bytes'].values()) / 2**20:,.0f}",
+            *(_room(rank) if bounded else ()),
             share(rank["busy_fraction"]),
             share(rank["idle_s"] / rank["span_s"]) if rank["span_s"] else "n/a",
         )
     return table
+
+
+def _room(rank: Mapping[str, Any]) -> tuple[str, str]:
+    """Word what memory a rank has, and how many sessions it holds."""
+    capacity, most = rank.get("capacity_bytes"), rank.get("most_sessions")
+    has = "n/a" if capacity is None else f"{capacity / 2**20:,.0f}"
+    return has, "any" if most is None else str(max(0, most))
 
 
 def _bubbles(metrics: _Metrics) -> Table:

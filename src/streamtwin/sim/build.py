@@ -1,19 +1,19 @@
 """Which stations and links does a plan have? The same for every engine."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from streamtwin.core.edges import Edge
 from streamtwin.core.plan import Plan
 from streamtwin.sim.exchange import Meeting
 from streamtwin.sim.link import Link, Parcel
 from streamtwin.sim.log import RunLog
-from streamtwin.sim.services import ServiceTimes
 from streamtwin.sim.station import Clock, Lasting, Station
+from streamtwin.sim.timing import Timing
 
 
 def stations_of(
     plan: Plan,
-    times: Sequence[ServiceTimes],
+    timing: Timing,
     log: RunLog,
     meeting: Meeting,
     parcel: Callable[[], Parcel],
@@ -24,10 +24,10 @@ def stations_of(
     *parcel* and *clock* make a parcel, and a rank's clock with what makes it pass, in the way of
     the engine.
     """
-    links = {edge: Link(plan, edge, times[edge.sender], parcel) for edge in plan.edges}
+    links = {edge: Link(plan, edge, timing.hops[edge], parcel) for edge in plan.edges}
     return [
         Station(*clock(), plan, stage, own, log, *_ends(plan, links, stage.rank), meeting)
-        for stage, own in zip(plan.stages, times, strict=True)
+        for stage, own in zip(plan.stages, timing.stages, strict=True)
     ]
 
 

@@ -29,6 +29,7 @@ class Costs:
     def __init__(self, plan: Plan, stage: Stage, times: ServiceTimes) -> None:
         self.plan, self.times = plan, times
         self.slower = plan.scenario.deployment.slowdown.get(stage.rank, 1.0)
+        self.slowest = plan.slowdown_of(stage)
         self._passes: dict[tuple[int, ...], Draw] = {}
         self._passes_of = stage
         self._encodes: dict[bool, Draw] = {}
@@ -43,7 +44,7 @@ class Costs:
         draw = self._passes.get(key)
         if draw is None:
             draw = self._passes[key] = self.times.of(self.plan.dit_pass(stage, item))
-        return self.slower * draw()
+        return self.slowest * draw()
 
     def encode_s(self, ordinal: int) -> float:
         """Seconds in which the chunk number *ordinal* is encoded."""

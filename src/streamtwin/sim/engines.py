@@ -10,12 +10,12 @@ from streamtwin.core.plan import Plan
 from streamtwin.sim.events import play_events
 from streamtwin.sim.log import RunLog
 from streamtwin.sim.recurrence import applies, play_recurrence
-from streamtwin.sim.services import ServiceTimes
 from streamtwin.sim.station import Station
+from streamtwin.sim.timing import Timing
 
 Engine = Literal["auto", "simpy", "recurrence"]
 
-Play = Callable[[Plan, Sequence[ServiceTimes], RunLog, Sequence[Motion]], list[Station]]
+Play = Callable[[Plan, Timing, RunLog, Sequence[Motion]], list[Station]]
 
 PLAYERS: Mapping[str, Play] = MappingProxyType(
     {"simpy": play_events, "recurrence": play_recurrence}

@@ -14,8 +14,8 @@ from streamtwin.sim.exchange import Meeting
 from streamtwin.sim.log import RunLog
 from streamtwin.sim.loops import follow, lead
 from streamtwin.sim.progress import Progress
-from streamtwin.sim.services import ServiceTimes
 from streamtwin.sim.station import Station
+from streamtwin.sim.timing import Timing
 
 
 class EventParcel(simpy.Event):
@@ -48,9 +48,7 @@ class Service(simpy.Event):
         return self
 
 
-def play_events(
-    plan: Plan, times: Sequence[ServiceTimes], log: RunLog, motion: Sequence[Motion]
-) -> list[Station]:
+def play_events(plan: Plan, timing: Timing, log: RunLog, motion: Sequence[Motion]) -> list[Station]:
     """Play *plan* into *log*, event by event, until nothing is left to happen.
 
     Raises:
@@ -58,7 +56,7 @@ def play_events(
     """
     env = simpy.Environment(initial_time=0.0)
     stations = stations_of(
-        plan, times, log, Meeting(env, plan), lambda: EventParcel(env), lambda: (env, Service(env))
+        plan, timing, log, Meeting(env, plan), lambda: EventParcel(env), lambda: (env, Service(env))
     )
     controller, progress = Controller(plan, log), Progress(log, stations)
     leading = env.process(lead(stations[0], controller, motion))

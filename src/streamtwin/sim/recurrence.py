@@ -23,8 +23,8 @@ from streamtwin.sim.exchange import Meeting
 from streamtwin.sim.log import RunLog
 from streamtwin.sim.loops import follow, lead
 from streamtwin.sim.progress import Progress
-from streamtwin.sim.services import ServiceTimes
 from streamtwin.sim.station import Station
+from streamtwin.sim.timing import Timing
 
 
 def applies(plan: Plan) -> str | None:
@@ -94,7 +94,7 @@ class KnownParcel:
 
 
 def play_recurrence(
-    plan: Plan, times: Sequence[ServiceTimes], log: RunLog, motion: Sequence[Motion]
+    plan: Plan, timing: Timing, log: RunLog, motion: Sequence[Motion]
 ) -> list[Station]:
     """Play *plan*, to which the recurrence applies, into *log*, rank by rank.
 
@@ -107,7 +107,7 @@ def play_recurrence(
     # blocks never move here, so nobody meets
     meeting = Meeting(simpy.Environment(), plan)
     stations = stations_of(
-        plan, times, log, meeting, lambda: KnownParcel(ready), lambda: (clock := next(each), clock)
+        plan, timing, log, meeting, lambda: KnownParcel(ready), lambda: (clock := next(each), clock)
     )
     controller, progress = Controller(plan, log), Progress(log, stations)
     loops = [lead(stations[0], controller, motion), *map(follow, stations[1:])]

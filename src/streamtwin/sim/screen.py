@@ -4,18 +4,18 @@ Deployments of one shape are computed together (`sim.maxplus`); what cannot be i
 one. Service times are the expected ones, without noise; figures are those of `core.metrics`.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from streamtwin.core.cards import Links
 from streamtwin.core.latency import LatencyModel
 from streamtwin.core.metrics import compute_metrics
 from streamtwin.core.plan import Plan
-from streamtwin.core.sequence import check_predictable
 from streamtwin.sim.maxplus import Differ, Releases, Walk
 from streamtwin.sim.recurrence import applies
-from streamtwin.sim.simulate import simulate
+from streamtwin.sim.replicas import simulate_deployment
 from streamtwin.sim.vector_costs import VectorCosts
 from streamtwin.sim.vector_metrics import Figures, figures_of, figures_of_metrics
 
@@ -39,7 +39,7 @@ def screen(plans: Sequence[Plan], latency: Callable[[Plan], LatencyModel]) -> li
 
     Raises:
         CalibrationError: a latency model cannot answer for an operation.
-        ScenarioError: the ranks of a stage share its passes, which no latency model answers for.
+        ScenarioError: the plan knows the memory of its ranks, and does not fit.
         RunError: a deployment emits fewer than three chunks.
     """
     found: dict[int, Screened] = {}
@@ -49,7 +49,7 @@ def screen(plans: Sequence[Plan], latency: Callable[[Plan], LatencyModel]) -> li
         if why is None:
             shapes.setdefault(shape_of(plan), []).append(number)
         else:
-            records = simulate(plan, latency(plan), noise=False, engine="auto")
+            records = simulate_deployment(plan, latency(plan), noise=False, engine="auto")
             found[number] = Screened(figures_of_metrics(compute_metrics(records)), why)
     for alike in shapes.values():
         most = max(1, min(AT_ONCE, INSTANTS_AT_ONCE // plans[alike[0]].scenario.chunks))
@@ -63,20 +63,42 @@ def screen(plans: Sequence[Plan], latency: Callable[[Plan], LatencyModel]) -> li
 
 def walks(plan: Plan) -> str | None:
     """None if the turns of *plan* follow from its shape, else why they do not."""
-    scenario, deployment = plan.scenario, plan.scenario.deployment
-    workload = scenario.workload
-    check_predictable(scenario.name, deployment.parallelism, plan.members)
-    if (moves := applies(plan)) is not None:
-        return moves
-    if workload.sessions > 1 or workload.visits or deployment.lanes != "time":
-        return "several sessions, or lanes of their own, take turns as their input comes"
-    if workload.admission != "accept_all":
-        return f"workload.admission = {workload.admission!r} depends on how long the queue gets"
-    if deployment.batching.policy != "fixed":
-        return f"deployment.batching.policy = {deployment.batching.policy!r} weighs what waits"
-    if workload.source_fps is not None and not deployment.stream_batch:
-        return "without a stream batch, which lanes a live input fills depends on who is first"
-    return None
+    return applies(plan) or next((why for why, holds in _reasons(plan) if holds), None)
+
+
+def _reasons(plan: Plan) -> Iterator[tuple[str, bool]]:
+    """Why deployments are not computed together, and whether it holds for *plan*."""
+    deployment, workload = plan.scenario.deployment, plan.scenario.workload
+    yield (
+        "passes that ranks share, replicas and whole clips have costs of their own",
+        plan.members > 1 or deployment.replicas > 1 or deployment.context == "chunk",
+    )
+    yield (
+        "ranks and links of a mixed fleet each have costs of their own",
+        bool(deployment.fleet or deployment.hosts) or deployment.links != Links(),
+    )
+    yield (
+        "several sessions, or lanes of their own, take turns as their input comes",
+        workload.sessions > 1 or bool(workload.visits) or deployment.lanes != "time",
+    )
+    yield (
+        "sessions of classes, cameras that jitter and sessions that are let in are drawn or decided",
+        bool(workload.classes or workload.phases or workload.arrivals or workload.motion)
+        or not workload.camera.exact
+        or workload.entry.policy != "accept_all",
+    )
+    yield (
+        f"workload.admission = {workload.admission!r} depends on how long the queue gets",
+        workload.admission != "accept_all",
+    )
+    yield (
+        f"deployment.batching.policy = {deployment.batching.policy!r} weighs what waits",
+        deployment.batching.policy != "fixed",
+    )
+    yield (
+        "without a stream batch, which lanes a live input fills depends on who is first",
+        workload.source_fps is not None and not deployment.stream_batch,
+    )
 
 
 def shape_of(plan: Plan) -> Hashable:

@@ -6,7 +6,7 @@ and keeps both for as long as it runs: so a rank draws one factor for each kind 
 the expected run, in which all these factors are 1; others are what may happen instead.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import exp, log, sqrt
 from typing import Literal
 
@@ -37,6 +37,8 @@ others' draws (common random numbers)."""
 
 ASIDE = 20
 """The stream of a link that hangs off the ring, whose transfers are in no order with the ring's."""
+Parts = Callable[[DitPass], Sequence[tuple[Op, int]]]
+"""Of which services a pass consists, each with how often it occurs."""
 
 BETWEEN = 1
 """Marks the stream of what runs differ by, so that it shares no draw with the services."""
@@ -54,7 +56,9 @@ class ServiceTimes:
         noise: bool,
         level: Level = "mean",
         run: int = 0,
+        parts: Parts | None = None,
     ) -> None:
+        self._parts = parts
         self.latency, self.noise, self.level, self.run = latency, noise, level, run
         again = [run] if run else []
         self._draws = {
@@ -79,8 +83,17 @@ class ServiceTimes:
     def of(self, op: Op, stream: int | None = None) -> Callable[[], float]:
         """What draws the time of every service of *op*, one after the other.
 
-        It draws from *stream*, by default from that of the operation's kind.
+        It draws from *stream*, by default from that of the operation's kind. Of a pass that several
+        members share it is the sum of its parts, each with a factor of its own.
         """
+        if self._parts is not None and isinstance(op, DitPass):
+            draws = [
+                draw for part, count in self._parts(op) for draw in [self._one(part, None)] * count
+            ]
+            return lambda: sum(draw() for draw in draws)
+        return self._one(op, stream)
+
+    def _one(self, op: Op, stream: int | None) -> Callable[[], float]:
         expected_s, factors = self._lookup(op)
         if not self.noise or not len(factors):
             return lambda: expected_s

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from streamtwin.core.capacity import check_capacity, sessions_at_once
 from streamtwin.core.latency import LatencyModel
 from streamtwin.core.memory import most_memory
 from streamtwin.core.motion import Motion
@@ -10,11 +11,13 @@ from streamtwin.core.plan import Plan
 from streamtwin.core.records import Records
 from streamtwin.core.roster import redrawn
 from streamtwin.core.run_info import partition_decision, run_info
-from streamtwin.core.sequence import check_predictable
 from streamtwin.sim.collector import collector_at_rest
 from streamtwin.sim.engines import PLAYERS, Engine, engine_for
 from streamtwin.sim.log import RunLog
+from streamtwin.sim.members import with_members
 from streamtwin.sim.services import Level, ServiceTimes
+from streamtwin.sim.station import Station
+from streamtwin.sim.timing import Draw, timing_of
 
 
 def simulate(
@@ -26,6 +29,7 @@ def simulate(
     noise: bool | None = None,
     run: int = 0,
     engine: Engine = "simpy",
+    first_rank: int = 0,
 ) -> Records:
     """Run *plan* in virtual time on the service times that *latency* predicts.
 
@@ -35,28 +39,37 @@ def simulate(
     noise, whose processes start anew and are all a little faster or slower than expected (see
     `sim.services`), and whose sessions are drawn anew (see `core.roster`). *engine* computes the
     same records in another way, if it applies (see `sim.recurrence`); `auto` takes it where it does.
+    *first_rank* is rank 0's number among those of several replicas: each draws its own noise.
     The same arguments give the same records, bit for bit.
 
     Raises:
         CalibrationError: the latency model cannot answer for an operation of this plan.
-        ScenarioError: the ranks of a stage share its passes, which no latency model answers for;
-            or the engine does not apply.
+        ScenarioError: the plan knows the memory of its ranks, and does not fit; or the engine does
+            not apply.
         RunError: nothing can move any more, or time passes and nothing is served.
     """
     plan = replace(plan, scenario=redrawn(plan.scenario, run))
-    check_predictable(plan.scenario.name, plan.scenario.deployment.parallelism, plan.members)
+    check_capacity(plan)
     chosen = engine_for(plan, engine)
     log = RunLog(decisions=[partition_decision(plan)])
-    draw = plan.scenario.service_noise if noise is None else noise
-    times = [
-        ServiceTimes(latency, plan.scenario.seed, stage.rank, noise=draw, level=level, run=run)
-        for stage in plan.stages
-    ]
+    noisy = plan.scenario.service_noise if noise is None else noise
+    timing = timing_of(plan, latency, Draw(noisy, level, run, first_rank))
     with collector_at_rest():
-        stations = PLAYERS[chosen](plan, times, log, motion)
-        provenance = {**_provenance(latency, times), "engine": chosen}
-        memory = [most_memory(plan, station.exchange.had) for station in stations]
-        return log.records(run_info(plan, "simulated", provenance, memory))
+        stations = PLAYERS[chosen](plan, timing, log, motion)
+        provenance = {**_provenance(latency, list(timing)), "engine": chosen}
+        return with_members(
+            plan, log.records(run_info(plan, "simulated", provenance, _memory(plan, stations)))
+        )
+
+
+def _memory(plan: Plan, stations: Sequence[Station]) -> list[dict[str, int]]:
+    """Bytes by purpose that each rank has held at most; members of a stage hold what its leader does."""
+    had = {station.stage.rank: station.exchange.had for station in stations}
+    sessions = min(sessions_at_once(plan.scenario), plan.resident)
+    return [
+        most_memory(plan, had.get(rank, [plan.stage_of(rank)]), sessions)
+        for rank in range(plan.ranks)
+    ]
 
 
 def _provenance(latency: LatencyModel, times: Sequence[ServiceTimes]) -> dict[str, str]:

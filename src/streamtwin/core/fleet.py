@@ -1,0 +1,97 @@
+"""Which latency model answers for which rank, and for which link?
+
+One model may answer for all. In a fleet each rank asks that of its own card, and each link that a
+scenario names or implies the catalogue.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from streamtwin.core.catalog import GpuSpec, LinkSpec
+from streamtwin.core.edges import Edge
+from streamtwin.core.latency import LatencyModel, Prediction, Provenance, ProvenanceKind
+from streamtwin.core.link_latency import LinkLatency
+from streamtwin.core.long_chunks import LongChunks
+from streamtwin.core.mesh import link_among, link_between
+from streamtwin.core.ops import Op
+from streamtwin.core.plan import Plan, Stage
+from streamtwin.core.protocol import Layout
+from streamtwin.core.ring import Item
+from streamtwin.core.shared_latency import SharedLatency
+
+WEAKEST: tuple[ProvenanceKind, ...] = ("assumed", "derived", "published", "measured")
+"""What is known worst comes first: a sum is known no better than its parts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The latency models of a deployment's ranks; asked as one, it answers for rank 0.
+
+    `cards` is empty where they are not known. `own_link` joins cards of one kind on a host, where
+    a profile has no times of their exchanges.
+    """
+
+    layout: Layout
+    models: tuple[LatencyModel, ...]
+    cards: tuple[GpuSpec, ...]
+    own_link: LinkSpec
+
+    @property
+    def provenance(self) -> Provenance:
+        """Of all models together: as well known as the worst of them."""
+        said = list(dict.fromkeys(model.provenance for model in self.models))
+        if len(said) == 1:
+            return said[0]
+        kind = min((one.kind for one in said), key=WEAKEST.index)
+        source = "; ".join(f"{one.source} ({one.kind})" for one in said)
+        dates = "; ".join(dict.fromkeys(one.date for one in said))
+        return Provenance(kind, source, dates, any(one.extrapolated for one in said))
+
+    def predict(self, op: Op) -> Prediction:
+        """What rank 0's model predicts; see `LatencyModel`."""
+        return self.models[0].predict(op)
+
+    def noise(self, op: Op) -> Sequence[float]:
+        """What rank 0's model has seen; see `LatencyModel`."""
+        return self.models[0].noise(op)
+
+    def between(self, op: Op) -> float:
+        """What rank 0's model knows of runs; see `LatencyModel`."""
+        return self.models[0].between(op)
+
+    def link(self, edge: Edge) -> LinkLatency | None:
+        """The model of *edge* where it is not what the sender's profile knows."""
+        spec = link_between(self.layout, self.cards, edge.sender, edge.receiver)
+        return None if spec is None else LinkLatency(spec)
+
+    def exchanges(self, members: range) -> LinkLatency:
+        """The model of what *members* exchange, where no profile has timed it."""
+        return LinkLatency(link_among(self.layout, self.cards, members) or self.own_link)
+
+
+def stage_model(plan: Plan, stage: Stage, latency: LatencyModel) -> LatencyModel:
+    """What answers for the services of *stage*."""
+    model = _of_members(plan, stage, latency)
+    return LongChunks(model) if plan.scenario.extrapolate else model
+
+
+def _of_members(plan: Plan, stage: Stage, latency: LatencyModel) -> LatencyModel:
+    if stage.vae_only or plan.members == 1:
+        return latency.models[stage.rank] if isinstance(latency, Fleet) else latency
+    ranks = range(stage.rank, stage.rank + plan.members)
+    if isinstance(latency, Fleet):
+        bases = tuple(latency.models[rank] for rank in ranks)
+        named = link_among(latency.layout, latency.cards, ranks)
+        return SharedLatency(bases, latency.exchanges(ranks), named is None)
+    return SharedLatency((latency,) * plan.members)
+
+
+def named_link(edge: Edge, latency: LatencyModel) -> LatencyModel | None:
+    """What answers for a hop on *edge*; None: the sender's own model."""
+    return latency.link(edge) if isinstance(latency, Fleet) else None
+
+
+def hop_s(plan: Plan, item: Item, edge: Edge, latency: LatencyModel) -> float:
+    """Predicted seconds in which *item* gets over *edge*."""
+    own = latency.models[edge.sender] if isinstance(latency, Fleet) else latency
+    return (named_link(edge, latency) or own).predict(plan.hop(item, edge)).mean_s

@@ -1,0 +1,117 @@
+"""What do several copies of a pipeline behind a router do? One run each, told as one.
+
+Rank r of copy i is rank i * W + r of the whole, where a copy has W ranks; sessions keep their numbers.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from streamtwin.core.costs import forecast
+from streamtwin.core.latency import LatencyModel
+from streamtwin.core.memory import rank_memory
+from streamtwin.core.motion import Motion
+from streamtwin.core.plan import Plan
+from streamtwin.core.policies.router import WEIGHS_NOTHING
+from streamtwin.core.records import RankInfo, Recorder, Records, RunInfo
+from streamtwin.core.roster import redrawn
+from streamtwin.core.routing import replica_plan, route
+from streamtwin.core.run_info import run_info
+from streamtwin.sim.engines import Engine
+from streamtwin.sim.services import Level
+from streamtwin.sim.simulate import simulate
+
+
+def simulate_deployment(
+    plan: Plan,
+    latency: LatencyModel,
+    motion: Sequence[Motion] = (),
+    *,
+    level: Level = "mean",
+    noise: bool | None = None,
+    run: int = 0,
+    engine: Engine = "simpy",
+) -> Records:
+    """As `simulate`, with all replicas that *plan*'s scenario asks for."""
+    # drawn once for all copies: each has some of the sessions
+    plan = replace(plan, scenario=redrawn(plan.scenario, run))
+    deployment = plan.scenario.deployment
+    if deployment.replicas == 1:
+        return simulate(plan, latency, motion, level=level, noise=noise, run=run, engine=engine)
+    weighs = deployment.router not in WEIGHS_NOTHING
+    turn_s = (forecast(plan, latency).turn_s[1],) * deployment.replicas if weighs else ()
+    routing = route(plan.scenario, turn_s)
+    each = [
+        simulate(
+            replica_plan(plan, sessions),
+            latency,
+            motion,
+            level=level,
+            noise=noise,
+            run=run,
+            engine=engine,
+            first_rank=replica * plan.ranks,
+        )
+        for replica, sessions in enumerate(routing.sessions)
+        if sessions
+    ]
+    taken = [(i, own) for i, own in enumerate(routing.sessions) if own]
+    told = [
+        told_as(records, replica * plan.ranks, sessions)
+        for (replica, sessions), records in zip(taken, each, strict=True)
+    ]
+    whole = Recorder(decisions=list(routing.decisions))
+    for records in told:
+        whole.spans += records.spans
+        whole.chunks |= {(one.session, one.chunk): one for one in records.chunks}
+        whole.decisions += records.decisions
+    return whole.records(_info(plan, told))
+
+
+def told_as(records: Records, first_rank: int, sessions: Sequence[int]) -> Records:
+    """*records* of one copy with the numbers of the whole: from *first_rank* on, and of *sessions*."""
+
+    def peer(rank: int) -> int:
+        return rank if rank < 0 else first_rank + rank
+
+    spans = [
+        replace(s, rank=first_rank + s.rank, peer=peer(s.peer), session=sessions[s.session])
+        for s in records.spans
+    ]
+    chunks = [replace(one, session=sessions[one.session]) for one in records.chunks]
+    decisions = [
+        replace(one, rank=first_rank + one.rank, session=sessions[one.session])
+        for one in records.decisions
+    ]
+    ranks = tuple(replace(one, rank=first_rank + one.rank) for one in records.info.ranks)
+    info = replace(records.info, ranks=ranks)
+    return Records(info, tuple(spans), tuple(chunks), tuple(decisions))
+
+
+def _info(plan: Plan, told: Sequence[Records]) -> RunInfo:
+    """What is written above the records of all copies; one without sessions holds its weights."""
+    known = {one.rank: one for records in told for one in records.info.ranks}
+    empty = [rank_memory(plan, plan.stage_of(rank), 0) for rank in range(plan.ranks)]
+    idle = run_info(plan, "simulated", {}, empty).ranks
+    replicas = plan.scenario.deployment.replicas
+    first = told[0].info
+    return replace(
+        first,
+        scenario=plan.scenario.model_dump(mode="json"),
+        ranks=tuple(_ranks(known, idle, replicas)),
+        provenance={**first.provenance, **_merged(told)},
+    )
+
+
+def _ranks(
+    known: dict[int, RankInfo], idle: Sequence[RankInfo], replicas: int
+) -> Iterable[RankInfo]:
+    for replica in range(replicas):
+        for own in idle:
+            rank = replica * len(idle) + own.rank
+            yield known.get(rank, replace(own, rank=rank))
+
+
+def _merged(told: Sequence[Records]) -> dict[str, str]:
+    """What copies may say differently: whether they extrapolated."""
+    extrapolated = any(one.info.provenance["extrapolated"] == "true" for one in told)
+    return {"extrapolated": str(extrapolated).lower()}
