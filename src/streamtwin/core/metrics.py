@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from streamtwin.core.bubbles import RankTime, rank_times
+from streamtwin.core.bubbles import RankTime, link_times, rank_times
 from streamtwin.core.intervals import overlap_s
 from streamtwin.core.moved import blocks_at_end, moves_figures
 from streamtwin.core.promises import Slo
@@ -139,17 +139,18 @@ def _rank(records: Records, time: RankTime, steady: Steady) -> dict[str, Any]:
 def _links(records: Records, steady: Steady) -> list[dict[str, Any]]:
     hops = records.transfers
     window_s = steady.interval[1] - steady.interval[0]
-    pairs = sorted({(span.peer, span.rank) for span in hops})
     return [
         {
-            "from_rank": peer,
-            "to_rank": rank,
-            "busy_fraction": overlap_s(
-                [(s.began_s, s.ended_s) for s in hops if (s.peer, s.rank) == (peer, rank)],
-                steady.interval,
-            )
+            "from_rank": time.sender,
+            "to_rank": time.receiver,
+            "busy_fraction": overlap_s([(s.began_s, s.ended_s) for s in own], steady.interval)
             / window_s,
-            "size_bytes": sum(s.size_bytes for s in hops if (s.peer, s.rank) == (peer, rank)),
+            "size_bytes": sum(span.size_bytes for span in own),
+            "span_s": time.span_s,
+            "busy_s": time.busy_s,
+            "idle_s": time.idle_s,
+            "bubbles": time.seconds_by_cause(),
         }
-        for peer, rank in pairs
+        for time in link_times(records, steady.interval)
+        for own in [[s for s in hops if (s.peer, s.rank) == (time.sender, time.receiver)]]
     ]
