@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from streamtwin.core.bubbles import RankTime, link_times, rank_times
+from streamtwin.core.critical import critical_cycle
 from streamtwin.core.intervals import overlap_s
 from streamtwin.core.moved import blocks_at_end, moves_figures
 from streamtwin.core.promises import Slo
@@ -40,6 +41,7 @@ def compute_metrics(records: Records) -> dict[str, Any]:
     slowest = min(sessions, key=lambda one: one["fps"])
     frames = sum(chunk.frames for chunk in done[steady.first + 1 : steady.last + 1])
     elapsed_s = steady.interval[1] - steady.interval[0]
+    cycle = critical_cycle(records, scenario, steady)
     metrics: dict[str, Any] = {
         "schema": SCHEMA,
         "source": records.info.source,
@@ -57,6 +59,7 @@ def compute_metrics(records: Records) -> dict[str, Any]:
         "ranks": [_rank(records, time, steady) for time in rank_times(records, steady.interval)],
         "moves": moves_figures(records),
         "links": _links(records, steady),
+        "critical_cycle": None if cycle is None else cycle.figures(),
         "steady_window_s": list(steady.interval),
         "steady_reached": steady.reached,
         "intervals": {},
