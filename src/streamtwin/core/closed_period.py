@@ -35,9 +35,7 @@ def period_terms(plan: Plan, latency: LatencyModel) -> dict[str, float] | None:
     last = len(plan.stages) - 1
     encode_s = latency.predict(plan.encode(1)).mean_s * slower.get(0, 1.0)
     decode_s = latency.predict(plan.decode(1)).mean_s * slower.get(last, 1.0)
-    hops_s = {
-        edge.receiver: latency.predict(plan.hop(item, edge)).mean_s for edge in plan.edges
-    }
+    hops_s = {edge.receiver: latency.predict(plan.hop(item, edge)).mean_s for edge in plan.edges}
     terms = {f"rank {r}": hops_s.get(r, 0.0) + pass_s for r, pass_s in enumerate(passes_s)}
     terms["rank 0"] += encode_s
     terms[f"rank {last}"] += decode_s

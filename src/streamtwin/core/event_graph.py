@@ -83,7 +83,7 @@ class EventGraph:
             return None
         if span.kind == "wait_input":
             return self._input_at(at_s)
-        if span.kind == "hop" or span.kind == "wait_hop":
+        if span.kind in {"hop", "wait_hop"}:
             ends = (span.peer, rank)
         elif span.kind == "wait_sent":
             ends = (rank, span.peer)

@@ -95,7 +95,7 @@ class WaitChains:
             end = self._before(rank, at_s, seen)
             receives = span is not None and span.kind == "hop"
             return Verdict("transfer" if receives and end == "round" else end, until_s)
-        if span.kind == "wait_input" or span.kind == "move":
+        if span.kind in {"wait_input", "move"}:
             return Verdict(self._named(span), until_s)
         further = self.end(span.peer, at_s, (*seen, rank))
         return Verdict(further.end, min(until_s, further.until_s))
@@ -111,7 +111,7 @@ class WaitChains:
         wait = self._past[rank].ended_by(at_s + NEGLIGIBLE_S)
         if wait is None or wait.ended_s < at_s - self._horizon_s:
             return "busy"
-        if wait.kind == "wait_input" or wait.kind == "move":
+        if wait.kind in {"wait_input", "move"}:
             return self._named(wait)
         return self._before(wait.peer, wait.ended_s, (*seen, rank))
 
