@@ -159,3 +159,13 @@ def test_a_measured_run_names_no_cycle():
     records = simulate(make_plan(gpus=2, chunks=30), FlatLatency())
     measured = replace(records, info=replace(records.info, source="measured"))
     assert compute_metrics(measured)["critical_cycle"] is None
+
+
+@pytest.mark.parametrize("gpus", [3, 4, 5])
+def test_a_round_trip_in_bursts_has_its_period_exactly(gpus):
+    """W - 1 items go round together: the window has whole rhythms of them."""
+    latency = FlatLatency(encode_s=0.001, block_s=0.002, decode_s=0.001, hop_s=0.03)
+    plan = make_plan(gpus=gpus, steps=1, chunks=200)
+    metrics = compute_metrics(simulate(plan, latency))
+    assert metrics["critical_cycle"]["turns"] == gpus - 1
+    assert metrics["period_s"] == pytest.approx(period_terms(plan, latency)[ROUND_TRIP], abs=1e-9)

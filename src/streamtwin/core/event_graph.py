@@ -54,7 +54,6 @@ class EventGraph:
         self._carried = {ends: Timeline(spans, _any) for ends, spans in carried.items()}
         deployment: Mapping[str, Any] = records.info.scenario.get("deployment") or {}
         self._ahead = deployment.get("protocol") == "overlap"
-        self._decodes_first = deployment.get("decode") == "before_send"
         self._inputs = _inputs(records)
         self._released = [one.ended_s for one in self._inputs]
 
@@ -73,8 +72,9 @@ class EventGraph:
             return self._input_before(activity)
         if activity.kind != "hop":
             return self._reached(activity.rank, at_s)
-        sender_last = self._posts(activity) if self._ahead else self._asked_before(activity)
-        return self._reached(activity.peer if sender_last else activity.rank, at_s)
+        # a receiver that waits leads on to the sender; one that has asked ahead does not wait
+        sender = self._own[activity.peer].ends_near(at_s, TIGHT_S) if self._ahead else None
+        return self._reached(activity.peer if sender else activity.rank, at_s)
 
     def _reached(self, rank: int, at_s: float, seen: tuple[int, ...] = ()) -> Activity | None:
         """What let *rank* get to the instant *at_s*."""
@@ -93,22 +93,6 @@ class EventGraph:
         transfers = self._carried.get(ends)
         carried = transfers.ends_near(at_s, TIGHT_S) if transfers else None
         return _activity(carried) if carried else self._reached(span.peer, at_s, (*seen, rank))
-
-    def _asked_before(self, hop: Activity) -> bool:
-        """Whether the receiver of *hop* was waiting for it when it began."""
-        before = self._own[hop.rank].ends_near(hop.began_s, TIGHT_S)
-        return before is not None and before.kind == "wait_hop" and before.peer == hop.peer
-
-    def _posts(self, hop: Activity) -> bool:
-        """Whether the sender of *hop* came to post it just when it began."""
-        span = self._own[hop.peer].ends_near(hop.began_s, TIGHT_S)
-        if span is None:
-            return False
-        if span.kind == "decode":
-            return self._decodes_first and span.item == hop.item
-        if span.kind in ("encode", "dit"):
-            return span.item == hop.item
-        return span.kind == "wait_sent" or hop.peer == 0
 
     def _input_at(self, at_s: float) -> Activity | None:
         """The gap of a camera that ended at *at_s*."""
