@@ -161,6 +161,12 @@ def test_a_measured_run_names_no_cycle():
     assert compute_metrics(measured)["critical_cycle"] is None
 
 
+def test_records_whose_instants_do_not_meet_name_no_cycle():
+    records = simulate(make_plan(gpus=2, chunks=30), FlatLatency())
+    for spans in ((), tuple(replace(s, ended_s=s.ended_s - 1e-4) for s in records.spans)):
+        assert compute_metrics(replace(records, spans=spans))["critical_cycle"] is None
+
+
 @pytest.mark.parametrize("gpus", [3, 4, 5])
 def test_a_round_trip_in_bursts_has_its_period_exactly(gpus):
     """W - 1 items go round together: the window has whole rhythms of them."""

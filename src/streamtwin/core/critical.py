@@ -11,6 +11,7 @@ the one that takes the most time is named, with its share of the walk.
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from streamtwin.core.event_graph import Activity, EventGraph
@@ -143,7 +144,7 @@ def _rounds(
     rounds: dict[tuple[tuple[Place, int], ...], list[list[_Step]]] = defaultdict(list)
     open_: list[_Step] = []
     at: dict[Place, int] = {}
-    for activity, before in zip(walk, [*walk[1:], None], strict=True):
+    for activity, before in zip_longest(walk, walk[1:]):
         place = _place(activity, phases)
         if place in at:
             first = at[place]
