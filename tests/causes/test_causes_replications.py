@@ -147,6 +147,16 @@ def test_a_long_stream_has_the_intervals_of_a_shorter_one():
     assert widths[1] == pytest.approx(widths[0], rel=0.1)
 
 
+def test_what_grows_with_the_stream_keeps_its_interval_around_it():
+    """An input that comes too fast waits ever longer: a short draw waits less, in proportion."""
+    latency = KnownLatency(fit_rel_std=0.02)
+    plan = make_plan(gpus=1, steps=1, chunks=300, source_fps=60.0)
+    found = expected(plan, latency)
+    low, high = calibration_intervals(plan, latency, (), found)["latency_s p95"]
+    assert 0.8 * found["latency_s p95"] < low < found["latency_s p95"] < high
+    assert high < 1.25 * found["latency_s p95"]
+
+
 def test_replications_scatter_as_the_profile_says():
     latency = FlatLatency(factors=(1.0,), between_rel_std=0.05)
     values = replicate(make_plan(gpus=1, steps=1, chunks=12), latency, count=60)["period_s"]

@@ -1,5 +1,7 @@
 """What a faster service brings, against the closed form and against the critical cycle."""
 
+from statistics import fmean
+
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -47,11 +49,11 @@ def test_the_gain_is_the_share_in_the_critical_cycle(changes):
     """As long as the cycle stays critical, cutting a share c of it by a tenth leaves 1 - c / 10."""
     plan = make_plan(**{"gpus": 3, "steps": 2, "chunks": 60, "slowdown": {1: 6.0}, **changes})
     gains = sensitivity(plan, FlatLatency(hop_s=0.012))
-    assert max(gain.in_cycle for gain in gains) > 0.5
+    assert max(gain.on_path for gain in gains) > 0.5
     for gain in gains:
-        cut = 1 - (1 - FACTOR) * gain.in_cycle
+        cut = 1 - (1 - FACTOR) * gain.on_path
         assert gain.fps_change == pytest.approx(1 / cut - 1, abs=2e-3)
-        assert (gain.fps_elasticity > 0.01) == (gain.in_cycle > 0.01)
+        assert (gain.fps_elasticity > 0.01) == (gain.on_path > 0.01)
 
 
 def test_a_tenth_of_everything_is_a_tenth_of_the_time():
@@ -61,8 +63,8 @@ def test_a_tenth_of_everything_is_a_tenth_of_the_time():
     assert set(gains) == {"encode", "dit", "decode", "rank 0"}
     assert gains["rank 0"].fps_elasticity == pytest.approx(1.0)
     assert gains["rank 0"].latency_p95_elasticity == pytest.approx(1.0)
-    parts = sum(gains[what].in_cycle for what in ("encode", "dit", "decode"))
-    assert parts == pytest.approx(gains["rank 0"].in_cycle)
+    parts = sum(gains[what].on_path for what in ("encode", "dit", "decode"))
+    assert parts == pytest.approx(gains["rank 0"].on_path)
 
 
 def test_scatter_does_not_blur_what_a_service_brings():
@@ -95,3 +97,21 @@ def test_every_simulation_is_counted():
     told = document(gains)
     assert told["factor"] == FACTOR
     assert [gain["what"] for gain in told["gains"]][-1] == "rank 1"
+
+
+def test_where_services_scatter_the_critical_path_still_tells_a_small_gain():
+    """Averaged over seeds: which round is critical changes from turn to turn.
+
+    A period is a longest path, so convex: a tenth brings no more than its derivative says.
+    """
+    latency = FlatLatency(encode_s=0.02, block_s=0.01, decode_s=0.012, factors=(0.6, 1.0, 1.4))
+    found, told = [], []
+    for seed in range(6):
+        gains = sensitivity(make_plan(gpus=3, steps=2, chunks=80, seed=seed), latency)
+        found += [[gain.fps_elasticity for gain in gains]]
+        told += [[gain.on_path for gain in gains]]
+    for mean_found, mean_told in zip(
+        map(fmean, zip(*found, strict=True)), map(fmean, zip(*told, strict=True)), strict=True
+    ):
+        assert mean_told - 0.15 < mean_found < mean_told + 0.03
+    assert max(map(max, told)) < 0.9

@@ -9,7 +9,7 @@ the one that takes the most time is named, with its share of the walk.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
@@ -45,7 +45,9 @@ class Cycle:
     """The circle that sets the pace, in order of time, with the mean seconds of each place.
 
     Once round it takes `seconds`, `turns` items and `chunks` chunks of all sessions later. `share` is
-    its part of the time walked: 1 where it alone sets the pace.
+    its part of the time walked: 1 where it alone sets the pace. `path` has the part of each kind
+    at each place (rank, peer) in all circles that were walked: by how much of a small relative
+    change of that service the run's time changes.
     """
 
     places: tuple[Place, ...]
@@ -53,6 +55,7 @@ class Cycle:
     turns: int
     chunks: float
     share: float
+    path: Mapping[tuple[str, int, int], float]
 
     @property
     def seconds(self) -> float:
@@ -77,6 +80,10 @@ class Cycle:
             "chunks": self.chunks,
             "period_s": self.period_s,
             "share": self.share,
+            "path": [
+                {"kind": kind, "rank": rank, "peer": peer, "share": share}
+                for (kind, rank, peer), share in sorted(self.path.items())
+            ],
         }
 
 
@@ -117,7 +124,8 @@ def critical_cycle(records: Records, scenario: Scenario, steady: Steady) -> Cycl
         return None
     found = max(rounds.values(), key=lambda own: sum(map(_seconds, own)))
     walked_s = walk[0].ended_s - walk[-1].began_s
-    return _cycle(found, phases, _chunks_an_item(records, steady), walked_s)
+    path = _path([step for own in rounds.values() for circle in own for step in circle])
+    return _cycle(found, phases, _chunks_an_item(records, steady), walked_s, path)
 
 
 @dataclass(slots=True)
@@ -176,7 +184,11 @@ def _from_lowest(circle: list[_Step]) -> list[_Step]:
 
 
 def _cycle(
-    circles: list[list[_Step]], phases: dict[int, Phase], chunks_an_item: float, walked_s: float
+    circles: list[list[_Step]],
+    phases: dict[int, Phase],
+    chunks_an_item: float,
+    walked_s: float,
+    path: dict[tuple[str, int, int], float],
 ) -> Cycle:
     one = circles[0]
     turns = sum(step.items for step in one)
@@ -186,10 +198,20 @@ def _cycle(
     )
     share = sum(map(_seconds, circles)) / walked_s
     places = tuple(_place(step.activity, phases) for step in one)
-    return Cycle(places, place_s, turns, turns * chunks_an_item, min(1.0, share))
+    return Cycle(places, place_s, turns, turns * chunks_an_item, min(1.0, share), path)
 
 
-def _seconds(circle: list[_Step]) -> float:
+def _path(steps: Sequence[_Step]) -> dict[tuple[str, int, int], float]:
+    """What part of the time of *steps* each kind of activity has at each place."""
+    whole_s = _seconds(steps)
+    parts: dict[tuple[str, int, int], float] = defaultdict(float)
+    for step in steps:
+        own = step.activity
+        parts[own.kind, own.rank, own.peer] += own.seconds / whole_s
+    return dict(parts)
+
+
+def _seconds(circle: Sequence[_Step]) -> float:
     return sum(step.activity.seconds for step in circle)
 
 

@@ -112,9 +112,16 @@ def _cycle(metrics: _Metrics) -> Sheet | None:
     cycle = metrics.get("critical_cycle")
     if not cycle:
         return None
+    seconds: dict[str, list[float]] = {}
+    for step in cycle["steps"]:
+        seconds.setdefault(_step(step), []).append(step["seconds"])
     rows = tuple(
-        (_step(step), milliseconds(step["seconds"]), share(step["seconds"] / cycle["seconds"]))
-        for step in cycle["steps"]
+        (
+            name if len(own) == 1 else f"{len(own)} x {name}",
+            milliseconds(sum(own)),
+            share(sum(own) / cycle["seconds"]),
+        )
+        for name, own in seconds.items()
     )
     turns = f"{cycle['turns']} turn{'s' if cycle['turns'] > 1 else ''}"
     total = (f"once round, {turns}", milliseconds(cycle["seconds"]), "100.0")
@@ -122,6 +129,8 @@ def _cycle(metrics: _Metrics) -> Sheet | None:
         f"{milliseconds(cycle['period_s'])} ms a chunk; the walk back from the last steady emission "
         f"spends {share(cycle['share'])} % of its time in this cycle."
     )
+    if len(seconds) < len(cycle["steps"]):
+        note = f"In order: {cycle['text']}. {note}"
     return Sheet("what sets the pace", ("critical cycle", "ms", "%"), (*rows, total), note)
 
 
@@ -187,7 +196,7 @@ def _sensitivity(metrics: _Metrics) -> Sheet | None:
             quantity(gain["fps"], "frames/s"),
             share(gain["fps_change"], sign=True),
             _elasticity(gain["fps_elasticity"]),
-            "-" if gain["in_cycle"] is None else share(gain["in_cycle"]),
+            "-" if gain["on_path"] is None else share(gain["on_path"]),
             milliseconds(gain["latency_p95_s"]),
             share(gain["latency_p95_change"], sign=True),
             _elasticity(gain["latency_p95_elasticity"]),
@@ -195,11 +204,11 @@ def _sensitivity(metrics: _Metrics) -> Sheet | None:
         for gain in told["gains"]
     )
     head = (
-        "10 % less of", "fps", "%", "elast.", "in cycle, %", "p95, ms", "%", "elast.",
+        "10 % less of", "fps", "%", "elast.", "critical, %", "p95, ms", "%", "elast.",
     )  # fmt: skip
     note = (
         "Simulated again with the same draws. %: change. Elasticity: relative gain for the relative "
-        "cut; of fps it is the service's share of the critical cycle as long as that cycle sets the pace."
+        "cut. Critical: share of the critical path, which is fps's elasticity to a small cut."
     )
     return Sheet("sensitivity", head, rows, note)
 

@@ -70,8 +70,8 @@ class Gain:
 
     Changes are relative. An elasticity is the change of the figure's logarithm over that of the
     service time, with the sign that makes a gain positive: 1 if fps grows by what the service shrinks.
-    `in_cycle` is the share of the critical cycle's seconds, which is the elasticity of fps to a
-    small change where nothing scatters. `closed_period_s` is the period by closed form of the mean
+    `on_path` is the share of the critical path, which is the elasticity of fps to a small
+    change. `closed_period_s` is the period by closed form of the mean
     times, None where there is none.
     """
 
@@ -84,7 +84,7 @@ class Gain:
     latency_p95_elasticity: float
     period_s: float
     closed_period_s: float | None
-    in_cycle: float | None
+    on_path: float | None
 
 
 def sensitivity(
@@ -102,11 +102,11 @@ def sensitivity(
     records = simulate(plan, latency, motion)
     base = compute_metrics(records)
     gains: list[Gain] = []
-    for what, changed, model, in_cycle in _changes(plan, latency, records, base):
+    for what, changed, model, on_path in _changes(plan, latency, records, base):
         again = compute_metrics(_as_asked(plan, simulate(changed, model, motion)))
         terms = period_terms(changed, model)
         closed_s = None if terms is None else max(terms.values())
-        gains.append(_gain(what, base, again, closed_s, in_cycle))
+        gains.append(_gain(what, base, again, closed_s, on_path))
         done()
     return gains
 
@@ -124,14 +124,15 @@ def document(gains: Sequence[Gain]) -> dict[str, Any]:
 def _changes(
     plan: Plan, latency: LatencyModel, records: Records, base: dict[str, Any]
 ) -> Iterator[tuple[str, Plan, LatencyModel, float | None]]:
-    """What is made faster: its name, plan and latency model, and its share of the critical cycle."""
+    """What is made faster: its name, plan and latency model, and its share of the critical path."""
     present = {span.kind for span in records.spans}
-    steps = (base["critical_cycle"] or {}).get("steps", [])
-    whole_s = sum(step["seconds"] for step in steps)
+    path = (base["critical_cycle"] or {}).get("path")
 
     def share(*kinds: str, rank: int | None = None) -> float | None:
-        own = (s for s in steps if s["kind"] in kinds and rank in (None, s["rank"]))
-        return sum(step["seconds"] for step in own) / whole_s if whole_s else None
+        if path is None:
+            return None
+        own = (part for part in path if part["kind"] in kinds and rank in {None, part["rank"]})
+        return float(sum(part["share"] for part in own))
 
     for family, kind in SPANS.items():
         if kind in present:
@@ -167,7 +168,7 @@ def _gain(
     base: dict[str, Any],
     again: dict[str, Any],
     closed_s: float | None,
-    in_cycle: float | None,
+    on_path: float | None,
 ) -> Gain:
     before_s, after_s = base["latency_s"]["p95"], again["latency_s"]["p95"]
     return Gain(
@@ -180,5 +181,5 @@ def _gain(
         latency_p95_elasticity=log(after_s / before_s) / log(FACTOR),
         period_s=again["period_s"],
         closed_period_s=closed_s,
-        in_cycle=in_cycle,
+        on_path=on_path,
     )
