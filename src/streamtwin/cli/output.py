@@ -70,6 +70,10 @@ class Bar:
 
         return count
 
+    def step(self) -> None:
+        """Count one more."""
+        self._display.advance(self._task)
+
     def at(self, done: float, text: str | None = None) -> None:
         """Show *done* of the total, and *text* beside it."""
         if text is None:

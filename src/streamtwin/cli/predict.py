@@ -1,6 +1,7 @@
 """What does the twin say of a scenario, and how sure is it?"""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,21 +73,22 @@ def predict(
     plan: Plan, profile: "Profile", motion: Sequence["Motion"], engine: "Engine" = "simpy"
 ) -> tuple[Records, dict[str, Any]]:
     """Simulate *plan*: its records, and its metrics with the intervals that calibration allows."""
-    from streamtwin.sim.replicas import simulate_deployment as simulate  # noqa: PLC0415
+    from streamtwin.sim.replicas import simulate_deployment  # noqa: PLC0415
+    from streamtwin.sim.replications import figures_of  # noqa: PLC0415
+    from streamtwin.sim.uncertainty import calibration_intervals  # noqa: PLC0415
 
     latency = latency_of(profile, plan.scenario)
-    records = simulate(plan, latency, motion, engine=engine)
-    try:
+    records = simulate_deployment(plan, latency, motion, engine=engine)
+    with long_enough(plan):
         metrics = compute_metrics(records)
-        ends = [
-            compute_metrics(simulate(plan, latency, motion, level=level, engine=engine))
-            for level in ("low", "high")
-        ]
+        metrics["intervals"] = calibration_intervals(plan, latency, motion, figures_of(metrics))
+    return records, metrics
+
+
+@contextmanager
+def long_enough(plan: Plan) -> Iterator[None]:
+    """Say what helps where a simulated run is too short to have figures."""
+    try:
+        yield
     except RunError as error:
         raise ScenarioError(f"{plan.scenario.name}: {error}; lengthen workload.chunks") from error
-    metrics["intervals"] = {
-        key: [min(values), max(values)]
-        for key in ("fps", "period_s", "ttff_s")
-        for values in [[metrics[key], *(end[key] for end in ends)]]
-    }
-    return records, metrics

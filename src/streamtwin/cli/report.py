@@ -44,16 +44,16 @@ def report(what: WhatArgument, out: PageOption = None, as_json: JsonOption = Fal
 def _report_run(run: Path, out: Path | None, as_json: bool) -> None:
     from streamtwin.core.metrics import compute_metrics  # noqa: PLC0415
     from streamtwin.reports.page import render_run  # noqa: PLC0415
+    from streamtwin.reports.scatter import of_several_runs  # noqa: PLC0415
     from streamtwin.reports.store import read_run  # noqa: PLC0415
     from streamtwin.reports.tables import metrics_tables  # noqa: PLC0415
     from streamtwin.reports.whole_file import write_text  # noqa: PLC0415
 
     with sound(run):
         stored = read_run(run)
-        intervals = stored.metrics.get("intervals") or {}
-        metrics = {**compute_metrics(stored.records), "intervals": intervals}
+        metrics = {**compute_metrics(stored.records), **of_several_runs(stored.metrics)}
         tables = metrics_tables(metrics)
-        text = render_run(stored.records, scenario_yaml=stored.scenario_yaml)
+        text = render_run(stored.records, scenario_yaml=stored.scenario_yaml, stated=stored.metrics)
     page = _page_folder(out, run) / "report.html"
     write_text(page, text)
     show(metrics, tables, as_json)
@@ -98,24 +98,35 @@ def _page_folder(out: Path | None, usual: Path) -> Path:
 
 
 def compare(runs: RunsArgument, as_json: JsonOption = False) -> None:
-    """Compare the first RUN with the others, which are taken as repeats of one another."""
+    """Compare the first RUN with the others, which are taken as repeats of one another.
+
+    Two simulated runs with replications of one seed are compared pair by pair as well.
+    """
     from dataclasses import asdict  # noqa: PLC0415
 
+    from streamtwin.cli.pairs import paired  # noqa: PLC0415
     from streamtwin.reports.comparison import ValidationResult, compare_runs  # noqa: PLC0415
+    from streamtwin.reports.scatter import paired_table  # noqa: PLC0415
     from streamtwin.reports.store import finite_or_null, read_run  # noqa: PLC0415
     from streamtwin.reports.tables import comparison_table  # noqa: PLC0415
 
     if len(runs) < 2:
         raise UserError("compare takes at least two result folders")
-    records = []
+    stored = []
     for run in runs:
         with sound(run):
-            records.append(read_run(run).records)
+            stored.append(read_run(run))
+    records = [run.records for run in stored]
     name = str(records[0].info.scenario.get("name", runs[0]))
     with sound(*runs):
         result = ValidationResult(name, (compare_runs(str(runs[0]), (), records[0], records[1:]),))
     rows: list[Any] = [finite_or_null(asdict(row)) for row in result.deployments[0].rows]
-    show({"schema": 1, "metrics": rows}, [comparison_table(result)], as_json)
+    document, tables = {"schema": 1, "metrics": rows}, [comparison_table(result)]
+    with sound(*runs):
+        if (pairs := paired(stored)) is not None:
+            document["paired"] = {name: asdict(each) for name, each in pairs.items()}
+            tables.append(paired_table(pairs))
+    show(document, tables, as_json)
 
 
 @contextmanager

@@ -38,7 +38,9 @@ def save_run(
     text = scenario_yaml(records)
     points = fit_points(profile) if profile is not None else []
     environment = environment_of(profile) if profile is not None else where_run(records)
-    page = render_run(records, scenario_yaml=text, environment=environment, fit_points=points)
+    page = render_run(
+        records, scenario_yaml=text, environment=environment, fit_points=points, stated=metrics
+    )
     write_run(folder, records, metrics, text, page)
     return folder / "report.html"
 

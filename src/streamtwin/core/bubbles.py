@@ -1,28 +1,32 @@
-"""Where does each idle second of each rank go?
+"""Where does each idle second of each rank and of each link go?
 
-A bubble is time between a rank's first and last work in which its device serves nothing. Each
-piece has one cause:
+A bubble is time between a rank's first and last work in which its device serves nothing, or
+between a link's first and last transfer in which it carries nothing. Each piece has one cause. A
+piece in which a rank waits for another has the cause of whom it waits for in the end
+(`core.waits`), however many ranks lie between:
 
 - `fill_drain`: the pipeline was filling or running empty (outside the steady window);
-- `input`: rank 0 had no chunk;
-- `communication`: the item the rank waits for was under way;
-- `imbalance`: it waits for its neighbour, which has not waited for anybody since: that rank has
-  more to do;
-- `upstream`: it waits for the rank before it, which has itself been waiting;
-- `downstream`: its lane has not returned while the last rank has been waiting too (rank 0), or
-  its last item has not been taken;
-- `rebalancing`: it exchanges blocks with other ranks, or waits for a neighbour that does;
+- `input`: no chunk was there, at rank 0, or where the chain of waits ends;
+- `policy_wait`: a chunk was there, and a policy held it back;
+- `rebalancing`: blocks change ranks, here or where the chain ends;
+- `imbalance`: the chain ends at a rank that has had work for a whole turn of the lanes: it has more
+  to do;
+- `communication`: an item is under way to this rank, or the rank that it waits for is receiving and
+  nobody has more to do;
+- `upstream`, `downstream`: the chain comes round, so nobody has more to do and too few items are under
+  way. `upstream`: it waits for an item from the rank before; `downstream`: rank 0 waits for a lane
+  to return, or a rank for room on a link;
 - `host`: it waits for nobody: what the process does between services.
 
-`policy_wait` completes the vocabulary; no executor causes it yet.
+A link waits for whichever of its ends comes last; its causes are those of waiting for that rank.
 """
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from streamtwin.core.intervals import Interval, cut, gaps, union_s
-from streamtwin.core.records import SERVICES, WAITS, Records, Span
+from streamtwin.core.intervals import Interval, gaps, union_s
+from streamtwin.core.records import SERVICES, Records, Span
+from streamtwin.core.waits import NEGLIGIBLE_S, End, Timeline, Verdict, WaitChains
 
 CAUSES = (
     "input",
@@ -39,7 +43,7 @@ CAUSES = (
 
 @dataclass(frozen=True, slots=True)
 class Bubble:
-    """An idle piece of a rank with its cause, in seconds since the start of the stream."""
+    """An idle piece of a rank, or of the link into it, with its cause; s since the stream's start."""
 
     rank: int
     began_s: float
@@ -63,108 +67,132 @@ class RankTime:
 
     def seconds_by_cause(self) -> dict[str, float]:
         """Idle seconds of every cause, those that did not occur included."""
-        totals = dict.fromkeys(CAUSES, 0.0)
-        for bubble in self.bubbles:
-            totals[bubble.cause] += bubble.ended_s - bubble.began_s
-        return totals
+        return _seconds_by_cause(self.bubbles)
 
 
-NEGLIGIBLE_S = 1e-4
-"""A wait shorter than this does not make a rank one that waits: posting takes some time."""
+@dataclass(frozen=True, slots=True)
+class LinkTime:
+    """One link from its first to its last transfer: its bubbles sum to `idle_s`."""
 
+    sender: int
+    receiver: int
+    span_s: float
+    busy_s: float
+    bubbles: tuple[Bubble, ...]
 
-class _Timeline:
-    """Spans of one rank of some kinds, searchable by time. Spans of one rank never overlap."""
+    @property
+    def idle_s(self) -> float:
+        """Time between first and last transfer in which nothing is carried."""
+        return self.span_s - self.busy_s
 
-    def __init__(self, spans: Sequence[Span], kinds: tuple[str, ...]) -> None:
-        self.spans = sorted(
-            (span for span in spans if span.kind in kinds), key=lambda span: span.began_s
-        )
-        self._begins = [span.began_s for span in self.spans]
-
-    def at(self, instant_s: float) -> Span | None:
-        """The span that contains *instant_s*."""
-        index = bisect_right(self._begins, instant_s) - 1
-        if index >= 0 and instant_s < self.spans[index].ended_s:
-            return self.spans[index]
-        return None
-
-    def touching(self, interval: Interval) -> list[Span]:
-        """The spans that overlap *interval*."""
-        first = max(0, bisect_right(self._begins, interval[0]) - 1)
-        after = bisect_left(self._begins, interval[1])
-        return [span for span in self.spans[first:after] if span.ended_s > interval[0]]
-
-    def edges(self, interval: Interval) -> list[float]:
-        """Begins and ends of the spans that overlap *interval*."""
-        return [edge for span in self.touching(interval) for edge in (span.began_s, span.ended_s)]
+    def seconds_by_cause(self) -> dict[str, float]:
+        """Idle seconds of every cause, those that did not occur included."""
+        return _seconds_by_cause(self.bubbles)
 
 
 def rank_times(records: Records, steady: Interval) -> list[RankTime]:
     """Busy and idle time of every rank, each idle piece with its cause."""
-    ranks = [info.rank for info in records.info.ranks]
-    spans = {rank: [span for span in records.spans if span.rank == rank] for rank in ranks}
-    serving = {rank: _Timeline(spans[rank], SERVICES) for rank in ranks}
-    waiting = {rank: _Timeline(spans[rank], (*WAITS, "hop")) for rank in ranks}
-    return [_rank_time(rank, serving[rank], waiting, steady) for rank in ranks]
+    chains = WaitChains(records, steady)
+    return [_rank_time(info.rank, chains, steady) for info in records.info.ranks]
 
 
-def _rank_time(
-    rank: int, serving: _Timeline, waiting: dict[int, _Timeline], steady: Interval
-) -> RankTime:
+def link_times(records: Records, steady: Interval) -> list[LinkTime]:
+    """Busy and idle time of every link that carried something, each idle piece with its cause."""
+    chains = WaitChains(records, steady)
+    carried: dict[tuple[int, int], list[Span]] = {}
+    for span in records.transfers:
+        carried.setdefault((span.peer, span.rank), []).append(span)
+    ahead = any(span.kind == "transfer" for span in records.transfers)
+    return [_link_time(ends, carried[ends], chains, steady, ahead) for ends in sorted(carried)]
+
+
+def _rank_time(rank: int, chains: WaitChains, steady: Interval) -> RankTime:
+    serving = Timeline(chains.spans[rank], lambda span: span.kind in SERVICES)
     busy = [(span.began_s, span.ended_s) for span in serving.spans]
     if not busy:
         return RankTime(rank, 0.0, 0.0, ())
     work = (busy[0][0], max(ended for _, ended in busy))
-    bubbles = [
-        Bubble(rank, piece[0], piece[1], _cause(piece, rank, waiting, steady))
-        for gap in gaps(busy, work)
-        for piece in cut(gap, _instants(gap, rank, waiting, steady))
-    ]
-    return RankTime(rank, work[1] - work[0], union_s(busy), tuple(_merged(bubbles)))
+
+    def cause_at(at_s: float) -> tuple[str, float]:
+        return _rank_cause(rank, at_s, chains)
+
+    bubbles = [b for gap in gaps(busy, work) for b in _pieces(rank, gap, cause_at, steady)]
+    return RankTime(rank, work[1] - work[0], union_s(busy), tuple(bubbles))
 
 
-def _instants(
-    gap: Interval, rank: int, waiting: dict[int, _Timeline], steady: Interval
-) -> list[float]:
-    """Where the cause may change: steady window, own waits, and waits of the rank waited for."""
-    own = waiting[rank]
-    peers = {span.peer for span in own.touching(gap)} & waiting.keys()
-    edges = [*steady, *own.edges(gap)]
-    return edges + [edge for peer in sorted(peers) for edge in waiting[peer].edges(gap)]
-
-
-def _cause(piece: Interval, rank: int, waiting: dict[int, _Timeline], steady: Interval) -> str:
-    middle = (piece[0] + piece[1]) / 2
-    if not steady[0] <= middle < steady[1]:
-        return "fill_drain"
-    wait = waiting[rank].at(middle)
+def _rank_cause(rank: int, at_s: float, chains: WaitChains) -> tuple[str, float]:
+    """Why *rank* is idle at *at_s*, and until when that stays so at the latest."""
+    wait = chains.now[rank].at(at_s)
     if wait is None:
-        return "host"
-    if wait.kind == "wait_hop" and wait.peer in waiting:
-        other = waiting[wait.peer].at(middle)
-        if other is not None and other.kind == "move":
-            return "rebalancing"
-        if not _has_waited(waiting[wait.peer], (wait.began_s, middle)):
-            return "imbalance"
-        # its lane has not returned to a rank that leads a ring: what comes is of a later rank
-        return "upstream" if wait.peer < rank else "downstream"
-    named = {"wait_input": "input", "hop": "communication", "move": "rebalancing"}
-    return named.get(wait.kind, "downstream")
+        return "host", chains.now[rank].next_begin_s(at_s)
+    if wait.kind == "hop":
+        return "communication", wait.ended_s
+    if wait.kind == "wait_input":
+        return chains.input_cause(wait), wait.ended_s
+    if wait.kind == "move":
+        return "rebalancing", wait.ended_s
+    verdict = chains.end(wait.peer, at_s, (rank,))
+    comes_round = "upstream" if wait.kind == "wait_hop" and wait.peer < rank else "downstream"
+    return _cause(verdict.end, comes_round), min(verdict.until_s, wait.ended_s)
 
 
-def _has_waited(timeline: _Timeline, interval: Interval) -> bool:
-    """Whether the rank of *timeline* has waited for input or for another rank in *interval*."""
-    return any(
-        span.kind in WAITS and span.seconds >= NEGLIGIBLE_S for span in timeline.touching(interval)
-    )
+def _link_time(
+    ends: tuple[int, int],
+    transfers: Sequence[Span],
+    chains: WaitChains,
+    steady: Interval,
+    ahead: bool,
+) -> LinkTime:
+    sender, receiver = ends
+    busy = sorted((span.began_s, span.ended_s) for span in transfers)
+    whole = (busy[0][0], max(ended for _, ended in busy))
+    bubbles: list[Bubble] = []
+    every = Timeline(chains.spans[sender], lambda span: span.kind != "transfer")
+    for gap in gaps(busy, whole):
+        if ahead:
+            sender_late = every.ends_near(gap[1], NEGLIGIBLE_S) is not None
+        else:
+            before = chains.now[receiver].ends_near(gap[1], NEGLIGIBLE_S)
+            sender_late = before is not None and before.kind == "wait_hop"
+        late, comes_round = (sender, "upstream") if sender_late else (receiver, "downstream")
+
+        def cause_at(at_s: float, late: int = late, named: str = comes_round) -> tuple[str, float]:
+            verdict: Verdict = chains.end(late, at_s)
+            return _cause(verdict.end, named), verdict.until_s
+
+        bubbles += _pieces(receiver, gap, cause_at, steady)
+    return LinkTime(sender, receiver, whole[1] - whole[0], union_s(busy), tuple(bubbles))
 
 
-def _merged(bubbles: list[Bubble]) -> list[Bubble]:
-    merged: list[Bubble] = []
+def _cause(end: End, comes_round: str) -> str:
+    """Word where a chain of waits ends as a cause."""
+    words = {"busy": "imbalance", "round": comes_round, "transfer": "communication"}
+    return words.get(end, end)
+
+
+def _pieces(
+    rank: int,
+    gap: Interval,
+    cause_at: Callable[[float], tuple[str, float]],
+    steady: Interval,
+) -> list[Bubble]:
+    """Cut *gap* where its cause changes."""
+    pieces: list[Bubble] = []
+    at_s, ended_s = gap
+    while at_s < ended_s:
+        if steady[0] <= at_s < steady[1]:
+            cause, until_s = cause_at(at_s)
+            until_s = min(until_s, steady[1], ended_s)
+        else:
+            cause, until_s = "fill_drain", ended_s if at_s >= steady[1] else min(steady[0], ended_s)
+        began_s = pieces.pop().began_s if pieces and pieces[-1].cause == cause else at_s
+        pieces.append(Bubble(rank, began_s, until_s, cause))
+        at_s = until_s
+    return pieces
+
+
+def _seconds_by_cause(bubbles: Sequence[Bubble]) -> dict[str, float]:
+    totals = dict.fromkeys(CAUSES, 0.0)
     for bubble in bubbles:
-        joined = bubble
-        if merged and merged[-1].cause == bubble.cause and merged[-1].ended_s == bubble.began_s:
-            joined = Bubble(bubble.rank, merged.pop().began_s, bubble.ended_s, bubble.cause)
-        merged.append(joined)
-    return merged
+        totals[bubble.cause] += bubble.ended_s - bubble.began_s
+    return totals

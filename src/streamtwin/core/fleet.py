@@ -4,8 +4,8 @@ One model may answer for all. In a fleet each rank asks that of its own card, an
 scenario names or implies the catalogue.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from streamtwin.core.catalog import GpuSpec, LinkSpec
 from streamtwin.core.edges import Edge
@@ -23,6 +23,15 @@ WEAKEST: tuple[ProvenanceKind, ...] = ("assumed", "derived", "published", "measu
 """What is known worst comes first: a sum is known no better than its parts."""
 
 
+Change = Callable[[LatencyModel], LatencyModel]
+"""What makes a latency model another one."""
+
+
+def unchanged(model: LatencyModel) -> LatencyModel:
+    """The *model* itself."""
+    return model
+
+
 @dataclass(frozen=True, slots=True)
 class Fleet:
     """The latency models of a deployment's ranks; asked as one, it answers for rank 0.
@@ -35,6 +44,8 @@ class Fleet:
     models: tuple[LatencyModel, ...]
     cards: tuple[GpuSpec, ...]
     own_link: LinkSpec
+    changed: Change = unchanged
+    """What is made of every model of a link."""
 
     @property
     def provenance(self) -> Provenance:
@@ -59,14 +70,23 @@ class Fleet:
         """What rank 0's model knows of runs; see `LatencyModel`."""
         return self.models[0].between(op)
 
-    def link(self, edge: Edge) -> LinkLatency | None:
+    def link(self, edge: Edge) -> LatencyModel | None:
         """The model of *edge* where it is not what the sender's profile knows."""
         spec = link_between(self.layout, self.cards, edge.sender, edge.receiver)
-        return None if spec is None else LinkLatency(spec)
+        return None if spec is None else self.changed(LinkLatency(spec))
 
-    def exchanges(self, members: range) -> LinkLatency:
+    def exchanges(self, members: range) -> LatencyModel:
         """The model of what *members* exchange, where no profile has timed it."""
-        return LinkLatency(link_among(self.layout, self.cards, members) or self.own_link)
+        return self.changed(
+            LinkLatency(link_among(self.layout, self.cards, members) or self.own_link)
+        )
+
+
+def through(change: Change, latency: LatencyModel) -> LatencyModel:
+    """*latency* with *change* made of it; of a fleet, of every model that it has."""
+    if not isinstance(latency, Fleet):
+        return change(latency)
+    return replace(latency, models=tuple(map(change, latency.models)), changed=change)
 
 
 def stage_model(plan: Plan, stage: Stage, latency: LatencyModel) -> LatencyModel:

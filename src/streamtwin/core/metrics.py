@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from streamtwin.core.bubbles import RankTime, rank_times
+from streamtwin.core.bubbles import RankTime, link_times, rank_times
 from streamtwin.core.class_metrics import class_metrics
+from streamtwin.core.critical import critical_cycle
 from streamtwin.core.entry_metrics import entry_metrics
 from streamtwin.core.first_frame import warm_first_frame_s
 from streamtwin.core.intervals import overlap_s
@@ -52,6 +53,7 @@ def compute_metrics(records: Records) -> dict[str, Any]:
     slowest = min(sessions, key=lambda one: one["fps"])
     frames = sum(chunk.frames for chunk in done[steady.first + 1 : steady.last + 1])
     elapsed_s = steady.interval[1] - steady.interval[0]
+    cycle = critical_cycle(records, scenario, steady)
     metrics: dict[str, Any] = {
         "schema": SCHEMA,
         "source": records.info.source,
@@ -74,6 +76,7 @@ def compute_metrics(records: Records) -> dict[str, Any]:
         "ranks": [_rank(records, time, steady) for time in rank_times(records, steady.interval)],
         "moves": moves_figures(records),
         "links": _links(records, steady),
+        "critical_cycle": None if cycle is None else cycle.figures(),
         "steady_window_s": list(steady.interval),
         "steady_reached": steady.reached,
         "intervals": {},
@@ -148,17 +151,18 @@ def _rank(records: Records, time: RankTime, steady: Steady) -> dict[str, Any]:
 def _links(records: Records, steady: Steady) -> list[dict[str, Any]]:
     hops = records.transfers
     window_s = steady.interval[1] - steady.interval[0]
-    pairs = sorted({(span.peer, span.rank) for span in hops})
     return [
         {
-            "from_rank": peer,
-            "to_rank": rank,
-            "busy_fraction": overlap_s(
-                [(s.began_s, s.ended_s) for s in hops if (s.peer, s.rank) == (peer, rank)],
-                steady.interval,
-            )
+            "from_rank": time.sender,
+            "to_rank": time.receiver,
+            "busy_fraction": overlap_s([(s.began_s, s.ended_s) for s in own], steady.interval)
             / window_s,
-            "size_bytes": sum(s.size_bytes for s in hops if (s.peer, s.rank) == (peer, rank)),
+            "size_bytes": sum(span.size_bytes for span in own),
+            "span_s": time.span_s,
+            "busy_s": time.busy_s,
+            "idle_s": time.idle_s,
+            "bubbles": time.seconds_by_cause(),
         }
-        for peer, rank in pairs
+        for time in link_times(records, steady.interval)
+        for own in [[s for s in hops if (s.peer, s.rank) == (time.sender, time.receiver)]]
     ]

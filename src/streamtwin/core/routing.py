@@ -11,6 +11,7 @@ from streamtwin.core.plan import Plan
 from streamtwin.core.policies.router import ROUTER, ReplicaView
 from streamtwin.core.records import Decision
 from streamtwin.core.scenario import Scenario
+from streamtwin.core.terms import terms_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ def route(scenario: Scenario, turn_s: Sequence[float] = ()) -> Routing:
         chosen = ROUTER[deployment.router](views)
         sent[chosen].append(session)
         frames = shape.last_frame(scenario.chunks_of(session) - 1) + 1
-        ends_s[session] = now_s + frames / scenario.playout_fps
+        ends_s[session] = now_s + frames / terms_of(scenario, session).playout_fps
         decisions.append(_decision(deployment.router, session, now_s, views, chosen))
     return Routing(tuple(tuple(sorted(own)) for own in sent), tuple(decisions))
 

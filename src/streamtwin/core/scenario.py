@@ -13,7 +13,7 @@ from streamtwin.core.policies.batching import BATCHING
 from streamtwin.core.policies.rope import PositionView
 from streamtwin.core.promises import Slo, Viewer
 from streamtwin.core.protocol import Layout
-from streamtwin.core.section import MAX_CHUNKS, Section
+from streamtwin.core.section import MAX_CHUNKS, MAX_REPLICATIONS, Section
 from streamtwin.core.specs import Resolution
 from streamtwin.core.weight_sources import Weights
 from streamtwin.core.window import Window
@@ -99,6 +99,14 @@ class Scenario(Section):
     slo: Slo = Slo()
     viewer: Viewer = Viewer()
     seed: Annotated[int, Field(ge=0)] = 0
+    replications: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=MAX_REPLICATIONS,
+            description="runs that show how figures scatter; 1: the expected run alone",
+        ),
+    ] = 1
     variants: Annotated[
         dict[Name, list[str]],
         Field(description="named lists of key=value overrides that validate runs one by one"),

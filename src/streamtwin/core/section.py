@@ -16,6 +16,9 @@ MAX_CHUNKS = 1_000_000
 MAX_SESSIONS = 1000
 """Most sessions of one scenario."""
 
+MAX_REPLICATIONS = 1000
+"""Most replications of one scenario."""
+
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 FrameRate = Annotated[float, Field(ge=0.1, le=100_000)]
 Rate = Annotated[float, Field(ge=0, le=1)]

@@ -12,6 +12,9 @@ from streamtwin.core.records import ChunkRecord, Records
 ENOUGH = 3
 """Chunks that a session must emit: one that starts the clock, and a period between two more."""
 
+LONG = 4
+"""Rhythms of the lanes from which on a window is long, so that cutting it to whole ones is cheap."""
+
 
 @dataclass(frozen=True, slots=True)
 class Steady:
@@ -101,7 +104,10 @@ def session_window(records: Records, done: Sequence[ChunkRecord]) -> Steady:
     lanes = info.lanes or len(info.ranks)
     reached = last - first >= lanes
     if reached:
-        last -= (last - first) % lanes
+        # W - 1 items that go round together may leave in a rhythm of W - 1, which a long window
+        # has in whole numbers too
+        rhythm = lanes * max(1, lanes - 1)
+        last -= (last - first) % (rhythm if last - first >= LONG * rhythm else lanes)
     else:
         first, last = 1, len(done) - 1
     return Steady(first, last, (emitted_at(done[first]), emitted_at(done[last])), reached)

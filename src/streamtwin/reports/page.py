@@ -23,6 +23,7 @@ from streamtwin.reports.figures import (
 )
 from streamtwin.reports.origin import came_from, origins, statements
 from streamtwin.reports.percentiles import percentile
+from streamtwin.reports.scatter import Sheet, of_several_runs, page_sheets
 from streamtwin.reports.svg_inline import inline_svg
 from streamtwin.reports.tables import comparison_cells, move_words
 from streamtwin.reports.templating import fill
@@ -58,6 +59,7 @@ class Section:
     provenance: tuple[tuple[str, str, str], ...]
     figures: tuple[Figure, ...]
     metrics: tuple[tuple[str, str, str], ...] = ()
+    sheets: tuple[Sheet, ...] = ()
 
 
 def render_validation(
@@ -87,11 +89,17 @@ def render_run(
     scenario_yaml: str = "",
     environment: Mapping[str, str] | None = None,
     fit_points: Sequence[FitPoint] = (),
+    stated: Mapping[str, Any] | None = None,
 ) -> str:
-    """Make the page of one run. A run too short for a steady period gets a page that says so."""
+    """Make the page of one run. A run too short for a steady period gets a page that says so.
+
+    *stated* are the metrics as they were given out, with what further simulations have told.
+    """
     info = records.info
     name = str(info.scenario.get("name", "unnamed"))
     metrics, verdict = _metrics_or_reason(records)
+    if metrics is not None:
+        metrics |= of_several_runs(stated or {})
     runs: dict[str, Records] = {info.source: records}
     return _render(
         title=f"{name}: {info.source} run",
@@ -107,6 +115,7 @@ def render_run(
                 tuple((info.source, *entry) for entry in statements(records)),
                 tuple(_figures(runs)) if metrics else (),
                 _summary(metrics) if metrics else (),
+                tuple(page_sheets(metrics)) if metrics else (),
             )
         ],
         fit=_fit(fit_points),

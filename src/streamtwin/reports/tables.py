@@ -14,7 +14,9 @@ from streamtwin.reports.comparison import ComparisonRow, ValidationResult
 from streamtwin.reports.origin import origins
 from streamtwin.reports.percentiles import percentile
 from streamtwin.reports.replica_table import replicas_table
+from streamtwin.reports.scatter import as_table, sheets
 from streamtwin.reports.words import (
+    INTERVALS,
     TOO_SHORT,
     cause_name,
     metric_name,
@@ -35,7 +37,8 @@ def metrics_tables(metrics: _Metrics) -> list[Table]:
     sessions += [classes_table(metrics)] if metrics.get("classes") else []
     if metrics.get("replicas"):
         sessions.append(replicas_table(metrics))
-    return [_whole(metrics), *sessions, _times(metrics), _ranks(metrics), _bubbles(metrics)]
+    own = [_whole(metrics), *sessions, _times(metrics), _ranks(metrics), _bubbles(metrics)]
+    return [*own, *map(as_table, sheets(metrics))]
 
 
 def sessions_table(metrics: _Metrics) -> Table:
@@ -114,7 +117,14 @@ def _whole(metrics: _Metrics) -> Table:
     table.add_row("period, ms", _ms(metrics["period_s"]) + _between(sure.get("period_s"), _ms))
     first_s = _ms(metrics["ttff_s"]) + _between(sure.get("ttff_s"), _ms)
     table.add_row("time to first frame, ms", first_s)
-    table.add_row("deadline misses, %", share(metrics["deadline_miss_rate"]))
+    misses = share(metrics["deadline_miss_rate"])
+    table.add_row("deadline misses, %", misses + _between(sure.get("deadline_miss_rate"), share))
+    for name in ("p50", "p95"):
+        if f"latency_s {name}" in sure:
+            told = _ms(percentile(metrics["latency_s"], name), missing="-")
+            table.add_row(f"latency {name}, ms", told + _between(sure[f"latency_s {name}"], _ms))
+    if sure:
+        table.caption, table.caption_justify = INTERVALS, "left"
     table.add_row("viewer's stalls", f"{viewer['stalls']} in {_ms(viewer['stall_s'])} ms")
     for outcome, count in chunks.items():
         table.add_row(f"chunks {outcome.replace('_', ' ')}", str(count))
@@ -125,7 +135,8 @@ def _whole(metrics: _Metrics) -> Table:
     for subject, provenance in metrics["provenance"].items():
         table.add_row(escape(subject), escape(provenance))
     if not metrics["steady_reached"]:
-        table.caption, table.caption_justify = TOO_SHORT, "left"
+        both = [INTERVALS] * bool(sure) + [TOO_SHORT]
+        table.caption, table.caption_justify = "\n".join(both), "left"
     return table
 
 

@@ -18,6 +18,8 @@ METRICS: Mapping[str, str] = MappingProxyType(
         "busy": "Share of the steady window in which the rank's device serves.",
         "spread": "Largest minus smallest of the repeats, over their median.",
         "bound": "What the relative error may be: the larger of 10 % and twice the spread.",
+        "critical cycle": "Services and transfers that wait for one another in a circle and so set "
+        "the period: anything else may be faster or somewhat slower for nothing.",
         "steady window": "Emissions after warm-up and before the input ends, whole turns of lanes. "
         "Without one, figures are of the whole run and predictions are not judged.",
     }
@@ -25,15 +27,16 @@ METRICS: Mapping[str, str] = MappingProxyType(
 
 CAUSES: Mapping[str, str] = MappingProxyType(
     {
-        "input": "Rank 0 had no chunk.",
-        "upstream": "Waits for the rank before, which has itself been waiting.",
-        "downstream": "The lane has not returned while the last rank has been waiting too, or the "
-        "last item is not taken.",
-        "communication": "The item it waits for was under way.",
+        "input": "No chunk was there, and the rank, or whoever it waits for in the end, waits for one.",
+        "upstream": "Waits for the rank before, and nobody has more to do: too few items are under way.",
+        "downstream": "Waits for a lane to return or for room on a link, and nobody has more to do.",
+        "communication": "The item it waits for was under way, or the rank it waits for was receiving "
+        "and nobody has more to do.",
         "host": "Waits for nobody: what the process does between services.",
-        "imbalance": "Waits for its neighbour, which has not waited since: that rank has more to do.",
+        "imbalance": "Whoever it waits for in the end has had work for a whole turn of the lanes: that "
+        "rank has more to do.",
         "fill_drain": "The pipeline was filling or running empty, outside the steady window.",
-        "rebalancing": "Blocks were moving between ranks.",
+        "rebalancing": "Blocks were changing ranks, here or where it waits for in the end.",
         "policy_wait": "A policy held the work back.",
     }
 )
@@ -96,5 +99,7 @@ def verdict(ok: bool | None, reason: str = "") -> str:
 
 
 NO_STEADY_WINDOW = "no steady window"
+
+INTERVALS = "In brackets: where 90 of 100 runs lie, given what the calibration leaves open."
 
 TOO_SHORT = "The run was too short for a steady window: its figures are of the whole run."
