@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 from math import log
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from builders import FlatLatency, make_plan
 from streamtwin.core.camera import ReleaseClock
 from streamtwin.core.chunks import ChunkShape
 from streamtwin.core.frame_luck import FrameLuck, lost_before, offset_s
+from streamtwin.core.metrics import compute_metrics
 from streamtwin.core.pauses import Pauses
 from streamtwin.core.sessions import clock_of
 from streamtwin.core.source import Camera
@@ -89,8 +91,6 @@ def test_jitter_is_a_normal_cut_at_half_a_frame(std_s: float) -> None:
     offsets = np.array([offset_s(unit, std_s, most_s) for unit in units])
     assert np.abs(offsets).max() <= most_s
     assert offsets.mean() == pytest.approx(0, abs=1e-9)
-    from statistics import NormalDist  # noqa: PLC0415
-
     cut, normal = most_s / std_s, NormalDist()
     inside = 2 * normal.cdf(cut) - 1
     expected = std_s**2 * (1 - 2 * cut * normal.pdf(cut) / inside)
@@ -113,8 +113,6 @@ def test_a_session_that_pauses_is_not_blamed_for_it() -> None:
     """The viewer of a camera that is off misses nothing: no stall, the full rate, the next chunk in time."""
     idle = [(2.0, 5.0), (6.0, 7.5)]
     plan = make_plan(gpus=1, steps=1, source_fps=16, chunks=30, visits=[{"idle": idle}], sessions=2)
-    from streamtwin.core.metrics import compute_metrics  # noqa: PLC0415
-
     metrics = compute_metrics(simulate(plan, FlatLatency(block_s=0.005)))
     paused, other = metrics["sessions"]
     for one in (paused, other):

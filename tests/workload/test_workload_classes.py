@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -173,8 +174,6 @@ def test_a_viewer_expects_nothing_of_a_camera_that_is_off() -> None:
 def test_a_pause_takes_off_no_more_than_gaps_exceed_their_own_time(
     gaps: list[float], own_s: float, paused_s: float
 ) -> None:
-    import numpy as np  # noqa: PLC0415
-
     gaps_s = np.array(gaps)
     left = active_gaps_s(gaps_s, np.full(len(gaps), own_s), paused_s)
     assert (left >= np.minimum(gaps_s, own_s) - 1e-9).all()

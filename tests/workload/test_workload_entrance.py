@@ -1,6 +1,7 @@
 """Sessions at the door: no more inside than there is room, each answered once, promises kept."""
 
 from collections import defaultdict
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -197,8 +198,6 @@ def test_room_is_what_memory_leaves_and_one_more_does_not_fit() -> None:
 
 
 def with_room_of(plan: Plan, sessions: int) -> Plan:
-    from dataclasses import replace  # noqa: PLC0415
-
     return replace(plan, session_room=sessions)
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from itertools import pairwise
+from pathlib import Path
 from time import process_time
 
 import numpy as np
@@ -16,7 +17,9 @@ from streamtwin.core.metrics import compute_metrics
 from streamtwin.core.plan import Plan
 from streamtwin.core.records import ChunkRecord, Records
 from streamtwin.core.roster import with_roster
+from streamtwin.core.run_info import run_info
 from streamtwin.core.scenario_file import check_scenario
+from streamtwin.core.sessions import clock_of
 from streamtwin.sim.simulate import simulate
 
 latencies = st.builds(
@@ -165,9 +168,6 @@ def crowd(sessions: int) -> Plan:
 
 def served_at_once(plan: Plan) -> Records:
     """Records as if each chunk were out half a second after its release."""
-    from streamtwin.core.run_info import run_info  # noqa: PLC0415
-    from streamtwin.core.sessions import clock_of  # noqa: PLC0415
-
     chunks = []
     for session in range(plan.scenario.workload.sessions):
         clock = clock_of(plan.scenario, session)
@@ -181,6 +181,4 @@ def served_at_once(plan: Plan) -> Records:
 
 def test_a_roster_is_made_once() -> None:
     plan = crowd(50)
-    from pathlib import Path  # noqa: PLC0415
-
     assert with_roster(plan.scenario, Path()) is plan.scenario
