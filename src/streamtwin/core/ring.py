@@ -7,6 +7,10 @@ those of the others. Both executors drive this object; it knows no clock and no 
 """
 
 from dataclasses import dataclass, field
+from operator import attrgetter
+
+PLACE = attrgetter("session", "step")
+"""Where a row stands in an item, and which rows of keys and values it has."""
 
 START = -1
 """Number of the start lane."""
@@ -84,8 +88,8 @@ class Ring:
         Sessions in *ended* bring nothing new: each leaves with the last of its rows.
         """
         assert not self.out(lane), f"lane {lane} is under way"
-        rows = tuple(sorted(new + self.rows(lane), key=lambda row: (row.session, row.step)))
-        assert len({(row.session, row.step) for row in rows}) == len(rows), "a KV row is taken"
+        rows = tuple(sorted(new + self.rows(lane), key=PLACE))
+        assert len(set(map(PLACE, rows))) == len(rows), "a KV row is taken"
         assert 0 < len(rows) <= (self.max_rows if lane != START else 1)
         return Item(self.sent_items, rows, self._leaving(lane, rows, ended) if ended else ())
 

@@ -61,6 +61,9 @@ def follow(station: Station) -> None:
 
 def hand_on(station: Station, item: Item) -> None:
     """Send *item* on and decode what is done of it, in the order that the deployment says."""
-    verbs = [station.send, station.finish]
-    for verb in reversed(verbs) if station.decodes_first else verbs:
-        verb(item)
+    if station.decodes_first:
+        station.finish(item)
+        station.send(item)
+    else:
+        station.send(item)
+        station.finish(item)

@@ -18,9 +18,18 @@ def full_from(plan: Plan) -> int:
     return -(-plan.scenario.deployment.window // plan.scenario.shape.latents)
 
 
-def pass_key(item: Item, full: int) -> tuple[int, ...]:
-    """What tells passes of *item* from others: rows from ordinal *full* on are alike."""
-    return tuple([row.ordinal if row.ordinal < full else full for row in item.rows])
+PassKey = int | tuple[int, ...]
+
+
+def pass_key(item: Item, full: int, one_session: bool) -> PassKey:
+    """What tells passes of *item* from others: rows from ordinal *full* on are alike.
+
+    Of *one_session* the last row is the oldest, and if that is alike, all are.
+    """
+    rows = item.rows
+    if one_session and rows[-1].ordinal >= full:
+        return len(rows)
+    return tuple([row.ordinal if row.ordinal < full else full for row in rows])
 
 
 class Costs:
@@ -30,17 +39,17 @@ class Costs:
         self.plan, self.times = plan, times
         self.slower = plan.scenario.deployment.slowdown.get(stage.rank, 1.0)
         self.slowest = plan.slowdown_of(stage)
-        self._passes: dict[tuple[int, ...], Draw] = {}
+        self._passes: dict[PassKey, Draw] = {}
         self._passes_of = stage
         self._encodes: dict[bool, Draw] = {}
         self._decodes: dict[bool, Draw] = {}
-        self._full = full_from(plan)
+        self._full, self._one_session = full_from(plan), plan.scenario.workload.sessions == 1
 
     def pass_s(self, stage: Stage, item: Item) -> float:
         """Seconds in which *stage* passes *item*; `pass_key` tells passes apart."""
         if stage is not self._passes_of:
             self._passes, self._passes_of = {}, stage
-        key = pass_key(item, self._full)
+        key = pass_key(item, self._full, self._one_session)
         draw = self._passes.get(key)
         if draw is None:
             draw = self._passes[key] = self.times.of(self.plan.dit_pass(stage, item))

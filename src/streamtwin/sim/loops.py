@@ -67,6 +67,9 @@ def follow(station: Station) -> Process:
 
 def hand_on(station: Station, item: Item) -> Process:
     """Send *item* on and decode what is done of it, in the order that the deployment says."""
-    verbs = [station.send, station.finish]
-    for verb in reversed(verbs) if station.decodes_first else verbs:
-        yield from verb(item)
+    if station.decodes_first:
+        yield from station.finish(item)
+        yield from station.send(item)
+    else:
+        yield from station.send(item)
+        yield from station.finish(item)

@@ -64,10 +64,7 @@ class ServiceTimes:
         self._draws = {
             stream: uniforms([seed, rank, stream, *again]) for stream in (*STREAMS.values(), ASIDE)
         }
-        self._shifts = {
-            kind: float(np.random.default_rng([seed, rank, stream, run, BETWEEN]).normal())
-            for kind, stream in STREAMS.items()
-        }
+        self._between = [seed, rank, run, BETWEEN]
         self._known: dict[Op, tuple[float, np.ndarray]] = {}
         self.extrapolated = False
         """Whether any answer came from outside what was calibrated."""
@@ -123,7 +120,10 @@ class ServiceTimes:
         if not self.noise or not self.run:
             return 1.0
         sigma = sqrt(log(1 + self.latency.between(op) ** 2))
-        return exp(sigma * self._shifts[type(op)] - sigma**2 / 2)
+        seed, rank, run, between = self._between
+        stream = STREAMS[type(op)]
+        shift = float(np.random.default_rng([seed, rank, stream, run, between]).normal())
+        return exp(sigma * shift - sigma**2 / 2)
 
     def _lookup(self, op: Op) -> tuple[float, np.ndarray]:
         if op not in self._known:

@@ -35,7 +35,7 @@ class VectorCosts:
     def pass_s(self, stage: Stage, item: Item) -> Seconds:
         """Seconds in which the stage at that place passes *item*."""
         place = self._places[stage.rank]
-        key = ("dit", place, *pass_key(item, self._full))
+        key = ("dit", place, pass_key(item, self._full, one_session=True))
         return self._served(key, place, lambda plan: plan.dit_pass(plan.stages[place], item))
 
     def encode_s(self, stage: Stage, ordinal: int) -> Seconds:
