@@ -66,3 +66,13 @@ def test_half_of_it_in_a_slow_time() -> None:
     assert pace.takes_s(9.0, 2.0) == pytest.approx(1.0 + 2.0)
     # 1 s before, 2 s for one second of work, then six times as slow until 20 s, three times from there on
     assert pace.takes_s(9.0, 2.0 + 8.0 / 6 + 1.0) == pytest.approx(1.0 + 2.0 + 8.0 + 3.0)
+
+
+@given(slows, slows, instants, st.floats(0, 20))
+def test_together_they_are_as_slow_as_the_slowest(
+    one: list, other: list, began_s: float, work_s: float
+) -> None:
+    together = Pace(one, other).takes_s(began_s, work_s)
+    for alone in (Pace(one), Pace(other)):
+        assert together >= alone.takes_s(began_s, work_s) * (1 - 1e-12)
+    assert together <= Pace([*one, *other]).takes_s(began_s, work_s) * (1 + 1e-12)

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import make_plan
+from streamtwin.core.deployment import MAX_ROWS
 from streamtwin.core.edges import Edge, edges_of
 from streamtwin.core.plan import HEADER_BYTES
 from streamtwin.core.protocol import Layout
 from streamtwin.core.ring import Item, Row
-from streamtwin.core.scenario import MAX_ROWS
 from streamtwin.core.section import MAX_RANKS
 from streamtwin.core.slip import RankTimes, Slip
 from streamtwin.kernels.stage import Work

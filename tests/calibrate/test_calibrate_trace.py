@@ -20,10 +20,10 @@ from streamtwin.calibrate.from_trace import profile_from_trace
 from streamtwin.calibrate.profile import Profile, read_profile, write_profile
 from streamtwin.calibrate.ranges import name_of
 from streamtwin.calibrate.trace_about import ENVIRONMENT
+from streamtwin.core.deployment import STEP_TIMESTEPS
 from streamtwin.core.errors import CalibrationError
 from streamtwin.core.ops import Op
 from streamtwin.core.plan import Stage
-from streamtwin.core.scenario import STEP_TIMESTEPS
 from streamtwin.kernels.stage import StageKernels, Work
 
 

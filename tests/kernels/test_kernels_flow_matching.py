@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamtwin.core.scenario import STEP_TIMESTEPS
+from streamtwin.core.deployment import STEP_TIMESTEPS
 from streamtwin.kernels.flow_matching import (
     SIGMAS,
     denoise,

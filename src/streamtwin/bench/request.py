@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from streamtwin.bench.speeds import MODES
 from streamtwin.calibrate.cases import CalibrationRequest, Case, item_from
+from streamtwin.core.deployment import STEP_TIMESTEPS
 from streamtwin.core.errors import UserError
 from streamtwin.core.plan import Plan, Stage
-from streamtwin.core.scenario import STEP_TIMESTEPS
 
 Resolution = tuple[int, int]
 

@@ -9,13 +9,14 @@ from itertools import product
 from math import isqrt
 from typing import Literal, get_args
 
+from streamtwin.core.deployment import STEP_TIMESTEPS, Deployment
 from streamtwin.core.errors import UserError
 from streamtwin.core.layout import lay_out
 from streamtwin.core.moves import block_bytes
 from streamtwin.core.ops import DitPass, Hop, Op, VaeDecode, VaeEncode
 from streamtwin.core.plan import HEADER_BYTES, Plan, Stage
 from streamtwin.core.ring import Item, Row
-from streamtwin.core.scenario import STEP_TIMESTEPS, Deployment, Scenario
+from streamtwin.core.scenario import Scenario
 from streamtwin.core.workload import Workload
 
 MAX_ROWS = len(STEP_TIMESTEPS)

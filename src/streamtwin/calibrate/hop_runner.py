@@ -16,9 +16,9 @@ from streamtwin.calibrate.beside import AHEAD_LATE, AHEAD_TAGS, ahead_rows
 from streamtwin.calibrate.cases import CalibrationRequest, Case, hop_shapes, item_from
 from streamtwin.calibrate.harness import Clock
 from streamtwin.calibrate.seats import Seat
+from streamtwin.core.deployment import STEP_TIMESTEPS
 from streamtwin.core.ops import Hop
 from streamtwin.core.ring import Item
-from streamtwin.core.scenario import STEP_TIMESTEPS
 from streamtwin.kernels.stage import Work
 from streamtwin.runtime.overlap import AheadTransport
 from streamtwin.runtime.transport import Transport

@@ -19,11 +19,11 @@ from streamtwin.calibrate.cases import Case, item_from
 from streamtwin.calibrate.flush import flush_bytes
 from streamtwin.calibrate.harness import Clock
 from streamtwin.calibrate.timer import HostTimer, Timer
+from streamtwin.core.deployment import STEP_TIMESTEPS
 from streamtwin.core.motion import Motion
 from streamtwin.core.ops import Copy, DitPass, VaeDecode, VaeEncode
 from streamtwin.core.plan import Plan, Stage
 from streamtwin.core.ring import Item, Row
-from streamtwin.core.scenario import STEP_TIMESTEPS
 from streamtwin.kernels.stage import Frames, SessionState, StageKernels, Work
 from streamtwin.kernels.upload import upload
 

@@ -38,6 +38,11 @@ def check_simulated_only(scenario: Scenario, device: str) -> None:
         ScenarioError: names the key, its value, and what to do instead.
     """
     deployment = scenario.deployment
+    if scenario.trouble.any:
+        raise ScenarioError(
+            f"{scenario.name}: trouble can be simulated only, not run on {device}: give "
+            "deployment.slowdown, which slows a rank down for the whole run"
+        )
     remedies = {
         "replicas": (deployment.replicas > 1, "run one pipeline with the sessions of one copy"),
         "context": (deployment.context == "chunk", "choose deployment.context = window"),

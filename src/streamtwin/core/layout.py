@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from streamtwin.core import catalog
 from streamtwin.core.costs import forecast, stage_costs
+from streamtwin.core.deployment import Batching, Deployment
 from streamtwin.core.errors import ScenarioError, UserError
 from streamtwin.core.latency import LatencyModel
 from streamtwin.core.mesh import check_mesh
@@ -13,7 +14,7 @@ from streamtwin.core.plan import Plan
 from streamtwin.core.policies.batching import PREDICTS
 from streamtwin.core.policies.partition import PARTITION, WEIGHS_NOTHING, StageCosts
 from streamtwin.core.policies.session_admission import PREDICTS_SESSIONS
-from streamtwin.core.scenario import Batching, Deployment, Scenario
+from streamtwin.core.scenario import Scenario
 from streamtwin.core.sequence import check_split
 from streamtwin.core.specs import ModelSpec, VaeSpec
 from streamtwin.core.stages import given_blocks, stages_of

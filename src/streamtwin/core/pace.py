@@ -15,16 +15,18 @@ class Slow:
 
 
 class Pace:
-    """What one card, or one link, makes of work, given when it is slow.
+    """What cards that work together, or one link, make of work, given when each is slow.
 
-    Where several slow times overlap, their factors multiply.
+    Where several slow times of one card overlap, their factors multiply; of several cards the
+    slowest at each moment holds all up.
     """
 
-    def __init__(self, slow: Sequence[Slow]) -> None:
-        edges = sorted({0.0, *(one.from_s for one in slow), *(one.until_s for one in slow)})
+    def __init__(self, *slow: Sequence[Slow]) -> None:
+        every = [one for card in slow for one in card]
+        edges = sorted({0.0, *(one.from_s for one in every), *(one.until_s for one in every)})
         ends = [*edges[1:], inf]
         self._pieces = [
-            (end, _factor(slow, start))
+            (end, max((_factor(card, start) for card in slow), default=1.0))
             for start, end in zip(edges, ends, strict=True)
             if start < inf
         ]
@@ -37,11 +39,8 @@ class Pace:
                 continue
             if left_s * factor <= end_s - now_s:
                 # at its own pace work takes what it takes, to the last bit
-                return (
-                    left_s
-                    if factor == 1 and now_s == began_s
-                    else now_s - began_s + left_s * factor
-                )
+                undisturbed = factor == 1 and now_s == began_s
+                return left_s if undisturbed else now_s - began_s + left_s * factor
             left_s -= (end_s - now_s) / factor
             now_s = end_s
         raise AssertionError("the last piece has no end")

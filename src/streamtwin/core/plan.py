@@ -63,11 +63,14 @@ class Plan:
         stage = next(one for one in reversed(self.stages) if one.rank <= rank)
         return stage.of_member(rank - stage.rank)
 
+    def ranks_of(self, stage: Stage) -> range:
+        """The ranks that share the passes of *stage*."""
+        return range(stage.rank, stage.rank + (1 if stage.vae_only else self.members))
+
     def slowdown_of(self, stage: Stage) -> float:
         """Factor by which passes of *stage* take longer: the slowest member holds all up."""
         slowdown = self.scenario.deployment.slowdown
-        members = 1 if stage.vae_only else self.members
-        return max(slowdown.get(rank, 1.0) for rank in range(stage.rank, stage.rank + members))
+        return max(slowdown.get(rank, 1.0) for rank in self.ranks_of(stage))
 
     @property
     def edges(self) -> tuple[Edge, ...]:

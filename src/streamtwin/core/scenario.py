@@ -1,76 +1,23 @@
 """What is asked? A deployment, its load and its promises, with every default written out."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from streamtwin.core.choices import OneOf
 from streamtwin.core.chunks import ChunkShape
 from streamtwin.core.conditioning import Conditioning
+from streamtwin.core.deployment import MAX_ROWS, Deployment
 from streamtwin.core.errors import ScenarioError
-from streamtwin.core.partition import Partition
-from streamtwin.core.policies.batching import BATCHING
 from streamtwin.core.policies.rope import PositionView
 from streamtwin.core.promises import Slo, Viewer
-from streamtwin.core.protocol import Layout
 from streamtwin.core.section import MAX_CHUNKS, MAX_REPLICATIONS, Section
 from streamtwin.core.specs import Resolution
+from streamtwin.core.trouble import Trouble, check_trouble
 from streamtwin.core.weight_sources import Weights
 from streamtwin.core.window import Window
 from streamtwin.core.workload import LIKE_THE_OTHERS, Visit, Workload
 
-MAX_ROWS = 20
-"""Most rows of one pass: steps times batch. What the header of an item has room for."""
-
-STEP_TIMESTEPS = (700, 500, 400, 200)
-"""Denoising timesteps of the reference configuration; N steps use the first N."""
-
 Name = Annotated[str, Field(pattern=r"^\w[\w .,+=-]*$", max_length=80)]
-
-
-class Batching(Section):
-    """How many waiting chunks a lane takes in at a turn."""
-
-    policy: Annotated[str, OneOf(BATCHING)] = "fixed"
-    batch: Annotated[
-        int, Field(ge=1, le=MAX_ROWS, description="most chunks, of different sessions, a turn")
-    ] = 1
-
-
-class Deployment(Layout):
-    """How the pipeline is laid over ranks."""
-
-    steps: Annotated[
-        int, Field(ge=1, le=len(STEP_TIMESTEPS), description="denoising steps N a chunk")
-    ] = 2
-    chunk_latents: Annotated[int, Field(ge=1, description="latent frames T' a chunk")] = 1
-    stream_batch: Annotated[
-        bool, Field(description="one pass carries a row per step; off: N passes a chunk")
-    ] = True
-    partition: Partition = Partition()
-    lanes: Annotated[
-        Literal["time", "sessions"],
-        Field(
-            description="what fills the lanes: chunks of all sessions in turn, or a session each"
-        ),
-    ] = "time"
-    batching: Batching = Batching()
-    slowdown: Annotated[
-        dict[Annotated[int, Field(ge=0)], Annotated[float, Field(ge=1, le=1000)]],
-        Field(description="factor by which a rank's services take longer: a throttled card"),
-    ] = Field({})
-    window: Annotated[int, Field(ge=2, description="latent frames of K and V kept")] = 6
-    sink: Annotated[int, Field(ge=0, description="of these, frames kept as anchors")] = 3
-    cuda_graph: Annotated[
-        bool, Field(description="replay recorded passes instead of launching kernel by kernel")
-    ] = False
-    compile: Annotated[
-        bool, Field(description="compile what a block does around its attention (torch.compile)")
-    ] = False
-    attention: Annotated[
-        Literal["auto", "fa3", "cudnn", "flash", "efficient", "math"],
-        Field(description="what computes attention; auto: the fastest that the device has"),
-    ] = "auto"
 
 
 class Scenario(Section):
@@ -98,6 +45,7 @@ class Scenario(Section):
     weights: Weights = Weights()
     slo: Slo = Slo()
     viewer: Viewer = Viewer()
+    trouble: Trouble = Trouble()
     seed: Annotated[int, Field(ge=0)] = 0
     replications: Annotated[
         int,
@@ -128,6 +76,7 @@ class Scenario(Section):
                 f"deployment.slowdown = {deployment.slowdown}: with deployment.gpus = "
                 f"{deployment.gpus} ranks are numbered 0 to {deployment.gpus - 1}"
             )
+        check_trouble(self.trouble, deployment)
         if len(workload.visits) > workload.sessions:
             raise ScenarioError(
                 f"workload.visits has {len(workload.visits)} entries for "

@@ -1,12 +1,15 @@
-"""What goes wrong while the stream runs: a card that slows, a link that degrades, a rank that dies?"""
+"""What goes wrong while the stream runs: a card that slows, a link that degrades?"""
 
+from collections.abc import Collection
 from math import inf
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from streamtwin.core.edges import edges_of
 from streamtwin.core.errors import ScenarioError
 from streamtwin.core.pace import Pace, Slow
+from streamtwin.core.protocol import Layout
 from streamtwin.core.section import Section
 
 Rank = Annotated[int, Field(ge=0)]
@@ -48,42 +51,19 @@ class SlowLink(_SlowTime):
     receiver: Rank
 
 
-class LostRank(Section):
-    """A rank that dies, and is replaced after a cold start.
-
-    Nothing moves until the new one is there, with the process started and its weights read; all
-    items under way are lost. `lost`: with them all sessions' keys, values and caches, so every
-    session begins anew with its next chunk. `restored`: the state is read as well, and the chunks
-    that were under way enter again.
-    """
-
-    rank: Rank
-    at_s: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    state: Literal["lost", "restored"] = "lost"
-    start_s: Annotated[
-        Instant, Field(description="until the process of the new rank runs; 15 s is an assumption")
-    ] = 15.0
-    load_bytes_per_s: Annotated[
-        float,
-        Field(
-            gt=0,
-            allow_inf_nan=False,
-            description="at which weights and state are read; 2e9, a fast disk, is an assumption",
-        ),
-    ] = 2.0e9
-
-
 class Trouble(Section):
-    """All that goes wrong."""
+    """All that goes wrong. Of several replicas it befalls the same ranks of each."""
 
     slow_cards: list[SlowCard] = Field([])
     slow_links: list[SlowLink] = Field([])
-    lost_ranks: list[LostRank] = Field([])
 
-    def pace_of(self, rank: int) -> Pace | None:
-        """What *rank* makes of work; None where its card is never slow."""
-        slow = [one.slow for one in self.slow_cards if one.rank == rank]
-        return Pace(slow) if slow else None
+    def pace_of(self, ranks: Collection[int]) -> Pace | None:
+        """What *ranks*, which work together, make of work; None where no card is ever slow.
+
+        The slowest of them holds all up.
+        """
+        slow = [[one.slow for one in self.slow_cards if one.rank == rank] for rank in ranks]
+        return Pace(*filter(None, slow)) if any(slow) else None
 
     def pace_between(self, sender: int, receiver: int) -> Pace | None:
         """What the link makes of transfers; None where it is never slow."""
@@ -94,4 +74,26 @@ class Trouble(Section):
     @property
     def any(self) -> bool:
         """Whether anything goes wrong."""
-        return bool(self.slow_cards or self.slow_links or self.lost_ranks)
+        return bool(self.slow_cards or self.slow_links)
+
+
+def check_trouble(trouble: Trouble, layout: Layout) -> None:
+    """Refuse trouble with ranks and links that *layout* does not have.
+
+    Raises:
+        ScenarioError: names the key and what there is.
+    """
+    for number, card in enumerate(trouble.slow_cards):
+        if card.rank >= layout.gpus:
+            raise ScenarioError(
+                f"trouble.slow_cards.{number}.rank = {card.rank}: with deployment.gpus = "
+                f"{layout.gpus} ranks are numbered 0 to {layout.gpus - 1}"
+            )
+    links = [(edge.sender, edge.receiver) for edge in edges_of(layout)]
+    for number, link in enumerate(trouble.slow_links):
+        if (link.sender, link.receiver) not in links:
+            known = ", ".join(f"{sender} to {receiver}" for sender, receiver in links) or "none"
+            raise ScenarioError(
+                f"trouble.slow_links.{number}: there is no link from rank {link.sender} to "
+                f"{link.receiver}; links are {known}"
+            )

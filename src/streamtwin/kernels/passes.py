@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from streamtwin.core.scenario import Deployment
+from streamtwin.core.deployment import Deployment
 from streamtwin.kernels.cache import PassRow, StageCache, TextCache
 from streamtwin.kernels.compiled import compiled_parts
 from streamtwin.kernels.dit import DiTStage

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
+from streamtwin.core.deployment import STEP_TIMESTEPS
 from streamtwin.core.motion import Motion, chunk_motion
 from streamtwin.core.plan import Plan, Stage
 from streamtwin.core.policies.rope import ROPE
 from streamtwin.core.ring import Item, Row
-from streamtwin.core.scenario import STEP_TIMESTEPS
 from streamtwin.core.window import Window
 from streamtwin.kernels import flow_matching
 from streamtwin.kernels.cache import StageCache, TextCache

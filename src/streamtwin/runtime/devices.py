@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
+from streamtwin.core.deployment import Deployment
 from streamtwin.core.errors import UserError
-from streamtwin.core.scenario import Deployment
 
 MEMINFO, CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 """Where Linux tells of the host's memory, and of the limit of the container we may be in."""

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from streamtwin.core.deployment import MAX_ROWS
 from streamtwin.core.plan import HEADER_BYTES
 from streamtwin.core.ring import Item, Row
-from streamtwin.core.scenario import MAX_ROWS
 from streamtwin.core.slip import NOTHING, Slip
 from streamtwin.kernels.stage import Work
 from streamtwin.runtime.slips import SLIP_LENGTH, slip_numbers

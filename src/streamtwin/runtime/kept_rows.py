@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from streamtwin.core.deployment import STEP_TIMESTEPS
 from streamtwin.core.ring import Item, Row
-from streamtwin.core.scenario import STEP_TIMESTEPS
 from streamtwin.kernels.work import Work
 
 

@@ -56,6 +56,7 @@ class Link:
         self, plan: Plan, edge: Edge, times: ServiceTimes, parcel: Callable[[], Parcel]
     ) -> None:
         self.edge, self.costs, self._parcel = edge, LinkCosts(plan, edge, times), parcel
+        self._pace = plan.scenario.trouble.pace_between(edge.sender, edge.receiver)
         self.posted: deque[Parcel] = deque()
         """What the sender has posted and the receiver has not asked for."""
         self.asked: Parcel | None = None
@@ -85,5 +86,8 @@ class Link:
         """Sender and receiver are there: let the hop take its time."""
         carriage = self.costs.of(parcel.item)
         parcel.size_bytes = carriage.size_bytes
-        parcel.begin(max(parcel.met_s, now_s), carriage.draw())
+        began_s, seconds = max(parcel.met_s, now_s), carriage.draw()
+        if self._pace is not None:
+            seconds = self._pace.takes_s(began_s, seconds)
+        parcel.begin(began_s, seconds)
         return parcel

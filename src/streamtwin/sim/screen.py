@@ -77,6 +77,7 @@ def _reasons(plan: Plan) -> Iterator[tuple[str, bool]]:
         "ranks and links of a mixed fleet each have costs of their own",
         bool(deployment.fleet or deployment.hosts) or deployment.links != Links(),
     )
+    yield "a card or a link is slow for a while", plan.scenario.trouble.any
     yield (
         "several sessions, or lanes of their own, take turns as their input comes",
         workload.sessions > 1 or bool(workload.visits) or deployment.lanes != "time",

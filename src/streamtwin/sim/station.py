@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from streamtwin.core.controller import Controller
 from streamtwin.core.motion import Motion
+from streamtwin.core.pace import Pace
 from streamtwin.core.plan import Plan, Stage
 from streamtwin.core.records import SpanKind
 from streamtwin.core.ring import Item, Row
@@ -38,6 +39,17 @@ class Lasting(Protocol):
         ...
 
 
+class Paced:
+    """What lets a rank's time pass while it works on a card that is slow for a while."""
+
+    def __init__(self, service: Lasting, clock: Clock, pace: Pace) -> None:
+        self._service, self._clock, self._pace = service, clock, pace
+
+    def lasts(self, seconds: float) -> object:
+        """Work of *seconds* at the card's own pace."""
+        return self._service.lasts(self._pace.takes_s(self._clock.now, seconds))
+
+
 class Station:
     """One rank in virtual time. Twin of `streamtwin.runtime.station.Station`."""
 
@@ -61,6 +73,8 @@ class Station:
         self._rank, self._steps, self._shape = stage.rank, plan.steps, plan.scenario.shape
         self._sent: dict[int, deque[Parcel]] = {link.edge.receiver: deque() for link in outward}
         self._service = service
+        pace = plan.scenario.trouble.pace_of(plan.ranks_of(stage))
+        self._work: Lasting = service if pace is None else Paced(service, env, pace)
         self.awaits: Parcel | None = None
         """What it has waited for last: an item to come, or one of its own to be taken."""
         self._moves = self.exchange.moves
@@ -84,7 +98,7 @@ class Station:
         still = (0.0,) * self._shape.frames_of(row.ordinal)
         moves = motion[chunk] if chunk < len(motion) else still
         controller.noise_rate(row, moves, began_s)
-        yield self._service.lasts(self.costs.encode_s(row.ordinal))
+        yield self._work.lasts(self.costs.encode_s(row.ordinal))
         item = controller.ring.sent_items
         self._note("encode", began_s, self.env.now, row.session, chunk, item, 1)
 
@@ -94,7 +108,7 @@ class Station:
 
     def _pass(self, item: Item) -> Steps:
         began_s, rows = self.env.now, item.rows
-        yield self._service.lasts(self.costs.pass_s(self.stage, item))
+        yield self._work.lasts(self.costs.pass_s(self.stage, item))
         row = rows[0]
         self._note("dit", began_s, self.env.now, row.session, row.chunk, item.index, len(rows))
 
@@ -159,7 +173,7 @@ class Station:
     def _decode(self, item: Item) -> Steps:
         for position in item.finished(self._steps):
             row, began_s = item.rows[position], self.env.now
-            yield self._service.lasts(self.costs.decode_s(row.ordinal))
+            yield self._work.lasts(self.costs.decode_s(row.ordinal))
             self._note("decode", began_s, self.env.now, row.session, row.chunk, item.index, 1)
             self.log.emit(row, self.env.now, self._shape.frames_of(row.ordinal))
 
