@@ -14,6 +14,8 @@ from streamtwin.cli.options import (
 )
 from streamtwin.cli.options import overrides as given
 from streamtwin.cli.output import remark, result_folder, show
+from streamtwin.cli.variants import simulate_variants
+from streamtwin.core.errors import UserError
 from streamtwin.core.section import MAX_REPLICATIONS
 
 ReplicationsOption = Annotated[
@@ -25,6 +27,9 @@ ReplicationsOption = Annotated[
         max=MAX_REPLICATIONS,
         help="runs whose scatter is shown, from 2 on [default: the scenario's replications]",
     ),
+]
+VariantsOption = Annotated[
+    bool, typer.Option("--variants", help="predict every variant of SCENARIO, side by side")
 ]
 SensitivityOption = Annotated[
     bool,
@@ -43,6 +48,7 @@ def simulate(
     engine: EngineOption = "simpy",
     replications: ReplicationsOption = None,
     sensitivity: SensitivityOption = False,
+    variants: VariantsOption = False,
 ) -> None:
     """Predict what SCENARIO does: frame rate, latency, and where the idle time goes."""
     from streamtwin.cli.predict import plan_of, predict, read_clip  # noqa: PLC0415
@@ -55,6 +61,11 @@ def simulate(
     from streamtwin.sim.engines import engine_named  # noqa: PLC0415
 
     chosen = engine_named(engine)
+    if variants:
+        if sensitivity or replications is not None:
+            raise UserError("--variants goes with neither --sensitivity nor --replications")
+        simulate_variants(scenario, given(overrides), out, video, as_json=as_json, engine=chosen)
+        return
     asked = find_scenario(scenario, given(overrides))
     clip = read_clip(asked, video)
     folder = None if out is None else result_folder(out, asked.name, "simulate")

@@ -13,6 +13,7 @@ from streamtwin.core.scenario import Scenario
 
 if TYPE_CHECKING:
     from streamtwin.reports.variants import Variant
+    from streamtwin.sim.engines import Engine
 
 Simulated = tuple[Records, dict[str, Any]]
 
@@ -24,6 +25,7 @@ def simulate_variants(
     video: Path | None,
     *,
     as_json: bool,
+    engine: "Engine",
 ) -> None:
     """Predict every variant of the scenario *argument*, and show them beside each other.
 
@@ -37,7 +39,7 @@ def simulate_variants(
     if not asked.variants:
         raise UserError(f"{argument}: --variants: the scenario has none; write some under variants")
     folder = None if out is None else result_folder(out, asked.name, "simulate")
-    runs = _simulate_all(variants, video)
+    runs = _simulate_all(variants, video, engine)
     views = _views(runs)
     document = {
         "schema": 1,
@@ -48,7 +50,9 @@ def simulate_variants(
         remark(f"report: {_save(folder, asked, views, runs, document)}")
 
 
-def _simulate_all(variants: Mapping[str, Scenario], video: Path | None) -> dict[str, Simulated]:
+def _simulate_all(
+    variants: Mapping[str, Scenario], video: Path | None, engine: "Engine"
+) -> dict[str, Simulated]:
     """Records and metrics of every variant, on profiles that are read once each."""
     from streamtwin.cli.predict import plan_of, predict, read_clip  # noqa: PLC0415
     from streamtwin.cli.profiles import profile_of  # noqa: PLC0415
@@ -61,7 +65,7 @@ def _simulate_all(variants: Mapping[str, Scenario], video: Path | None) -> dict[
             bar.at(done, f"predicting {label}")
             profile = profile_of(one)
             plan = plan_of(one, profile)
-            runs[label] = predict(plan, profile, motion_trace(clips[one.resolution], plan))
+            runs[label] = predict(plan, profile, motion_trace(clips[one.resolution], plan), engine)
         bar.at(len(variants))
     return runs
 

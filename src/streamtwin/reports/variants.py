@@ -47,7 +47,7 @@ class Variant:
         """Rank and service that most of the busiest rank's time goes into."""
         part = max(PARTS, key=lambda name: self.shares[name])
         name = "hop" if part == "hop" else service_name(part)
-        return f"{name} on rank {self.busiest}, {100 * self.shares[part]:.0f} %"
+        return f"{name} on {self.busiest}, {100 * self.shares[part]:.0f} %"
 
 
 def variant_of(label: str, records: Records, metrics: Mapping[str, Any]) -> Variant:
