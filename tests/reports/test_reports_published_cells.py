@@ -137,8 +137,12 @@ MISTAKES = {
     ("--published", "sdv2", "cpu-tiny"): "brings its own scenario",
     ("--published", "sdv2", "--input", "x.mp4"): "--published runs nothing",
     ("--published", "sdv2", "--suite"): "give one of the two",
-    ("--published", "sdv2", "--set", "deployment.gpus=2"): "every cell has its own deployment.gpus",
+    ("--published", "sdv2", "--set", "deployment.gpus=2"): "choose profile, extrapolate",
     ("--published", "sdv2", "--set", "deployment.gpu=2"): "deployment.gpu",
+    ("--published", "sdv2", "--set", "deployment.replicas=2"): "says for every cell what runs",
+    ("--published", "sdv2", "--set", "workload.sessions=2"): "says for every cell what runs",
+    ("--published", "sdv2", "--set", "workload.chunks=12"): "lengthen workload.chunks",
+    ("--published", "sdv2", "--device", "cuda"): "--published runs nothing",
     (): "give a SCENARIO, --suite, or --published NAME",
 }
 

@@ -23,7 +23,11 @@ def metrics(
         "latency_s": {"p50": 0.3, "p95": p95_s, "count": 40},
         "deadline_miss_rate": misses,
         "ranks": [{"rank": 0, "busy_fraction": load / 2}, {"rank": 1, "busy_fraction": load}],
-        "intervals": {"fps": [0.9 * fps, 1.1 * fps]},
+        "intervals": {
+            "fps": [0.9 * fps, 1.1 * fps],
+            "period_s": [3.6 / fps, 4.4 / fps],
+            "deadline_miss_rate": [0.0, 0.0],
+        },
     }
 
 
@@ -41,9 +45,10 @@ def test_errors_are_of_the_median_and_misses_are_differences() -> None:
     assert by_metric["latency_s p95"].error == pytest.approx(0.25)
     assert by_metric["deadline_miss_rate"].error == pytest.approx(0.06)
     assert by_metric["deadline_miss_rate"].spread == pytest.approx(0.07)
-    # 19.8 to 24.2 holds one of the three
-    assert (by_metric["fps"].inside, by_metric["fps"].tested) == (1, 3)
-    assert by_metric["period_s"].tested == 0
+    # 0.164 to 0.2 s holds 4/20 s, and neither 4/19 nor 4/25
+    assert (by_metric["period_s"].inside, by_metric["period_s"].tested) == (1, 3)
+    # the frame rate says the same, and an interval without width is none
+    assert by_metric["fps"].tested == by_metric["deadline_miss_rate"].tested == 0
 
 
 @pytest.mark.parametrize(

@@ -106,3 +106,17 @@ def fitted(plan: "Plan", device: str, ranks_here: int | None = None) -> "Plan":
     plan = with_session_room(plan, capacity_bytes)
     check_memory(plan, capacity_bytes, device)
     return with_room(plan, capacity_bytes)
+
+
+def check_one_profile(variants: dict[str, Scenario]) -> None:
+    """Refuse variants on several profiles: all are compared on one host, measured once.
+
+    Raises:
+        UserError: names the profiles.
+    """
+    profiles = {one.profile for one in variants.values()}
+    if len(profiles) > 1:
+        raise UserError(
+            f"validate: variants name the profiles {', '.join(sorted(profiles))}; real runs are of "
+            "one host, so give all variants the same profile"
+        )

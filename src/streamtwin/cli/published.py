@@ -11,7 +11,7 @@ import typer
 
 from streamtwin.cli.output import progress, remark, result_folder, show
 from streamtwin.core.checks import UNITS, Cell, Publication, publication
-from streamtwin.core.errors import UserError
+from streamtwin.core.errors import ScenarioError, UserError
 from streamtwin.core.library import find_scenario
 from streamtwin.core.metrics import compute_metrics
 from streamtwin.core.records import Records
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from streamtwin.calibrate.profile import Profile
     from streamtwin.reports.published_cells import CellView, PublishedView
     from streamtwin.sim.services import Level
+
+FREE = (
+    "profile", "extrapolate", "seed", "workload.chunks", "deployment.protocol", "deployment.decode",
+    "deployment.wrap_activations", "deployment.partition",
+)  # fmt: skip
+"""What one may change of the scenario: the rest is the cells' own, or would be of something else."""
 
 LEVELS: tuple["Level", ...] = ("mean", "low", "high")
 
@@ -49,8 +55,10 @@ def validate_published(
         raise typer.Exit(1)
 
 
-def refuse_beside_published(scenario: str | None, video: Path | None, *, suite: bool) -> None:
-    """Refuse what a comparison with published results cannot take.
+def refuse_beside_published(
+    scenario: str | None, video: Path | None, *, suite: bool, real: bool
+) -> None:
+    """Refuse what a comparison with published results cannot take; *real*: options of real runs.
 
     Raises:
         UserError: names the argument.
@@ -59,20 +67,36 @@ def refuse_beside_published(scenario: str | None, video: Path | None, *, suite: 
         raise UserError(f"{scenario}: --published brings its own scenario; give none")
     if suite:
         raise UserError("--suite: --published runs nothing; give one of the two")
+    if real:
+        raise UserError(
+            "--published runs nothing: give no --repeats, --budget, --device or --hang-timeout"
+        )
     if video is not None:
         raise UserError(f"--input {video}: --published runs nothing; give no video")
 
 
 def _check_overrides(asked: Publication, overrides: Sequence[str]) -> None:
     """Refuse keys that cells decide."""
-    own = {one.partition("=")[0] for cell in asked.cells for one in cell.overrides}
     for given in overrides:
         key = given.partition("=")[0].strip()
-        if key in own:
+        if not any(key == one or key.startswith(f"{one}.") for one in FREE):
             raise UserError(
-                f"--set {given}: with --published {asked.name} every cell has its own {key}; "
-                f"leave {', '.join(sorted(own))} to the cells"
+                f"--set {given}: --published {asked.name} says for every cell what runs; of the "
+                f"scenario choose {', '.join(FREE)} only"
             )
+
+
+def _check_steady(cell: Cell, records: Records) -> None:
+    """Refuse a run that says nothing of the cell: not steady, or blocks that have not moved.
+
+    Raises:
+        ScenarioError: says what helps.
+    """
+    metrics = compute_metrics(records)
+    unmoved = cell.blocks is not None and not metrics["moves"]
+    if unmoved or not metrics["steady_reached"]:
+        what = "no blocks moved" if unmoved else "the run has no steady window"
+        raise ScenarioError(f"{cell.label}: {what}; lengthen workload.chunks")
 
 
 def _predict_all(asked: Publication, overrides: tuple[str, ...]) -> "PublishedView":
@@ -92,14 +116,16 @@ def _predict(
     asked: Publication, cell: Cell, overrides: tuple[str, ...], profile: "Profile"
 ) -> "CellView":
     """Simulate the deployment of *cell* as expected, and at both ends of the profile's intervals."""
-    from streamtwin.cli.predict import plan_of  # noqa: PLC0415
+    from streamtwin.cli.predict import long_enough, plan_of  # noqa: PLC0415
     from streamtwin.cli.profiles import latency_of  # noqa: PLC0415
     from streamtwin.reports.published_cells import CellView  # noqa: PLC0415
-    from streamtwin.sim.simulate import simulate  # noqa: PLC0415
+    from streamtwin.sim.replicas import simulate_deployment  # noqa: PLC0415
 
     scenario = find_scenario(asked.scenario, (*overrides, *cell.overrides))
     plan, latency = plan_of(scenario, profile), latency_of(profile, scenario)
-    runs = [simulate(plan, latency, level=level) for level in LEVELS]
+    with long_enough(plan):
+        runs = [simulate_deployment(plan, latency, level=level) for level in LEVELS]
+        _check_steady(cell, runs[0])
     values = [_value(cell, records) for records in runs]
     said = runs[0].info.provenance["service_times"]
     return CellView(cell, values[0], min(values), max(values), said, _note(cell, runs[0]))

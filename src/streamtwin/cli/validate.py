@@ -74,7 +74,8 @@ def validate(
 ) -> None:
     """Calibrate this host, predict every variant of SCENARIO, run each for real, compare."""
     if published is not None:
-        refuse_beside_published(scenario, video, suite=suite)
+        real = (repeats, budget_s, device, hang_timeout_s) != (3, None, "cpu", HANG_TIMEOUT_S)
+        refuse_beside_published(scenario, video, suite=suite, real=real)
         validate_published(published, given(overrides), out, as_json=as_json, check=check)
         return
     scenario = SUITE if suite and scenario is None else scenario
@@ -86,6 +87,7 @@ def validate(
         check_budget,
         check_can_run,
         check_hang_timeout,
+        check_one_profile,
     )
     from streamtwin.cli.predict import read_clip, remark_on  # noqa: PLC0415
     from streamtwin.cli.profiles import HOST, device_name, profile_of  # noqa: PLC0415
@@ -101,16 +103,16 @@ def validate(
     check_budget(budget_s)
     variants = find_variants(scenario, given(overrides))
     first = next(iter(variants.values()))
+    check_one_profile(variants)
     clips = {label: read_clip(one, video) for label, one in variants.items()}
     for one in variants.values():
         check_can_run(one, device)
     remark_on(clips[next(iter(variants))], first)
-    folder = result_folder(out, first.name, "validate")
-    for stale in ("report.html", "scoreboard.html", "validation.json", "timeline.json"):
-        (folder / stale).unlink(missing_ok=True)
+    folder = _empty_folder(out, first.name)
     ranks = max(one.deployment.gpus for one in variants.values())
-    fresh = first.profile == HOST
-    profile = profile_of(first, fresh=fresh, ranks=ranks, budget_s=budget_s, device=device)
+    profile = profile_of(
+        first, fresh=first.profile == HOST, ranks=ranks, budget_s=budget_s, device=device
+    )
     here = read_environment(device_name(device))
     check_host(profile, here)
     trials = [_trial(label, one, profile, clips[label], device) for label, one in variants.items()]
@@ -120,17 +122,26 @@ def validate(
     )
     made = _run_all(trials, folder, repeats, pipeline)
     result = _compare(trials, profile)
-    page = _save(folder, trials, result, profile)
-    document, tables, ok = _document(result, trials), [comparison_table(result)], result.ok
+    document, tables = _document(result, trials), [comparison_table(result)]
     if suite:
         board = score(trials)
-        document, ok = {**document, "scoreboard": board_document(board)}, board.ok
+        document = {**document, "ok": board.ok, "scoreboard": board_document(board)}
         tables += scoreboard_tables(board)
+    page = _save(folder, trials, result, profile, document)
+    if suite:
         page = save_board(board, folder, first.question, first.name, result.environment)
     show(document, tables, as_json)
     remark(f"report: {page}\nvideo:  {made}")
-    if check and not ok:
+    if check and not document["ok"]:
         raise typer.Exit(1)
+
+
+def _empty_folder(out: Path | None, name: str) -> Path:
+    """The result's folder, without what an earlier comparison said."""
+    folder = result_folder(out, name, "validate")
+    for stale in ("report.html", "scoreboard.html", "validation.json", "timeline.json"):
+        (folder / stale).unlink(missing_ok=True)
+    return folder
 
 
 def _trial(label: str, scenario: Scenario, profile: "Profile", clip: "Clip", device: str) -> Trial:
@@ -176,7 +187,11 @@ def _compare(trials: list[Trial], profile: "Profile") -> "ValidationResult":
 
 
 def _save(
-    folder: Path, trials: list[Trial], result: "ValidationResult", profile: "Profile"
+    folder: Path,
+    trials: list[Trial],
+    result: "ValidationResult",
+    profile: "Profile",
+    document: dict[str, Any],
 ) -> Path:
     from streamtwin.cli.save import fit_points, scenario_yaml  # noqa: PLC0415
     from streamtwin.core.metrics import compute_metrics  # noqa: PLC0415
@@ -191,7 +206,6 @@ def _save(
         write_run(base / "predicted", trial.predicted, trial.metrics, text)
         for repeat, records in enumerate(trial.measured):
             write_run(base / f"measured-{repeat + 1}", records, compute_metrics(records), text)
-    document = _document(result, trials)
     write_text(folder / "validation.json", json.dumps(document, indent=2))
     pairs = {f"{d.label}, measured": d.measured for d in result.deployments}
     pairs |= {f"{d.label}, simulated": d.predicted for d in result.deployments}

@@ -38,6 +38,12 @@ def simulate_variants(
     asked = next(iter(variants.values()))
     if not asked.variants:
         raise UserError(f"{argument}: --variants: the scenario has none; write some under variants")
+    for label, one in variants.items():
+        if one.replications > 1:
+            raise UserError(
+                f"{argument}: variant {label!r}: --variants shows expected runs, not the "
+                f"{one.replications} replications asked for; set replications=1"
+            )
     folder = None if out is None else result_folder(out, asked.name, "simulate")
     runs = _simulate_all(variants, video, engine)
     views = _views(runs)

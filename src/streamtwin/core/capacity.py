@@ -5,15 +5,16 @@ from streamtwin.core.layout import evenly, lay_out
 from streamtwin.core.memory import MIB, most_memory, rank_memory
 from streamtwin.core.plan import Plan
 from streamtwin.core.scenario import Scenario
+from streamtwin.core.terms import terms_of
 
 
 def sessions_at_once(scenario: Scenario) -> int:
     """Most sessions that are there together, if each lasts as long as its input takes to play."""
-    shape, fps = scenario.shape, scenario.playout_fps
-    changes = []
+    shape, changes = scenario.shape, []
     for session in range(scenario.workload.sessions):
-        joins_s = scenario.visit(session).join_s
-        lasts_s = (shape.last_frame(scenario.chunks_of(session) - 1) + 1) / fps
+        visit, fps = scenario.visit(session), terms_of(scenario, session).playout_fps
+        joins_s, paused_s = visit.join_s, sum(end - begin for begin, end in visit.idle)
+        lasts_s = (shape.last_frame(scenario.chunks_of(session) - 1) + 1) / fps + paused_s
         changes += [(joins_s, 1), (joins_s + lasts_s, -1)]
     there, most = 0, 0
     for _, change in sorted(changes):

@@ -113,9 +113,10 @@ def _repeats(names: Sequence[str]) -> Iterator[tuple[int, int]]:
 def critical_cycle(records: Records, scenario: Scenario, steady: Steady) -> Cycle | None:
     """What sets the pace between the first and the last emission of *steady*.
 
-    None for a measured run, whose instants meet only roughly, and where the walk never goes round.
+    None for a measured run, whose instants meet only roughly, of several replicas, each of which has
+    a pace of its own, and where the walk never goes round.
     """
-    if records.info.source != "simulated":
+    if records.info.source != "simulated" or scenario.deployment.replicas > 1:
         return None
     walk = list(_walk(EventGraph(records), steady))
     phases = {} if scenario.deployment.stream_batch else _phases(records)

@@ -5,8 +5,9 @@ chunk must be there, then one chunk's work is done. It leaves out what a stream'
 more than others, and the turns that it takes for its other steps; `ttff_s` has all of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
+from streamtwin.core.moved import ranks_of_a_copy
 from streamtwin.core.records import SERVICES, Records, Span
 from streamtwin.core.scenario import Scenario
 from streamtwin.core.steady import Steady
@@ -23,13 +24,17 @@ def warm_first_frame_s(records: Records, scenario: Scenario, steady: Steady) -> 
         return None
     began_s, ended_s = steady.interval
     within = [span for span in records.spans if began_s <= span.ended_s < ended_s]
-    work_s = sum(span.seconds for span in within if _on_the_way(span))
+    width = ranks_of_a_copy(records)
+    leaders = set(scenario.deployment.leaders)
+    work_s = sum(span.seconds for span in within if _on_the_way(span, span.rank % width, leaders))
     buffered_s = scenario.shape.frames_of(1) / source_fps
     return buffered_s + work_s / _chunks(within, steady)
 
 
-def _on_the_way(span: Span) -> bool:
-    return span.kind in SERVICES or (span.kind == "hop" and span.rank > 0)
+def _on_the_way(span: Span, rank: int, leaders: Collection[int]) -> bool:
+    """Whether a chunk waits for it. Members of a stage work at the same time as their leader."""
+    served = span.kind in SERVICES and rank in leaders
+    return served or (span.kind == "hop" and rank > 0)
 
 
 def _chunks(within: Sequence[Span], steady: Steady) -> int:

@@ -86,7 +86,12 @@ def through(change: Change, latency: LatencyModel) -> LatencyModel:
     """*latency* with *change* made of it; of a fleet, of every model that it has."""
     if not isinstance(latency, Fleet):
         return change(latency)
-    return replace(latency, models=tuple(map(change, latency.models)), changed=change)
+    before = latency.changed
+
+    def both(model: LatencyModel) -> LatencyModel:
+        return change(before(model))
+
+    return replace(latency, models=tuple(map(change, latency.models)), changed=both)
 
 
 def stage_model(plan: Plan, stage: Stage, latency: LatencyModel) -> LatencyModel:

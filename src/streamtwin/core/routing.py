@@ -28,16 +28,16 @@ def route(scenario: Scenario, turn_s: Sequence[float] = ()) -> Routing:
     *turn_s* has the predicted seconds of a turn that serves one chunk, a copy each; policies that
     weigh nothing need none. A session has ended, for the router, when its input has been played.
     """
-    deployment, fps = scenario.deployment, scenario.workload.source_fps
+    deployment = scenario.deployment
     shape = scenario.shape
     turns_s = tuple(turn_s) or (0.0,) * deployment.replicas
-    chunk_s = 0.0 if fps is None else shape.frames_of(1) / fps
     sent: list[list[int]] = [[] for _ in range(deployment.replicas)]
     ends_s: dict[int, float] = {}
     decisions = []
     sessions = range(scenario.workload.sessions)
     for session in sorted(sessions, key=lambda one: (scenario.visit(one).join_s, one)):
-        now_s = scenario.visit(session).join_s
+        now_s, fps = scenario.visit(session).join_s, terms_of(scenario, session).source_fps
+        chunk_s = 0.0 if fps is None else shape.frames_of(1) / fps
         views = [
             ReplicaView(len(own), sum(ends_s[one] > now_s for one in own), each_s, chunk_s)
             for own, each_s in zip(sent, turns_s, strict=True)

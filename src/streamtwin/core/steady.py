@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from streamtwin.core.errors import RunError
 from streamtwin.core.intervals import Interval
-from streamtwin.core.moved import moves_made
+from streamtwin.core.moved import moves_made, ranks_of_a_copy
 from streamtwin.core.records import ChunkRecord, Records
 
 ENOUGH = 3
@@ -98,25 +98,38 @@ def session_window(records: Records, done: Sequence[ChunkRecord]) -> Steady:
     """
     assert len(done) >= ENOUGH
     info = records.info
-    moved_s = _moved_once_s(records)
+    moved_s = _moved_once_s(records, done[0].session)
     before = sum(1 for chunk in done if chunk.taken_s is None or chunk.taken_s < moved_s)
     first, last = max(info.warmup_chunks, before), len(done) - 1 - info.tail_chunks
     lanes = info.lanes or len(info.ranks)
     reached = last - first >= lanes
     if reached:
-        # W - 1 items that go round together may leave in a rhythm of W - 1, which a long window
-        # has in whole numbers too
-        rhythm = lanes * max(1, lanes - 1)
-        last -= (last - first) % (rhythm if last - first >= LONG * rhythm else lanes)
+        last = whole_turns(first, last, lanes)
     else:
         first, last = 1, len(done) - 1
     return Steady(first, last, (emitted_at(done[first]), emitted_at(done[last])), reached)
 
 
-def _moved_once_s(records: Records) -> float:
-    """When blocks moved that move once in a run; 0 where they do not, or go on moving."""
+def whole_turns(first: int, last: int, lanes: int) -> int:
+    """The last chunk of a window of whole turns from *first* on, at the latest *last*.
+
+    W - 1 items that go round together may leave in a rhythm of W - 1, which a long window has in
+    whole numbers too.
+    """
+    rhythm = lanes * max(1, lanes - 1)
+    return last - (last - first) % (rhythm if last - first >= LONG * rhythm else lanes)
+
+
+def _moved_once_s(records: Records, session: int) -> float:
+    """When blocks of *session*'s pipeline moved that move once in a run.
+
+    0 where they do not, or go on moving.
+    """
     partition = records.info.scenario.get("deployment", {}).get("partition", {})
     rule = "once" if partition.get("policy") == "sdv2_once" else "never"
     if (partition.get("rebalance") or rule) != "once":
         return 0.0
-    return max((made.time_s for made in moves_made(records.decisions)), default=0.0)
+    routed = (d for d in records.decisions if d.family == "router" and d.session == session)
+    leader = next((int(d.chose) * ranks_of_a_copy(records) for d in routed), 0)
+    made = [move.time_s for move in moves_made(records.decisions) if move.rank == leader]
+    return max(made, default=0.0)

@@ -18,10 +18,11 @@ METRICS: dict[Metric, str] = {
     "first_frame_s": "first frames",
 }
 
-HEADINGS = ("published", "predicted", "90 % interval", "error, %", "unit")
+HEADINGS = ("published", "predicted", "lowest to highest", "error, %", "unit")
 CAPTION = (
     "Frame rates over denoising steps: published, and predicted from a profile that was fitted to one "
-    "card alone, with its 90 % interval."
+    "card alone; bars reach from the prediction with every service at the low end of its 90 % interval "
+    "to that with every one at the high end, which is more than 90 % of what may be."
 )
 
 
@@ -72,7 +73,7 @@ def cells_of(one: CellView) -> tuple[str, ...]:
 def words(view: PublishedView) -> str:
     """The verdict in a sentence for each bound, and how many cells the intervals hold."""
     said = [_sentence(verdict) for verdict in view.verdicts]
-    inside = f"{view.inside} of {len(view.cells)} published values lie inside their intervals."
+    inside = f"{view.inside} of {len(view.cells)} published values lie between their lowest and highest predictions."
     return " ".join([*said, inside])
 
 

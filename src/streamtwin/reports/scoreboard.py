@@ -127,14 +127,25 @@ def scores_of(label: str, predicted: _Metrics, measured: Sequence[_Metrics]) -> 
         if expected is None or len(known) < len(found) or not known:
             continue
         error, spread = _compared(kind, expected, known)
-        interval = predicted["intervals"].get(metric)
-        inside = sum(interval[0] <= value <= interval[1] for value in known) if interval else 0
-        tested = len(known) if interval else 0
+        inside, tested = _coverage(metric, predicted["intervals"], known)
         middle = median(known)
         scores.append(
             Score(label, load, kind, metric, expected, middle, error, spread, inside, tested)
         )
     return scores
+
+
+def _coverage(
+    metric: str, intervals: Mapping[str, Sequence[float]], measured: Sequence[float]
+) -> tuple[int, int]:
+    """How many of *measured* lie in the metric's interval, and how many were tested.
+
+    The frame rate says the same as the period, and an interval without width is none.
+    """
+    low, high = intervals.get(metric, (0.0, 0.0))
+    if metric == "fps" or low >= high:
+        return 0, 0
+    return sum(low <= value <= high for value in measured), len(measured)
 
 
 def _compared(kind: Kind, predicted: float, measured: Sequence[float]) -> tuple[float, float]:

@@ -78,7 +78,8 @@ def coverage_words(board: Scoreboard) -> str:
         return "No prediction has an interval."
     return (
         f"{inside} of {tested} measured values lie inside their 90 % intervals "
-        f"({100 * inside / tested:.0f} %; {low} to {high} % would be right)."
+        f"({100 * inside / tested:.0f} %; {low} to {high} % would be right). This is not judged: repeats "
+        "of one deployment share their host's state, so they are fewer trials than they look."
     )
 
 

@@ -33,7 +33,7 @@ class Variant:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Its frame rate with every service at an end of the calibration's interval."""
+        """Where 90 of 100 runs lie, given what the calibration leaves open; frames/s."""
         low, high = self.metrics["intervals"].get("fps", (self.fps, self.fps))
         return low, high
 

@@ -96,7 +96,11 @@ class BlockExchange:
         self.awaits = (f"blocks of rank {giver}", giver)
         size_bytes, taken = yield self.meeting.posted[giver, self.stage.rank].get()
         assert isinstance(size_bytes, int)
-        yield self.meeting.env.timeout(self.times.move_s(size_bytes))
+        seconds = self.times.move_s(size_bytes)
+        pace = self.meeting.plan.scenario.trouble.pace_between(giver, self.stage.rank)
+        if pace is not None:
+            seconds = pace.takes_s(self.meeting.env.now, seconds)
+        yield self.meeting.env.timeout(seconds)
         self.awaits = None
         taken.succeed()
         return size_bytes

@@ -30,13 +30,16 @@ def simulate_deployment(
     noise: bool | None = None,
     run: int = 0,
     engine: Engine = "simpy",
+    redraw: bool = True,
 ) -> Records:
     """As `simulate`, with all replicas that *plan*'s scenario asks for."""
-    # drawn once for all copies: each has some of the sessions
-    plan = replace(plan, scenario=redrawn(plan.scenario, run))
+    if redraw:  # once for all copies: each has some of the sessions
+        plan = replace(plan, scenario=redrawn(plan.scenario, run))
     deployment = plan.scenario.deployment
     if deployment.replicas == 1:
-        return simulate(plan, latency, motion, level=level, noise=noise, run=run, engine=engine)
+        return simulate(
+            plan, latency, motion, level=level, noise=noise, run=run, engine=engine, redraw=False
+        )
     weighs = deployment.router not in WEIGHS_NOTHING
     turn_s = (forecast(plan, latency).turn_s[1],) * deployment.replicas if weighs else ()
     routing = route(plan.scenario, turn_s)
@@ -49,6 +52,7 @@ def simulate_deployment(
             noise=noise,
             run=run,
             engine=engine,
+            redraw=False,
             first_rank=replica * plan.ranks,
         )
         for replica, sessions in enumerate(routing.sessions)

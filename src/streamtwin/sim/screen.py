@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from streamtwin.core.capacity import check_capacity
 from streamtwin.core.cards import Links
 from streamtwin.core.latency import LatencyModel
 from streamtwin.core.metrics import compute_metrics
@@ -45,6 +46,7 @@ def screen(plans: Sequence[Plan], latency: Callable[[Plan], LatencyModel]) -> li
     found: dict[int, Screened] = {}
     shapes: dict[Hashable, list[int]] = {}
     for number, plan in enumerate(plans):
+        check_capacity(plan)
         why = walks(plan)
         if why is None:
             shapes.setdefault(shape_of(plan), []).append(number)
@@ -77,6 +79,7 @@ def _reasons(plan: Plan) -> Iterator[tuple[str, bool]]:
         "ranks and links of a mixed fleet each have costs of their own",
         bool(deployment.fleet or deployment.hosts) or deployment.links != Links(),
     )
+    yield "what is extrapolated may be put together of parts", plan.scenario.extrapolate
     yield "a card or a link is slow for a while", plan.scenario.trouble.any
     yield (
         "several sessions, or lanes of their own, take turns as their input comes",

@@ -127,7 +127,9 @@ def _changes(
 ) -> Iterator[tuple[str, Plan, LatencyModel, float | None]]:
     """What is made faster: its name, plan and latency model, and its share of the critical path."""
     present = {span.kind for span in records.spans}
-    path = (base["critical_cycle"] or {}).get("path")
+    # members and copies share a walk with others, whose parts are not this rank's alone
+    alone = plan.members == 1 and plan.scenario.deployment.replicas == 1
+    path = (base["critical_cycle"] or {}).get("path") if alone else None
 
     def share(*kinds: str, rank: int | None = None) -> float | None:
         if path is None:

@@ -30,6 +30,7 @@ def simulate(
     run: int = 0,
     engine: Engine = "simpy",
     first_rank: int = 0,
+    redraw: bool = True,
 ) -> Records:
     """Run *plan* in virtual time on the service times that *latency* predicts.
 
@@ -39,7 +40,7 @@ def simulate(
     noise, whose processes start anew and are all a little faster or slower than expected (see
     `sim.services`), and whose sessions are drawn anew (see `core.roster`). *engine* computes the
     same records in another way, if it applies (see `sim.recurrence`); `auto` takes it where it does.
-    *first_rank* is rank 0's number among those of several replicas: each draws its own noise.
+    Without *redraw* sessions stay those of the plan. *first_rank* is rank 0's number among those of several replicas: each draws its own noise.
     The same arguments give the same records, bit for bit.
 
     Raises:
@@ -48,7 +49,8 @@ def simulate(
             not apply.
         RunError: nothing can move any more, or time passes and nothing is served.
     """
-    plan = replace(plan, scenario=redrawn(plan.scenario, run))
+    if redraw:
+        plan = replace(plan, scenario=redrawn(plan.scenario, run))
     check_capacity(plan)
     chosen = engine_for(plan, engine)
     log = RunLog(decisions=[partition_decision(plan)])
@@ -63,7 +65,7 @@ def simulate(
 
 
 def _memory(plan: Plan, stations: Sequence[Station]) -> list[dict[str, int]]:
-    """Bytes by purpose that each rank has held at most; members of a stage hold what its leader does."""
+    """Bytes by purpose that each rank holds at most, if sessions last as long as their input plays."""
     had = {station.stage.rank: station.exchange.had for station in stations}
     sessions = min(sessions_at_once(plan.scenario), plan.resident)
     return [

@@ -50,6 +50,11 @@ class Paced:
         return self._service.lasts(self._pace.takes_s(self._clock.now, seconds))
 
 
+def paced(service: Lasting, clock: Clock, pace: Pace | None) -> Lasting:
+    """*service* at *pace*; as it is where there is none."""
+    return service if pace is None else Paced(service, clock, pace)
+
+
 class Station:
     """One rank in virtual time. Twin of `streamtwin.runtime.station.Station`."""
 
@@ -73,8 +78,9 @@ class Station:
         self._rank, self._steps, self._shape = stage.rank, plan.steps, plan.scenario.shape
         self._sent: dict[int, deque[Parcel]] = {link.edge.receiver: deque() for link in outward}
         self._service = service
-        pace = plan.scenario.trouble.pace_of(plan.ranks_of(stage))
-        self._work: Lasting = service if pace is None else Paced(service, env, pace)
+        trouble = plan.scenario.trouble
+        self._pass_work = paced(service, env, trouble.pace_of(plan.ranks_of(stage)))
+        self._vae_work = paced(service, env, trouble.pace_of((stage.rank,)))
         self.awaits: Parcel | None = None
         """What it has waited for last: an item to come, or one of its own to be taken."""
         self._moves = self.exchange.moves
@@ -98,7 +104,7 @@ class Station:
         still = (0.0,) * self._shape.frames_of(row.ordinal)
         moves = motion[chunk] if chunk < len(motion) else still
         controller.noise_rate(row, moves, began_s)
-        yield self._work.lasts(self.costs.encode_s(row.ordinal))
+        yield self._vae_work.lasts(self.costs.encode_s(row.ordinal))
         item = controller.ring.sent_items
         self._note("encode", began_s, self.env.now, row.session, chunk, item, 1)
 
@@ -108,7 +114,7 @@ class Station:
 
     def _pass(self, item: Item) -> Steps:
         began_s, rows = self.env.now, item.rows
-        yield self._work.lasts(self.costs.pass_s(self.stage, item))
+        yield self._pass_work.lasts(self.costs.pass_s(self.stage, item))
         row = rows[0]
         self._note("dit", began_s, self.env.now, row.session, row.chunk, item.index, len(rows))
 
@@ -173,7 +179,7 @@ class Station:
     def _decode(self, item: Item) -> Steps:
         for position in item.finished(self._steps):
             row, began_s = item.rows[position], self.env.now
-            yield self._work.lasts(self.costs.decode_s(row.ordinal))
+            yield self._vae_work.lasts(self.costs.decode_s(row.ordinal))
             self._note("decode", began_s, self.env.now, row.session, row.chunk, item.index, 1)
             self.log.emit(row, self.env.now, self._shape.frames_of(row.ordinal))
 

@@ -113,7 +113,10 @@ def _drawn(
     drawn = through(
         lambda model: DrawnLatency(model, scenario.seed, draw, scenario.service_noise), latency
     )
-    records = simulate_deployment(plan, drawn, motion, noise=True, run=draw, engine="auto")
+    # the same sessions come: their luck is no part of what calibration leaves open
+    records = simulate_deployment(
+        plan, drawn, motion, noise=True, run=draw, engine="auto", redraw=False
+    )
     return figures_of(compute_metrics(records))
 
 
@@ -139,14 +142,17 @@ def _ends(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _shortened(plan: Plan) -> Plan:
-    """*plan* with a shorter stream, where that shows the same: one session, and blocks that stay."""
+    """*plan* with a shorter stream, where that shows the same: one session whose input always waits."""
     scenario = plan.scenario
     partition, workload = scenario.deployment.partition, scenario.workload
     chunks = plan.warmup_chunks + plan.tail_chunks + STEADY_CHUNKS
     moves = partition.trigger == "continuous" or partition.schedule
     if partition.trigger == "once":
         chunks += first_look(plan) + plan.lanes
-    if workload.sessions > 1 or workload.visits or moves or scenario.chunks <= chunks:
+    driven = scenario.trouble.any or workload.motion or not workload.camera.exact
+    crowd = workload.sessions > 1 or workload.visits
+    # of a live input that comes too fast, the backlog grows as long as the stream lasts
+    if crowd or moves or driven or workload.source_fps is not None or scenario.chunks <= chunks:
         return plan
     shorter = workload.model_copy(update={"chunks": chunks, "duration_s": None})
     return replace(plan, scenario=scenario.model_copy(update={"workload": shorter}))

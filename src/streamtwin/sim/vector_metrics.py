@@ -8,7 +8,7 @@ import numpy as np
 
 from streamtwin.core.errors import RunError
 from streamtwin.core.plan import Plan
-from streamtwin.core.steady import ENOUGH
+from streamtwin.core.steady import ENOUGH, whole_turns
 from streamtwin.sim.maxplus import Course, Releases
 from streamtwin.sim.vector_ranks import Instants
 
@@ -94,7 +94,7 @@ def _steady(plan: Plan, chunks: int) -> tuple[int, int, bool]:
     first, last = plan.warmup_chunks, chunks - 1 - plan.tail_chunks
     if last - first < plan.lanes:
         return 1, chunks - 1, False
-    return first, last - (last - first) % plan.lanes, True
+    return first, whole_turns(first, last, plan.lanes), True
 
 
 def _missed(plans: Sequence[Plan], emitted_s: Instants, frames: np.ndarray) -> np.ndarray:

@@ -64,7 +64,7 @@ def _draw(axes: Axes, cells: Sequence[CellView]) -> None:
     )  # fmt: skip
     axes.errorbar(
         steps, predicted, yerr=beyond, fmt="o-", markersize=3.5, capsize=2, linewidth=1.0,
-        color=SOURCE_COLOURS["simulated"], label="predicted, 90 % interval of the profile",
+        color=SOURCE_COLOURS["simulated"], label="predicted, all services at either end of their intervals",
     )  # fmt: skip
     model, (height, width), gpus, _ = _panel(cells[0])
     axes.set_title(f"{model} {height}x{width}, {gpus} card{'s' if gpus > 1 else ''}", fontsize=9)
