@@ -57,14 +57,14 @@ def make_plan(**changes: Any) -> Plan:
     deployment = {"gpus", "steps", "stream_batch", "chunk_latents", "window", "sink", "partition"}
     deployment |= {"batching", "lanes", "protocol", "vae_placement", "decode", "wrap_activations"}
     deployment |= {"slowdown", "parallelism", "sequence_ranks", "hosts", "links", "replicas"}
-    deployment |= {"router", "weights", "context", "reserve_bytes"}
+    deployment |= {"router", "context", "reserve_bytes"}
     deployment |= {"cuda_graph", "compile", "attention"}
     workload = {"source_fps", "chunks", "max_waiting", "admission", "dispatch"}
     workload |= {"sessions", "visits", "arrivals", "classes", "phases", "camera", "motion", "entry"}
     workload |= {"duration_s"}
     data: dict[str, Any] = {"deployment": {}, "workload": {"chunks": 30}}
     for key, value in changes.items():
-        if key in deployment:
+        if key in deployment or (key == "weights" and isinstance(value, str)):
             data["deployment"][key] = value
         elif key in workload:
             data["workload"][key] = value

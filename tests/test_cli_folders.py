@@ -44,7 +44,7 @@ def test_a_folder_in_the_place_of_a_file_is_told_before_anything_runs(
     name: str, tmp_path: Path
 ) -> None:
     (tmp_path / name).mkdir()
-    if name == "scenario.yaml" or name in ("report.html", "timeline.json"):
+    if name in ("scenario.yaml", "report.html", "scoreboard.html", "timeline.json"):
         (tmp_path / "metrics.json").touch()  # an earlier result
     with pytest.raises(UserError, match=rf"{name} is a folder, and a file of that name"):
         result_folder(tmp_path, "x", "run")

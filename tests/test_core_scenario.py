@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from builders import FlatLatency
 from streamtwin.core import catalog
 from streamtwin.core.errors import ScenarioError, UserError
 from streamtwin.core.layout import lay_out
@@ -20,7 +21,7 @@ CHUNKS = "workload: {chunks: 9}\n"
 def test_every_shipped_scenario_asks_something_and_can_be_laid_out(name: str) -> None:
     assert find_scenario(name).question.endswith("?")
     for scenario in find_variants(name).values():
-        assert lay_out(scenario).ranks == scenario.deployment.gpus
+        assert lay_out(scenario, FlatLatency).ranks == scenario.deployment.gpus
 
 
 def test_a_scenario_survives_being_written_out() -> None:
