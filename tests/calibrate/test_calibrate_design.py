@@ -1,5 +1,7 @@
 """Which cases are chosen: laws of the choice, and that a card's whole grid fits its time."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from grid_cases import CARD, CORE, TINY, TWO_SIZES
@@ -17,6 +19,7 @@ from streamtwin.calibrate.run import CARD_BUDGET_S, DEFAULT_BUDGET_S, default_bu
 from streamtwin.calibrate.samples import group_of
 from streamtwin.calibrate.schedule import allotment_s, least_s, starts_within, sweep_of
 from streamtwin.core.errors import UserError
+from streamtwin.core.ops import DitPass
 
 H100_BYTES = 80e9
 WAN_SIZES = [(480, 832), (512, 512), (720, 1280)]
@@ -177,6 +180,19 @@ def test_each_operation_is_timed_once_whatever_shares_it():
     assert len({(case.op, case.ranks, case.tag) for case in cases}) == len(cases)
     labels = [part.label for part in parts_of(TWO_SIZES)]
     assert len(set(labels)) == len(labels)
+
+
+def test_a_grid_of_other_chunks_and_windows_tells_its_parts_apart_and_has_time_for_each():
+    usual = CalibrationRequest(ranks=(1,))
+    grid = Grid((usual, replace(usual, chunk_latents=2), replace(usual, window=9)))
+    parts = parts_of(grid)
+    assert len({part.label for part in parts}) == len(parts)
+    passes = [case.op for part in parts for case in part.cases if isinstance(case.op, DitPass)]
+    assert {op.chunk_latents for op in passes} >= {1, 2}
+    alone = [case.op for part in parts_of(Grid((usual,))) for case in part.cases]
+    widest = max(op.kv_tokens for op in alone if isinstance(op, DitPass))
+    assert max(op.kv_tokens for op in passes if op.chunk_latents == 1) > widest
+    assert default_budget_s(grid) == 3 * default_budget_s(Grid((usual,)))
 
 
 def test_requests_of_one_grid_share_their_device_and_ranks():

@@ -11,7 +11,13 @@ from streamtwin.core.library import find_variants
 from streamtwin.reports.figures.drawing import house_style
 from streamtwin.reports.figures.scoreboard import scoreboard_figure
 from streamtwin.reports.scoreboard import BANDS, BOUNDS, Score, Scoreboard, scores_of
-from streamtwin.reports.scoreboard_page import document, render_scoreboard, scoreboard_tables
+from streamtwin.reports.scoreboard_page import (
+    coverage_words,
+    document,
+    render_scoreboard,
+    scoreboard_tables,
+    words_of,
+)
 
 
 def metrics(
@@ -31,8 +37,8 @@ def metrics(
     }
 
 
-def of(kind: str, error: float, load: float = 0.9, label: str = "a") -> Score:
-    return Score(label, load, kind, "fps", 1 + error, 1.0, error, 0.01, 1, 1)
+def of(kind: str, error: float, load: float = 0.9, label: str = "a", inside: int = 9) -> Score:
+    return Score(label, load, kind, "fps", 1 + error, 1.0, error, 0.01, inside, 10)
 
 
 def test_errors_are_of_the_median_and_misses_are_differences() -> None:
@@ -69,7 +75,7 @@ def test_no_score_is_left_out_of_the_summaries(errors: list) -> None:
     assert whole.count == sum(one.count for one in bands) == len(errors)
     assert whole.worst_error == max(one.worst_error for one in bands)
     assert whole.worst_error == max(abs(error) for error, _ in errors)
-    assert board.coverage == (len(errors), len(errors))
+    assert board.coverage == (9 * len(errors), 10 * len(errors))
 
 
 @pytest.mark.parametrize("kind", BOUNDS)
@@ -80,6 +86,23 @@ def test_a_median_beyond_its_bound_breaks_the_board(kind: str) -> None:
     broken = Scoreboard((of(kind, 1.1 * bound), of(kind, -1.2 * bound), of(kind, 0.0)))
     assert not broken.ok
     assert not Scoreboard(()).ok
+
+
+@pytest.mark.parametrize("kind", BOUNDS)
+def test_a_band_beyond_its_bound_breaks_a_board_whose_median_keeps_it(kind: str) -> None:
+    fine = tuple(of(kind, 0.1 * BOUNDS[kind], label=str(i)) for i in range(5))
+    board = Scoreboard((*fine, of(kind, 1.1 * BOUNDS[kind], load=0.3)))
+    assert [one.ok for one in board.summaries if one.band in (None, BANDS[2])] == [True, True]
+    assert not board.ok
+    assert f"broken {BANDS[0]}" in words_of(board, kind)
+
+
+@pytest.mark.parametrize(("inside", "right"), [(8, False), (9, True), (10, False)])
+def test_intervals_too_narrow_or_too_wide_break_the_board(inside: int, right: bool) -> None:
+    board = Scoreboard((of("rate", 0.0, inside=inside),))
+    assert board.ok is board.covers is right
+    assert document(board)["coverage"]["ok"] is right
+    assert ("kept" if right else "broken") in coverage_words(board)
 
 
 def test_what_a_run_does_not_tell_is_not_scored() -> None:
@@ -120,7 +143,7 @@ def test_tables_and_document_say_the_same() -> None:
     told = document(board())
     assert table.row_count == len(told["summaries"])
     assert len(told["scores"]) == len(board().scores)
-    assert told["coverage"] == {"inside": 6, "tested": 6}
+    assert told["coverage"] == {"inside": 6, "tested": 6, "ok": False}
 
 
 def test_the_shipped_suite_covers_what_people_vary() -> None:
@@ -132,5 +155,6 @@ def test_the_shipped_suite_covers_what_people_vary() -> None:
         assert len({getattr(one, key) for one in deployments}) > 1, key
     assert len({one.workload.source_fps for one in suite}) > 2
     assert {one.workload.sessions for one in suite} == {1, 2}
+    assert not any(one.extrapolate for one in suite)
     assert any(one.slowdown for one in deployments)
     assert any(one.partition.schedule for one in deployments)

@@ -104,8 +104,19 @@ class Part:
         """The part in a few words; no two parts of a grid have the same."""
         request = self.request
         vae = "" if request.vae == request.model else f" with {request.vae}"
-        where = f"{request.model}{vae} at {resolution_text(request.resolution)}"
+        where = f"{request.model}{vae} at {resolution_text(request.resolution)}{_shape(request)}"
         return f"{self.kind} of {where}, {self.ranks} {'rank' if self.ranks == 1 else 'ranks'}"
+
+
+def _shape(request: CalibrationRequest) -> str:
+    """How chunks and attention differ from what goes without saying, if they do."""
+    usual = CalibrationRequest()
+    words = []
+    if request.chunk_latents != usual.chunk_latents:
+        words.append(f", {request.chunk_latents} latents a chunk")
+    if (request.window, request.sink) != (usual.window, usual.sink):
+        words.append(f", window {request.window} with sink {request.sink}")
+    return "".join(words)
 
 
 def resolution_text(resolution: Resolution) -> str:

@@ -58,8 +58,13 @@ class Settings:
 
 
 def default_budget_s(grid: Grid) -> float:
-    """Seconds for *grid* when nobody says: for each model and resolution, up to a card's most."""
-    sizes = len({(request.model, request.resolution) for request in grid.requests})
+    """Seconds for *grid* when nobody says: for each shape of passes, up to a card's most."""
+    sizes = len(
+        {
+            (one.model, one.resolution, one.window, one.sink, one.chunk_latents)
+            for one in grid.requests
+        }
+    )
     most_s = CARD_BUDGET_S if grid.device != "cpu" else float("inf")
     return min(DEFAULT_BUDGET_S * max(1, sizes) * (1 if grid.device == "cpu" else 3), most_s)
 

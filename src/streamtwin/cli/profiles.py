@@ -1,7 +1,7 @@
 """Which latency model does a scenario mean? A named profile, or this host's own."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,13 +25,15 @@ def profile_of(
     ranks: int | None = None,
     budget_s: float | None = None,
     device: str = "cpu",
+    beside: Sequence[Scenario] = (),
 ) -> "Profile":
     """The profile that *scenario* names; `host` is measured if *fresh* or not measured yet.
 
     Of a fleet, that of rank 0.
 
     *ranks* is the largest number of ranks that will be asked for, *budget_s* the time in seconds
-    that measuring may take.
+    that measuring may take. `host` is measured for the scenarios *beside* it as well, which may
+    have other chunks, windows, resolutions or models.
 
     Raises:
         UserError: there is no such profile.
@@ -46,9 +48,10 @@ def profile_of(
         return profile_of_cards(scenario, 0)
     if scenario.profile != HOST:
         return read_profile(find_profile(scenario.profile))
-    request = host_request(scenario, ranks or scenario.deployment.gpus, device)
-    known = None if fresh else _known(request, scenario.extrapolate)
-    return known or calibrate_host(request, budget_s)
+    most = ranks or scenario.deployment.gpus
+    requests = tuple(dict.fromkeys(host_request(one, most, device) for one in (scenario, *beside)))
+    known = None if fresh or len(requests) > 1 else _known(requests[0], scenario.extrapolate)
+    return known or calibrate_host(requests, budget_s)
 
 
 def host_request(scenario: Scenario, ranks: int, device: str) -> "CalibrationRequest":
@@ -130,20 +133,33 @@ def _in_a_grid(request: "CalibrationRequest", extrapolate: bool) -> "Profile | N
     return None
 
 
-def calibrate_host(request: "CalibrationRequest", budget_s: float | None = None) -> "Profile":
-    """Measure this host for *request*, and keep the profile."""
-    from streamtwin.calibrate.accelerator import card_remarks  # noqa: PLC0415
-    from streamtwin.calibrate.locate import profile_path  # noqa: PLC0415
-    from streamtwin.calibrate.run import DEFAULT_BUDGET_S, Settings, calibrate  # noqa: PLC0415
+def calibrate_host(
+    requests: "Sequence[CalibrationRequest]", budget_s: float | None = None
+) -> "Profile":
+    """Measure this host for *requests*, which share ranks and device, and keep the profile.
 
-    folder = profile_path(_name(request))
+    Raises:
+        UserError: the profile cannot be kept, or the budget is not positive.
+    """
+    from streamtwin.calibrate.accelerator import card_remarks  # noqa: PLC0415
+    from streamtwin.calibrate.grid import Grid  # noqa: PLC0415
+    from streamtwin.calibrate.locate import profile_path  # noqa: PLC0415
+    from streamtwin.calibrate.run import (  # noqa: PLC0415
+        Settings,
+        calibrate,
+        default_budget_s,
+        grid_name,
+    )
+
+    grid = Grid(tuple(requests))
+    folder = profile_path(grid_name(grid))
     check_writable(folder.parent)
-    for words in card_remarks(request.device):
+    for words in card_remarks(grid.device):
         remark(words)
     with progress("calibrating", 1.0) as bar:
-        budget = DEFAULT_BUDGET_S if budget_s is None else budget_s
+        budget = default_budget_s(grid) if budget_s is None else budget_s
         settings = Settings(on_progress=bar.at, say=remark, stale="replace")
-        return calibrate(request, out=folder, budget_s=budget, settings=settings)
+        return calibrate(grid, out=folder, budget_s=budget, settings=settings)
 
 
 def device_name(device: str) -> str | None:

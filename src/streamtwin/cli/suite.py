@@ -8,6 +8,8 @@ from streamtwin.core.metrics import compute_metrics
 from streamtwin.core.records import Records
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from streamtwin.reports.scoreboard import Scoreboard
 
 SUITE = "cpu-suite"
@@ -46,6 +48,16 @@ def score(tried: Sequence[Tried]) -> "Scoreboard":
             )
         )
     )
+
+
+def with_board(
+    board: "Scoreboard", document: dict[str, Any], tables: "list[Table]"
+) -> tuple[dict[str, Any], "list[Table]"]:
+    """The comparison's document and tables with the scoreboard, whose verdict counts."""
+    from streamtwin.reports import scoreboard_page as page  # noqa: PLC0415
+
+    told = {**document, "ok": board.ok, "scoreboard": page.document(board)}
+    return told, tables + page.scoreboard_tables(board)
 
 
 def save_board(

@@ -25,7 +25,7 @@ from streamtwin.cli.options import overrides as given
 from streamtwin.cli.output import progress, remark, result_folder, show
 from streamtwin.cli.published import refuse_beside_published, validate_published
 from streamtwin.cli.seated import refuse_seat
-from streamtwin.cli.suite import SUITE, save_board, score
+from streamtwin.cli.suite import SUITE, save_board, score, with_board
 from streamtwin.core.errors import UserError
 from streamtwin.core.limits import HANG_TIMEOUT_S
 from streamtwin.core.records import Records
@@ -93,8 +93,6 @@ def validate(
     from streamtwin.cli.profiles import HOST, device_name, profile_of  # noqa: PLC0415
     from streamtwin.cli.save import run_environment  # noqa: PLC0415
     from streamtwin.core.library import find_variants  # noqa: PLC0415
-    from streamtwin.reports.scoreboard_page import document as board_document  # noqa: PLC0415
-    from streamtwin.reports.scoreboard_page import scoreboard_tables  # noqa: PLC0415
     from streamtwin.reports.tables import comparison_table  # noqa: PLC0415
     from streamtwin.runtime.run import run_pipeline  # noqa: PLC0415
 
@@ -111,8 +109,9 @@ def validate(
     folder = _empty_folder(out, first.name)
     ranks = max(one.deployment.gpus for one in variants.values())
     profile = profile_of(
-        first, fresh=first.profile == HOST, ranks=ranks, budget_s=budget_s, device=device
-    )
+        first, fresh=first.profile == HOST, ranks=ranks, budget_s=budget_s, device=device,
+        beside=tuple(variants.values()),
+    )  # fmt: skip
     here = read_environment(device_name(device))
     check_host(profile, here)
     trials = [_trial(label, one, profile, clips[label], device) for label, one in variants.items()]
@@ -125,8 +124,7 @@ def validate(
     document, tables = _document(result, trials), [comparison_table(result)]
     if suite:
         board = score(trials)
-        document = {**document, "ok": board.ok, "scoreboard": board_document(board)}
-        tables += scoreboard_tables(board)
+        document, tables = with_board(board, document, tables)
     page = _save(folder, trials, result, profile, document)
     if suite:
         page = save_board(board, folder, first.question, first.name, result.environment)

@@ -19,15 +19,15 @@ BANDS: tuple[Band, ...] = ("below 50 %", "50 to 85 %", "above 85 %")
 
 Kind = Literal["rate", "p95", "misses"]
 BOUNDS: Mapping[Kind, float] = MappingProxyType({"rate": 0.03, "p95": 0.08, "misses": 0.02})
-"""What the median error may be: of fps and period, of the p95 latency, and of the share of chunks
-that come late, where it is a difference."""
+"""What the median error may be, in every band of load: of fps and period, of the p95 latency, and of
+the share of chunks that come late, where it is a difference."""
 
 WORDS: Mapping[Kind, str] = MappingProxyType(
     {"rate": "fps and period", "p95": "p95 latency", "misses": "misses, points"}
 )
 
 COVERAGE = (0.85, 0.95)
-"""Share of measured runs that 90 % intervals should hold."""
+"""Share of measured values that 90 % intervals should hold, least and most."""
 
 _Metrics = Mapping[str, Any]
 
@@ -94,8 +94,14 @@ class Scoreboard:
 
     @property
     def ok(self) -> bool:
-        """Whether every kind is within its bound over all deployments."""
-        return bool(self.scores) and all(one.ok for one in self.summaries if one.band is None)
+        """Whether every kind is within its bound in every band, and intervals are as wide as right."""
+        return bool(self.scores) and all(one.ok for one in self.summaries) and self.covers
+
+    @property
+    def covers(self) -> bool:
+        """Whether intervals hold about as much as they say; true where nothing was tested."""
+        inside, tested = self.coverage
+        return not tested or COVERAGE[0] <= inside / tested <= COVERAGE[1]
 
     def _summary(self, kind: Kind, band: Band | None) -> Summary | None:
         own = [one for one in self.scores if one.kind == kind and band in (None, one.band)]

@@ -32,7 +32,7 @@ def scoreboard_tables(board: Scoreboard) -> list[Table]:
     """Errors by kind and load, with the coverage of the intervals."""
     table = slim_table("the twin against real runs, errors in %", ("", *HEADINGS))
     for one in board.summaries:
-        style = "" if one.ok or one.band is not None else "bold red"
+        style = "" if one.ok else "bold red"
         table.add_row(WORDS[one.kind], *_summary(one), style=style)
     table.caption, table.caption_justify = coverage_words(board), "left"
     return [table]
@@ -58,11 +58,13 @@ def render_scoreboard(
 
 
 def words_of(board: Scoreboard, kind: Kind) -> str:
-    """The verdict on one kind, over all deployments."""
-    found = next((s for s in board.summaries if s.kind == kind and s.band is None), None)
-    if found is None:
-        return f"{WORDS[kind]}: nothing to judge."
-    kept = "kept" if found.ok else "broken"
+    """The verdict on one kind, over all deployments and by load."""
+    own = {one.band: one for one in board.summaries if one.kind == kind}
+    if None not in own:
+        return f"{WORDS[kind].capitalize()}: nothing to judge."
+    found = own[None]
+    broken = ["over all" if band is None else band for band, one in own.items() if not one.ok]
+    kept = f"broken {', '.join(broken)}" if broken else "kept at every load"
     return (
         f"{WORDS[kind].capitalize()}: median error {_percent(found.median_error)} %, bound "
         f"{_percent(BOUNDS[kind])} % {kept}; worst {_percent(found.worst_error)} % "
@@ -76,10 +78,11 @@ def coverage_words(board: Scoreboard) -> str:
     low, high = (f"{100 * share:.0f}" for share in COVERAGE)
     if not tested:
         return "No prediction has an interval."
+    kept = "kept" if board.covers else "broken"
     return (
         f"{inside} of {tested} measured values lie inside their 90 % intervals "
-        f"({100 * inside / tested:.0f} %; {low} to {high} % would be right). This is not judged: repeats "
-        "of one deployment share their host's state, so they are fewer trials than they look."
+        f"({100 * inside / tested:.0f} %, bound {low} to {high} % {kept}). Repeats of one deployment "
+        "share their host's state, so they are fewer trials than they look."
     )
 
 
@@ -88,7 +91,7 @@ def document(board: Scoreboard) -> dict[str, Any]:
     inside, tested = board.coverage
     return {
         "ok": board.ok,
-        "coverage": {"inside": inside, "tested": tested},
+        "coverage": {"inside": inside, "tested": tested, "ok": board.covers},
         "summaries": [
             {
                 "metric": WORDS[one.kind], "load": one.band or "all", "deployments": one.count,
@@ -116,7 +119,7 @@ def _summary(one: Summary) -> tuple[str, ...]:
         _percent(one.median_error),
         _percent(one.worst_error),
         _percent(one.median_spread),
-        _percent(BOUNDS[one.kind]) if one.band is None else "",
+        _percent(BOUNDS[one.kind]),
     )
 
 
