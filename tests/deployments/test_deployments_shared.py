@@ -1,6 +1,7 @@
 """What a stage whose members share its passes is predicted to take, and how it is recorded."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from deployment_cases import RowLatency, fleet_of
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from builders import FlatLatency, make_plan, stream
 from streamtwin.core import catalog
 from streamtwin.core.errors import CalibrationError
-from streamtwin.core.latency import Provenance
+from streamtwin.core.latency import Prediction, Provenance
 from streamtwin.core.link_latency import LAUNCH_S, LinkLatency
 from streamtwin.core.metrics import compute_metrics
 from streamtwin.core.ops import Collective, DitPass, Op
@@ -18,6 +19,7 @@ from streamtwin.core.records import Records
 from streamtwin.core.shared_latency import share_of
 from streamtwin.core.shared_pass import own_bytes, pass_s, services
 from streamtwin.sim.simulate import simulate
+from streamtwin.sim.uncertainty import calibration_intervals
 
 runs = settings(deadline=None)
 passes = st.builds(
@@ -200,3 +202,25 @@ def test_policies_that_weigh_times_weigh_shared_passes() -> None:
     )
     with pytest.raises(CalibrationError):
         pass_s(plan, whole, FlatLatency())
+
+
+@pytest.mark.parametrize("in_a_fleet", [False, True])
+def test_intervals_know_how_unsure_a_share_of_a_pass_is(in_a_fleet: bool) -> None:
+    """Profiles without any error: what is left open is where a share of one row lies."""
+
+    class Exact(RowLatency):
+        def predict(self, op: Op) -> Prediction:
+            told = super().predict(op)
+            return replace(told, low_s=told.mean_s, high_s=told.mean_s)
+
+    def relative_width(**shape: Any) -> float:
+        plan = make_plan(**shape, chunks=16, service_noise=False)
+        latency = fleet_of(plan, Exact()) if in_a_fleet else Exact()
+        found = {"period_s": compute_metrics(simulate(plan, latency))["period_s"]}
+        low, high = calibration_intervals(plan, latency, (), found)["period_s"]
+        return (high - low) / found["period_s"]
+
+    together = {"gpus": 2, "parallelism": "ulysses", "sequence_ranks": 2}
+    assert relative_width(gpus=2, steps=1) < 1e-9
+    assert relative_width(**together, steps=2) < 1e-9  # half of two rows is one row, and exact
+    assert relative_width(**together, steps=1) > 0.1

@@ -37,7 +37,8 @@ class Fleet:
     """The latency models of a deployment's ranks; asked as one, it answers for rank 0.
 
     `cards` is empty where they are not known. `own_link` joins cards of one kind on a host, where
-    a profile has no times of their exchanges.
+    a profile has no times of their exchanges. `changed` is what is made of every model that answers,
+    and has been made of `models`; `bases` are these before, by default the same.
     """
 
     layout: Layout
@@ -45,7 +46,7 @@ class Fleet:
     cards: tuple[GpuSpec, ...]
     own_link: LinkSpec
     changed: Change = unchanged
-    """What is made of every model of a link."""
+    bases: tuple[LatencyModel, ...] = ()
 
     @property
     def provenance(self) -> Provenance:
@@ -75,23 +76,63 @@ class Fleet:
         spec = link_between(self.layout, self.cards, edge.sender, edge.receiver)
         return None if spec is None else self.changed(LinkLatency(spec))
 
-    def exchanges(self, members: range) -> LatencyModel:
-        """The model of what *members* exchange, where no profile has timed it."""
-        return self.changed(
-            LinkLatency(link_among(self.layout, self.cards, members) or self.own_link)
-        )
+    def shared(self, members: range) -> LatencyModel:
+        """The model of a stage that *members* share; a link answers where no profile has timed it."""
+        bases = self.bases or self.models
+        named = link_among(self.layout, self.cards, members)
+        link = LinkLatency(named or self.own_link)
+        own = tuple(bases[rank] for rank in members)
+        return self.changed(SharedLatency(own, link, named is None))
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """One model for all ranks with *change* made of it: `model` is what *change* makes of `base`."""
+
+    base: LatencyModel
+    model: LatencyModel
+    change: Change
+
+    @property
+    def provenance(self) -> Provenance:
+        """That of the changed model."""
+        return self.model.provenance
+
+    def predict(self, op: Op) -> Prediction:
+        """What the changed model predicts; see `LatencyModel`."""
+        return self.model.predict(op)
+
+    def noise(self, op: Op) -> Sequence[float]:
+        """What the changed model has seen; see `LatencyModel`."""
+        return self.model.noise(op)
+
+    def between(self, op: Op) -> float:
+        """What the changed model knows of runs; see `LatencyModel`."""
+        return self.model.between(op)
+
+    def shared(self, members: range) -> LatencyModel:
+        """The model of a stage that *members* share."""
+        return self.change(SharedLatency((self.base,) * len(members)))
 
 
 def through(change: Change, latency: LatencyModel) -> LatencyModel:
-    """*latency* with *change* made of it; of a fleet, of every model that it has."""
-    if not isinstance(latency, Fleet):
-        return change(latency)
-    before = latency.changed
+    """*latency* with *change* made of every model that answers in the end.
 
-    def both(model: LatencyModel) -> LatencyModel:
-        return change(before(model))
+    What members share is worked out before, so that *change* sees how unsure that is too.
+    """
+    match latency:
+        case Fleet():
+            before, bases = latency.changed, latency.bases or latency.models
+            models = tuple(map(change, latency.models))
+            return replace(latency, models=models, bases=bases, changed=_both(before, change))
+        case Changed():
+            model = change(latency.model)
+            return Changed(latency.base, model, _both(latency.change, change))
+    return Changed(latency, change(latency), change)
 
-    return replace(latency, models=tuple(map(change, latency.models)), changed=both)
+
+def _both(first: Change, then: Change) -> Change:
+    return lambda model: then(first(model))
 
 
 def stage_model(plan: Plan, stage: Stage, latency: LatencyModel) -> LatencyModel:
@@ -103,11 +144,8 @@ def stage_model(plan: Plan, stage: Stage, latency: LatencyModel) -> LatencyModel
 def _of_members(plan: Plan, stage: Stage, latency: LatencyModel) -> LatencyModel:
     if stage.vae_only or plan.members == 1:
         return latency.models[stage.rank] if isinstance(latency, Fleet) else latency
-    ranks = range(stage.rank, stage.rank + plan.members)
-    if isinstance(latency, Fleet):
-        bases = tuple(latency.models[rank] for rank in ranks)
-        named = link_among(latency.layout, latency.cards, ranks)
-        return SharedLatency(bases, latency.exchanges(ranks), named is None)
+    if isinstance(latency, Fleet | Changed):
+        return latency.shared(range(stage.rank, stage.rank + plan.members))
     return SharedLatency((latency,) * plan.members)
 
 
