@@ -85,3 +85,20 @@ def ciw_exits(
     simulation.simulate_until_max_customers(len(instants_s), method="Finish")
     last = [r for r in simulation.get_all_records() if r.node == nodes]
     return sorted(record.exit_date for record in last)
+
+
+def ciw_waits(
+    instants_s: Sequence[float], services_s: Sequence[float], servers: int
+) -> list[float]:
+    """How long each customer of one queue in front of *servers* waits by Ciw, in order of arrival."""
+    between = np.diff([0.0, *instants_s]).tolist()
+    network = ciw.create_network(
+        arrival_distributions=[ciw.dists.Sequential([*between, float("inf")])],
+        # Ciw draws a service when it begins, and first come is first served
+        service_distributions=[ciw.dists.Sequential(list(services_s))],
+        number_of_servers=[servers],
+    )
+    simulation = ciw.Simulation(network)
+    simulation.simulate_until_max_customers(len(instants_s), method="Finish")
+    records = sorted(simulation.get_all_records(), key=lambda record: record.arrival_date)
+    return [record.waiting_time for record in records]

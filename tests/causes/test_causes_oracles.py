@@ -2,18 +2,20 @@
 
 One rank is a single server with one queue: M/D/1, M/M/1, M/G/1. Two ranks with one step are two
 servers in a line with no room between, because rank 0 may hand over an item only once it has taken
-back the one before. M/M/k for k > 1 is no deployment: nothing serves one queue with several devices
-that each take whole chunks, so only k = 1 is here. The releases are the test's; all else runs as it
-does behind a camera.
+back the one before. Sessions at the door of a deployment that holds k of them are M/M/k: each takes
+one of k places for as long as it lasts. The releases are the test's; all else runs as it does behind
+a camera.
 """
 
 from itertools import pairwise
+from math import factorial
 from statistics import fmean
 
 import pytest
-from queue_cases import EXPONENTIAL, arrivals, ciw_exits, seconds_of, serve
+from queue_cases import EXPONENTIAL, arrivals, ciw_exits, ciw_waits, seconds_of, serve
 
 from builders import FlatLatency, make_plan
+from streamtwin.core.entry_metrics import outcomes
 from streamtwin.core.metrics import compute_metrics
 from streamtwin.core.steady import emitted_chunks
 from streamtwin.sim.simulate import simulate
@@ -79,6 +81,46 @@ def test_two_ranks_are_a_line_that_blocks(monkeypatch):
     assert exits == pytest.approx(blocking, abs=1e-6)
     roomy = ciw_exits(instants_s, services_s, [float("inf"), float("inf")])
     assert fmean(map(float.__sub__, exits, roomy)) > 0.002
+
+
+def sessions_at_the_door(servers: int, load: float, seed: int):
+    """Join, wait and stay of 1,000 sessions that last 20 s on average, in the order they came in."""
+    workload = {"source_fps": 4.0, "duration_s": 20.0}
+    process = {"process": "poisson", "max_sessions": 1000, "lengths": "exponential"}
+    process["rate_per_s"] = servers * load / workload["duration_s"]
+    entry = {"policy": "memory", "room": servers, "max_queued": 1000}
+    plan = make_plan(gpus=1, steps=1, **workload, arrivals=process, entry=entry, seed=seed)
+    records = simulate(plan, FlatLatency(0.001, 0.0005, 0.001, 0.0))
+    let_in = outcomes(records)
+    left_s = dict.fromkeys(let_in, 0.0)
+    for chunk in emitted_chunks(records):
+        left_s[chunk.session] = max(left_s[chunk.session], chunk.emitted_s)
+    joins_s = {session: plan.scenario.visit(session).join_s for session in let_in}
+    return [
+        (joins_s[one], let_in[one].time_s - joins_s[one], left_s[one] - let_in[one].time_s)
+        for one in sorted(let_in, key=joins_s.__getitem__)
+    ]
+
+
+def test_sessions_at_the_door_wait_as_ciw_says():
+    """Each one, but for the service of 6 ms that rank 0 may be in when somebody leaves."""
+    found = sessions_at_the_door(2, 0.5, seed=0)
+    joins_s, waits, stays_s = (list(column) for column in zip(*found, strict=True))
+    expected = ciw_waits(joins_s, stays_s, servers=2)
+    assert waits == pytest.approx(expected, abs=0.05)
+    assert fmean(waits) == pytest.approx(fmean(expected), abs=1e-3)
+    assert fmean(wait > 0 for wait in waits) > 0.2
+
+
+def test_m_m_k():
+    """Mean wait C S / (k (1 - rho)) with Erlang's C (Erlang 1917), over four runs of 1,000 sessions."""
+    servers, load, stay_s = 3, 0.6, 20.0
+    runs = [sessions_at_the_door(servers, load, seed) for seed in range(4)]
+    found = fmean(wait for run in runs for _, wait, _ in run)
+    offered = servers * load
+    all_busy = offered**servers / factorial(servers) / (1 - load)
+    erlang_c = all_busy / (sum(offered**n / factorial(n) for n in range(servers)) + all_busy)
+    assert found == pytest.approx(erlang_c * stay_s / (servers * (1 - load)), rel=0.12)
 
 
 @pytest.mark.parametrize("blocks", [[3, 3], [4, 2]], ids=str)
