@@ -19,7 +19,9 @@ from streamtwin.core.records import Recorder
 from streamtwin.core.session_metrics import active_gaps_s
 from streamtwin.core.terms import terms_of
 from streamtwin.core.viewer import play
+from streamtwin.reports.page import render_run
 from streamtwin.reports.tables import metrics_tables
+from streamtwin.sim.replicas import simulate_deployment
 from streamtwin.sim.simulate import simulate
 
 CALL = {"share": 0.5, "source_fps": 16, "slo": {"fps": 16, "latency_s": 0.6}, "priority": 1}
@@ -79,6 +81,17 @@ def test_the_tables_have_a_row_for_each_class() -> None:
     metrics = compute_metrics(simulate(mixed(), QUICK))
     table = next(one for one in metrics_tables(metrics) if "classes" in str(one.title))
     assert [str(cell) for cell in table.columns[0].cells] == ["call", "film"]
+
+
+def test_the_page_has_what_each_session_class_and_copy_got() -> None:
+    records = simulate_deployment(mixed(replicas=2), QUICK)
+    page, metrics = render_run(records), compute_metrics(records)
+    for title in ("Sessions, each", "Classes; fps", "Replicas, each"):
+        assert f"<h3>{title}" in page
+    for one in metrics["classes"]:
+        assert f"<td>{one['class']}</td>" in page
+    rows = page.split("<h3>Sessions, each")[1].split("</table>")[0].count("<tr>")
+    assert rows == 1 + len(metrics["sessions"]) + 1  # the head, and all together
 
 
 def waiting_of(plan: Plan, released_s: list[float]) -> tuple[Controller, list[WaitingChunk]]:

@@ -4,35 +4,29 @@ from collections.abc import Iterator, Mapping
 from math import isnan
 from typing import Any
 
-from rich import box
-from rich.markup import escape
-from rich.table import Table
-
 from streamtwin.reports.percentiles import percentile
+from streamtwin.reports.sheet import Sheet
 from streamtwin.reports.words import milliseconds, quantity, share
+
+HEAD = (
+    "class", "sessions", "fps", "median", "first, ms", "p95, ms", "missed %", "stalls",
+    "broken promises",
+)  # fmt: skip
 
 MAX_NAMED = 5
 """Sessions sent away that are named; the others are counted."""
 
 
-def classes_table(metrics: Mapping[str, Any]) -> Table:
+def classes_sheet(metrics: Mapping[str, Any]) -> Sheet:
     """What the sessions of each class got, and which of its promises were broken."""
-    table = Table(
-        title="classes; fps and first frame of the session that got least, fps of the median",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
+    unsteady = not all(one["steady"] for one in metrics["classes"])
+    return Sheet(
+        "classes; fps and first frame of the session that got least, fps of the median",
+        HEAD,
+        tuple((one["class"], str(one["sessions"]), *_figures(one)) for one in metrics["classes"]),
+        "No session of some class got steady." if unsteady else "",
+        slim=True,
     )
-    table.add_column("class", no_wrap=True)
-    for heading in ("sessions", "fps", "median", "first, ms", "p95, ms", "missed %", "stalls"):
-        table.add_column(heading, justify="right")
-    table.add_column("broken promises")
-    for one in metrics["classes"]:
-        table.add_row(escape(one["class"]), str(one["sessions"]), *_figures(one))
-    if not all(one["steady"] for one in metrics["classes"]):
-        table.caption, table.caption_justify = "No session of some class got steady.", "left"
-    return table
 
 
 def _figures(one: Mapping[str, Any]) -> list[str]:

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from streamtwin.core.errors import RunError
 from streamtwin.core.metrics import compute_metrics
 from streamtwin.core.records import Records
+from streamtwin.reports.class_tables import entry_words
 from streamtwin.reports.comparison import ComparisonRow, DeploymentComparison, ValidationResult
 from streamtwin.reports.figures import (
     FitPoint,
@@ -23,7 +24,8 @@ from streamtwin.reports.figures import (
 )
 from streamtwin.reports.origin import came_from, origins, statements
 from streamtwin.reports.percentiles import percentile
-from streamtwin.reports.scatter import Sheet, of_several_runs, page_sheets
+from streamtwin.reports.scatter import of_several_runs, page_sheets
+from streamtwin.reports.sheet import Sheet
 from streamtwin.reports.svg_inline import inline_svg
 from streamtwin.reports.tables import comparison_cells, move_words
 from streamtwin.reports.templating import fill
@@ -131,11 +133,10 @@ def validation_verdict(result: ValidationResult) -> str:
         return result.remark if result.deployments else "Nothing was compared."
     count, held = len(result.deployments), sum(d.ok for d in result.deployments)
     row, deployment = max(judged, key=lambda pair: _excess(pair[0]))
-    error = share(row.error, sign=True)
     return (
         f"Predicted frame rate and period are within their bounds on {held} of {count} "
         f"{_plural('deployment', count)}{_unjudged(result)}. Largest error for its bound: {metric_name(row.metric)} "
-        f"on {deployment.label}, {error} % (bound {share(row.bound or math.nan)} %). "
+        f"on {deployment.label}, {share(row.error, sign=True)} % (bound {share(row.bound or math.nan)} %). "
         f"{result.remark}"
     )
 
@@ -199,6 +200,7 @@ def _summary(metrics: Mapping[str, Any]) -> tuple[tuple[str, str, str], ...]:
         ("jitter p95", "-" if math.isnan(jitter_s) else quantity(jitter_s, "s"), "ms"),
         _line("deadline miss rate", metrics["deadline_miss_rate"], "1"),
         *(_line(f"busy rank {r['rank']}", r["busy_fraction"], "1") for r in metrics["ranks"]),
+        *((subject, words, "") for subject, words in entry_words(metrics.get("entry") or {})),
         *((f"blocks moved behind item {m['item']}", move_words(m), "") for m in metrics["moves"]),
     )
 

@@ -1,13 +1,13 @@
 """How are the figures of several simulations worded, for terminal and page alike?"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
-from rich.markup import escape
 from rich.table import Table
 
 from streamtwin.core.bubbles import CAUSES
+from streamtwin.reports.session_sheets import session_sheets
+from streamtwin.reports.sheet import Sheet, as_table
 from streamtwin.reports.words import (
     cause_name,
     metric_name,
@@ -22,16 +22,6 @@ _Metrics = Mapping[str, Any]
 
 SEVERAL = ("intervals", "replications", "sensitivity")
 """Keys of a run's metrics that its own records cannot tell."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sheet:
-    """A table for people: the first column has words, the others numbers; a note says what of."""
-
-    title: str
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str = ""
 
 
 class _Spread(Protocol):
@@ -62,21 +52,9 @@ def sheets(metrics: _Metrics) -> list[Sheet]:
 
 
 def page_sheets(metrics: _Metrics) -> list[Sheet]:
-    """Those of a page, which shows intervals in a table of their own."""
+    """Those of a page: what sessions got, and intervals in a table of their own."""
     intervals = _intervals(metrics)
-    return ([intervals] if intervals else []) + sheets(metrics)
-
-
-def as_table(sheet: Sheet) -> Table:
-    """*sheet* for the terminal."""
-    table = Table(title=escape(sheet.title), title_justify="left")
-    for column, heading in enumerate(sheet.head):
-        table.add_column(escape(heading), justify="right" if column else "left")
-    for row in sheet.rows:
-        table.add_row(*map(escape, row))
-    if sheet.note:
-        table.caption, table.caption_justify = escape(sheet.note), "left"
-    return table
+    return [*session_sheets(metrics), *([intervals] if intervals else []), *sheets(metrics)]
 
 
 def paired_table(pairs: Mapping[str, _Difference]) -> Table:

@@ -9,12 +9,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from streamtwin.core.bubbles import CAUSES
-from streamtwin.reports.class_tables import classes_table, entry_words
+from streamtwin.reports.class_tables import entry_words
 from streamtwin.reports.comparison import ComparisonRow, ValidationResult
 from streamtwin.reports.origin import origins
 from streamtwin.reports.percentiles import percentile
-from streamtwin.reports.replica_table import replicas_table
-from streamtwin.reports.scatter import as_table, sheets
+from streamtwin.reports.scatter import sheets
+from streamtwin.reports.session_sheets import session_sheets
+from streamtwin.reports.sheet import as_table
 from streamtwin.reports.words import (
     INTERVALS,
     TOO_SHORT,
@@ -33,30 +34,9 @@ _PERCENTILES = ("p50", "p90", "p95", "p99", "max")
 
 def metrics_tables(metrics: _Metrics) -> list[Table]:
     """Tables of one run: the whole, each session, the times, the ranks, and their bubbles."""
-    sessions = [sessions_table(metrics)] if len(metrics["sessions"]) > 1 else []
-    sessions += [classes_table(metrics)] if metrics.get("classes") else []
-    if metrics.get("replicas"):
-        sessions.append(replicas_table(metrics))
+    sessions = map(as_table, session_sheets(metrics))
     own = [_whole(metrics), *sessions, _times(metrics), _ranks(metrics), _bubbles(metrics)]
     return [*own, *map(as_table, sheets(metrics))]
-
-
-def sessions_table(metrics: _Metrics) -> Table:
-    """What each session got, the promises being kept to all of them or to none."""
-    table = Table(title="sessions, each in its own steady window", title_justify="left")
-    for heading in ("session", "fps", "first frame, ms", "latency p95, ms", "misses, %", "stalls"):
-        table.add_column(heading, justify="right")
-    for one in metrics["sessions"]:
-        table.add_row(
-            str(one["session"]),
-            _number(one["fps"]),
-            _ms(one["ttff_s"]),
-            _ms(percentile(one["latency_s"], "p95"), missing="-"),
-            share(one["deadline_miss_rate"]),
-            str(one["viewer"]["stalls"]),
-        )
-    table.add_row("all", _number(metrics["fps_total"]), "", "", "", "", end_section=True)
-    return table
 
 
 def comparison_table(result: ValidationResult) -> Table:
