@@ -115,6 +115,20 @@ def card_of(profile: "Profile") -> "GpuSpec | None":
     return catalog.gpu_called(profile.environment.device)
 
 
+def card_names(scenario: Scenario, profile: "Profile") -> tuple[str, ...]:
+    """The catalogue's card of every rank of *scenario*; empty where nobody knows."""
+    named = cards_of(scenario.deployment)
+    if named:
+        return tuple(card.name for card in named)
+    return cards_called(profile.environment.device, scenario.deployment.gpus)
+
+
+def cards_called(device_name: str | None, ranks: int) -> tuple[str, ...]:
+    """The catalogue's card of *ranks* ranks that a driver calls *device_name*; empty: none is."""
+    card = None if device_name is None else catalog.gpu_called(device_name)
+    return () if card is None else (card.name,) * ranks
+
+
 def own_link(profile: "Profile") -> "LinkSpec":
     """The link that joins the devices of *profile* on one host."""
     card = card_of(profile)
@@ -127,11 +141,9 @@ def capacities(scenario: Scenario, profile: "Profile") -> tuple[float, ...]:
     A card's memory less `deployment.reserve_bytes`; an equal share of a host's.
     """
     deployment = scenario.deployment
-    cards = cards_of(deployment)
-    if not cards and (card := card_of(profile)) is not None:
-        cards = (card,) * deployment.gpus
-    if cards:
-        return tuple(max(0.0, card.memory_bytes - deployment.reserve_bytes) for card in cards)
+    cards = map(catalog.gpu, card_names(scenario, profile))
+    if own := tuple(max(0.0, card.memory_bytes - deployment.reserve_bytes) for card in cards):
+        return own
     host_bytes = profile.environment.memory_bytes
     shares = deployment.gpus * deployment.replicas
     return (host_bytes / shares,) * deployment.gpus if host_bytes else ()

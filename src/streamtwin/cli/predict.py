@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streamtwin.cli.fleet import capacities
+from streamtwin.cli.fleet import capacities, card_names
 from streamtwin.cli.output import remark
 from streamtwin.cli.profiles import itemsize_of, latency_of, lazily
 from streamtwin.core.entrance import check_room
@@ -61,6 +61,7 @@ def remark_on(clip: "Clip", scenario: Scenario) -> None:
 def plan_of(scenario: Scenario, profile: "Profile") -> Plan:
     """Lay *scenario* out on what *profile* knows."""
     plan = lay_out(scenario, lazily(profile, scenario), itemsize_of(profile))
+    plan = replace(plan, cards=card_names(scenario, profile))
     capacity_bytes = capacities(scenario, profile)
     if capacity_bytes:
         known = with_session_room(replace(plan, capacity_bytes=capacity_bytes), capacity_bytes)

@@ -1,7 +1,7 @@
 """`streamtwin run`: the real pipeline, from video to video."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -107,14 +107,16 @@ def run_with(asked: Asked, pipeline: "Pipeline", seat: "Seat | None" = None) -> 
 
 def plan_to_run(scenario: Scenario, device: str) -> Plan:
     """Lay *scenario* out; only a policy that weighs predicted times needs a profile for it."""
-    from streamtwin.cli.profiles import latency_of, profile_of  # noqa: PLC0415
+    from streamtwin.cli.fleet import cards_called  # noqa: PLC0415
+    from streamtwin.cli.profiles import device_name, latency_of, profile_of  # noqa: PLC0415
     from streamtwin.core.layout import lay_out  # noqa: PLC0415
 
-    return lay_out(
+    plan = lay_out(
         scenario,
         lambda: latency_of(profile_of(scenario, device=device), scenario),
         itemsize=4 if device == "cpu" else 2,
     )
+    return replace(plan, cards=cards_called(device_name(device), plan.ranks))
 
 
 def run_once(

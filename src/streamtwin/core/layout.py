@@ -14,6 +14,7 @@ from streamtwin.core.plan import Plan
 from streamtwin.core.policies.batching import PREDICTS
 from streamtwin.core.policies.partition import PARTITION, WEIGHS_NOTHING, StageCosts
 from streamtwin.core.policies.session_admission import PREDICTS_SESSIONS
+from streamtwin.core.prices import check_prices
 from streamtwin.core.scenario import Scenario
 from streamtwin.core.sequence import check_split
 from streamtwin.core.specs import ModelSpec, VaeSpec
@@ -43,6 +44,7 @@ def lay_out(
             f"{'rank' if members == 1 else 'stage'} holds at least one, so choose at most {most}"
         )
     check_mesh(deployment)
+    check_prices(scenario)
     check_split(deployment.parallelism, stages, members, scenario.size.tokens, model.heads)
     if model.latent_channels != vae.latent_channels:
         raise ScenarioError(

@@ -8,6 +8,7 @@ import numpy as np
 
 from streamtwin.core.bubbles import RankTime, link_times, rank_times
 from streamtwin.core.class_metrics import class_metrics
+from streamtwin.core.cost import cost_figures
 from streamtwin.core.critical import critical_cycle
 from streamtwin.core.entry_metrics import entry_metrics
 from streamtwin.core.first_frame import warm_first_frame_s
@@ -76,6 +77,7 @@ def compute_metrics(records: Records) -> dict[str, Any]:
         "ranks": [_rank(records, time, steady) for time in rank_times(records, steady.interval)],
         "moves": moves_figures(records),
         "links": _links(records, steady),
+        "cost": cost_figures(records, scenario, steady),
         "critical_cycle": None if cycle is None else cycle.figures(),
         "steady_window_s": list(steady.interval),
         "steady_reached": steady.reached,

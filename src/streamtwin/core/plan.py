@@ -36,6 +36,8 @@ class Plan:
     """Most sessions whose state the memory of every rank holds; None: not known."""
     capacity_bytes: tuple[float, ...] = ()
     """Memory that each rank may use; empty: not known."""
+    cards: tuple[str, ...] = ()
+    """The catalogue's card of each rank; empty: not known."""
 
     @property
     def resident(self) -> int:

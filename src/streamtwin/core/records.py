@@ -102,6 +102,8 @@ class RankInfo:
     """Memory that the rank may use; None: not known."""
     most_sessions: int | None = None
     """Sessions that it has room for at once; None: not known, or no session takes any."""
+    card: str | None = None
+    """The catalogue's card that it has; None: a CPU, or one that is not there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ def run_info(
 ) -> RunInfo:
     """Describe a run of *plan*; *memory* has the bytes of each rank by purpose."""
     stages = [plan.stage_of(rank) for rank in range(plan.ranks)]
-    known = dict(enumerate(plan.capacity_bytes))
+    known, cards = dict(enumerate(plan.capacity_bytes)), dict(enumerate(plan.cards))
     ranks = tuple(
         RankInfo(
             rank,
@@ -26,6 +26,7 @@ def run_info(
             dict(held),
             known.get(rank),
             _most_sessions(plan, rank, known.get(rank)),
+            cards.get(rank),
         )
         for rank, (stage, held) in enumerate(zip(stages, memory, strict=True))
     )

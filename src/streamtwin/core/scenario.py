@@ -10,7 +10,7 @@ from streamtwin.core.deployment import MAX_ROWS, Deployment
 from streamtwin.core.errors import ScenarioError
 from streamtwin.core.policies.rope import PositionView
 from streamtwin.core.promises import Slo, Viewer
-from streamtwin.core.section import MAX_CHUNKS, MAX_REPLICATIONS, Section
+from streamtwin.core.section import MAX_CHUNKS, MAX_REPLICATIONS, Positive, Section
 from streamtwin.core.specs import Resolution
 from streamtwin.core.trouble import Trouble, check_trouble
 from streamtwin.core.weight_sources import Weights
@@ -46,6 +46,12 @@ class Scenario(Section):
     slo: Slo = Slo()
     viewer: Viewer = Viewer()
     trouble: Trouble = Trouble()
+    prices: Annotated[
+        dict[Name, Positive],
+        Field(
+            description="USD per hour of a card, by its name in the catalogue, before that one's"
+        ),
+    ] = Field({})
     seed: Annotated[int, Field(ge=0)] = 0
     replications: Annotated[
         int,

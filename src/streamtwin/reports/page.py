@@ -13,7 +13,6 @@ from markupsafe import Markup
 from streamtwin.core.errors import RunError
 from streamtwin.core.metrics import compute_metrics
 from streamtwin.core.records import Records
-from streamtwin.reports.class_tables import entry_words
 from streamtwin.reports.comparison import ComparisonRow, DeploymentComparison, ValidationResult
 from streamtwin.reports.figures import (
     FitPoint,
@@ -23,11 +22,11 @@ from streamtwin.reports.figures import (
     timelines_svg,
 )
 from streamtwin.reports.origin import came_from, origins, statements
-from streamtwin.reports.percentiles import percentile
 from streamtwin.reports.scatter import of_several_runs, page_sheets
 from streamtwin.reports.sheet import Sheet
+from streamtwin.reports.summary import latency_text, summary
 from streamtwin.reports.svg_inline import inline_svg
-from streamtwin.reports.tables import comparison_cells, move_words
+from streamtwin.reports.tables import comparison_cells
 from streamtwin.reports.templating import fill
 from streamtwin.reports.words import (
     CAUSES,
@@ -38,10 +37,7 @@ from streamtwin.reports.words import (
     metric_name,
     quantity,
     share,
-    unit_name,
 )
-
-_PERCENTILES = ("p50", "p95", "p99", "max")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +112,7 @@ def render_run(
                 (),
                 tuple((info.source, *entry) for entry in statements(records)),
                 tuple(_figures(runs)) if metrics else (),
-                _summary(metrics) if metrics else (),
+                summary(metrics) if metrics else (),
                 tuple(page_sheets(metrics)) if metrics else (),
             )
         ],
@@ -141,18 +137,18 @@ def validation_verdict(result: ValidationResult) -> str:
     )
 
 
+def _plural(noun: str, count: int) -> str:
+    return noun if count == 1 else f"{noun}s"
+
+
 def _unjudged(result: ValidationResult) -> str:
-    count = sum(not deployment.judged for deployment in result.deployments)
+    count = sum(not one.judged for one in result.deployments)
     return f", {count} not judged ({NO_STEADY_WINDOW})" if count else ""
 
 
 def _excess(row: ComparisonRow) -> float:
     over = abs(row.error) / row.bound if row.bound else math.inf
     return math.inf if math.isnan(over) else over
-
-
-def _plural(noun: str, count: int) -> str:
-    return noun if count == 1 else f"{noun}s"
 
 
 def _render(**content: object) -> str:
@@ -177,36 +173,9 @@ def _metrics_or_reason(records: Records) -> tuple[dict[str, Any] | None, str]:
     text = (
         f"{records.info.source.capitalize()}: {metrics['fps']:.2f} frames/s, first frame after "
         f"{quantity(metrics['ttff_s'], 's')} ms, latency of {metrics['latency_s']['count']} chunks "
-        f"p50 {_latency(metrics, 'p50')} ms and p95 {_latency(metrics, 'p95')} ms."
+        f"p50 {latency_text(metrics, 'p50')} ms and p95 {latency_text(metrics, 'p95')} ms."
     )
     return metrics, text if metrics["steady_reached"] else f"{text} {TOO_SHORT}"
-
-
-def _latency(metrics: Mapping[str, Any], name: str) -> str:
-    value_s = percentile(metrics["latency_s"], name)
-    return "-" if math.isnan(value_s) else quantity(value_s, "s")
-
-
-def _summary(metrics: Mapping[str, Any]) -> tuple[tuple[str, str, str], ...]:
-    latencies = ((f"latency {p}", _latency(metrics, p), "ms") for p in _PERCENTILES)
-    jitter_s = percentile(metrics["jitter_s"], "p95")
-    return (
-        _line("fps", metrics["fps"], "frames/s"),
-        _line("fps, mean of instantaneous", metrics["fps_mean_instantaneous"], "frames/s"),
-        _line("period", metrics["period_s"], "s"),
-        _line("TTFF", metrics["ttff_s"], "s"),
-        *latencies,
-        ("latency, chunks counted", str(metrics["latency_s"]["count"]), ""),
-        ("jitter p95", "-" if math.isnan(jitter_s) else quantity(jitter_s, "s"), "ms"),
-        _line("deadline miss rate", metrics["deadline_miss_rate"], "1"),
-        *(_line(f"busy rank {r['rank']}", r["busy_fraction"], "1") for r in metrics["ranks"]),
-        *((subject, words, "") for subject, words in entry_words(metrics.get("entry") or {})),
-        *((f"blocks moved behind item {m['item']}", move_words(m), "") for m in metrics["moves"]),
-    )
-
-
-def _line(name: str, value: float, unit: str) -> tuple[str, str, str]:
-    return name, quantity(value, unit), unit_name(unit)
 
 
 def _deployment(deployment: DeploymentComparison) -> Section:

@@ -11,6 +11,7 @@ from rich.table import Table
 from streamtwin.core.bubbles import CAUSES
 from streamtwin.reports.class_tables import entry_words
 from streamtwin.reports.comparison import ComparisonRow, ValidationResult
+from streamtwin.reports.cost_words import cost_words
 from streamtwin.reports.origin import origins
 from streamtwin.reports.percentiles import percentile
 from streamtwin.reports.scatter import sheets
@@ -108,7 +109,7 @@ def _whole(metrics: _Metrics) -> Table:
     table.add_row("viewer's stalls", f"{viewer['stalls']} in {_ms(viewer['stall_s'])} ms")
     for outcome, count in chunks.items():
         table.add_row(f"chunks {outcome.replace('_', ' ')}", str(count))
-    for subject, words in entry_words(metrics.get("entry") or {}):
+    for subject, words in (*entry_words(metrics.get("entry") or {}), *cost_words(metrics)):
         table.add_row(subject, words)
     for move in metrics.get("moves", []):
         table.add_row(f"blocks moved behind item {move['item']}", move_words(move))

@@ -15,6 +15,8 @@ METRICS: Mapping[str, str] = MappingProxyType(
         "glass to glass": "Latency counted from the chunk's first frame at the camera.",
         "jitter": "Difference of the latencies of neighbouring chunks.",
         "deadline miss rate": "Chunks emitted after their turn on a playout clock that never waits.",
+        "cost of an hour of video": "What all cards cost by the hour, over the hours of video that they "
+        "bring out in it; a card costs the same whether it serves or waits.",
         "busy": "Share of the steady window in which the rank's device serves.",
         "spread": "Largest minus smallest of the repeats, over their median.",
         "bound": "What the relative error may be: the larger of 10 % and twice the spread.",
