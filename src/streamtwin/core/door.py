@@ -55,7 +55,8 @@ class Door:
 
     def changed(self, book: SessionBook) -> None:
         """Take note that a chunk of *book* was released or taken, or that it has started."""
-        queue, session = book.queue, book.session
+        queue = book.queue
+        session = queue.session
         next_s = queue.next_release_s()
         if next_s != self._due_s[session]:
             self._due_s[session] = next_s

@@ -16,7 +16,7 @@ START = -1
 """Number of the start lane."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Row:
     """One chunk at one noise level.
 
@@ -30,7 +30,7 @@ class Row:
     step: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Item:
     """What one turn of one lane carries; `leaving` names the sessions of which nothing follows."""
 
@@ -45,7 +45,7 @@ class Item:
 
     def finished(self, steps: int) -> tuple[int, ...]:
         """Positions of the rows that leave the ring after this turn."""
-        return tuple(i for i, row in enumerate(self.rows) if row.step == steps - 1)
+        return tuple([i for i, row in enumerate(self.rows) if row.step == steps - 1])
 
     def results(self, steps: int) -> "Item | None":
         """Its rows that leave the ring after this turn; None if all go on."""

@@ -8,7 +8,7 @@ from streamtwin.core.controller import Controller
 from streamtwin.core.motion import Motion
 from streamtwin.core.pace import Pace
 from streamtwin.core.plan import Plan, Stage
-from streamtwin.core.records import SpanKind
+from streamtwin.core.records import Span, SpanKind
 from streamtwin.core.ring import Item, Row
 from streamtwin.core.slip import Meter, Slip
 from streamtwin.sim.costs import Costs
@@ -75,8 +75,9 @@ class Station:
         self.exchange, self.slip, self.meter = BlockExchange(meeting, stage, times), Slip(), Meter()
         self.decodes_first = plan.scenario.deployment.decodes_before_send
         """Whether a finished chunk is decoded before the item is sent on."""
+        self._spans = log.spans
         self._rank, self._steps, self._shape = stage.rank, plan.steps, plan.scenario.shape
-        self._sent: dict[int, deque[Parcel]] = {link.edge.receiver: deque() for link in outward}
+        self._ways = [(link, link.edge, deque[Parcel]()) for link in outward]
         self._service = service
         trouble = plan.scenario.trouble
         self._pass_work = paced(service, env, trouble.pace_of(plan.ranks_of(stage)))
@@ -101,12 +102,14 @@ class Station:
     def encode(self, row: Row, controller: Controller, motion: Sequence[Motion]) -> Steps:
         """Encode *row*'s chunk; *motion* has how much the frames of each camera chunk move."""
         began_s, chunk = self.env.now, row.chunk
-        still = (0.0,) * self._shape.frames_of(row.ordinal)
-        moves = motion[chunk] if chunk < len(motion) else still
+        moves = motion[chunk] if chunk < len(motion) else self._still(row)
         controller.noise_rate(row, moves, began_s)
         yield self._vae_work.lasts(self.costs.encode_s(row.ordinal))
         item = controller.ring.sent_items
         self._note("encode", began_s, self.env.now, row.session, chunk, item, 1)
+
+    def _still(self, row: Row) -> Motion:
+        return (0.0,) * self._shape.frames_of(row.ordinal)
 
     def forward(self, item: Item) -> Steps:
         """Pass *item* through this stage's blocks."""
@@ -121,14 +124,13 @@ class Station:
     def send(self, item: Item) -> Steps:
         """Post *item* on each link once there is room on it."""
         slip = self.slip.passed(self.meter.read()) if self._moves else self.slip
-        for link in self.outward:
-            carried = item.results(self._steps) if link.edge.results else item
+        for link, edge, posted in self._ways:
+            carried = item.results(self._steps) if edge.results else item
             if carried is not None:
-                posted = self._sent[link.edge.receiver]
-                if len(posted) == link.edge.depth:
+                if len(posted) == edge.depth:
                     oldest = posted.popleft()
                     if not oldest.processed:
-                        yield from self._wait_sent(oldest, link.edge.receiver)
+                        yield from self._wait_sent(oldest, edge.receiver)
                 posted.append(link.post(carried, slip, self.env.now))
 
     def _wait_sent(self, oldest: Parcel, receiver: int) -> Steps:
@@ -210,8 +212,10 @@ class Station:
     ) -> None:
         """Note an interval of this rank; one without length is none."""
         if ended_s > began_s:
-            self.log.noted.append(
-                (began_s, self._rank, ended_s, kind, session, chunk, item, rows, size_bytes, peer)
+            self._spans.append(
+                Span(
+                    self._rank, kind, began_s, ended_s, session, chunk, item, rows, size_bytes, peer
+                )
             )
             if self._moves:
                 self.meter.note(kind, ended_s - began_s)
