@@ -154,12 +154,12 @@ class Station:
         item, began_s, arrived_s = parcel.item, parcel.began_s, parcel.arrived_s
         newest, index = item.rows[0], item.index
         session, chunk = newest.session, newest.chunk
+        exposed_s = asked_s
         if began_s > asked_s:
             self._note("wait_hop", asked_s, began_s, session, chunk, index, 0, 0, peer)
+            exposed_s = began_s
         rows, size_bytes = len(item.rows), parcel.size_bytes
-        exposed_s, now_s = max(began_s, asked_s), self.env.now
-        if now_s > exposed_s:
-            self._note("hop", exposed_s, now_s, session, chunk, index, rows, size_bytes, peer)
+        self._note("hop", exposed_s, self.env.now, session, chunk, index, rows, size_bytes, peer)
         if self._ahead:
             about = (session, chunk, index, rows, size_bytes, peer)
             self._note("transfer", began_s, arrived_s, *about)

@@ -70,7 +70,7 @@ class VectorRank:
         emit: Callable[[int, Instants], None],
     ) -> None:
         self.stage, self.costs, self.emit = stage, costs, emit
-        self.clock_s: Instants = np.zeros(costs.many)
+        self.clock_s: Instants = costs.start()
         into = plan.inward(stage.rank)
         self.inward = None if into is None else links[into]
         self.outward = [links[edge] for edge in plan.outward(stage.rank)]
