@@ -39,6 +39,7 @@ class Controller:
     _batching: str = field(init=False)
     _dispatching: str = field(init=False)
     _noise: str = field(init=False)
+    _refresh: str = field(init=False)
     _steps: int = field(init=False)
     entrance: Entrance = field(init=False)
     trace: MotionTrace | None = field(init=False)
@@ -60,6 +61,7 @@ class Controller:
         scenario = self.plan.scenario
         self._batching, self._steps = deployment.batching.policy, deployment.steps
         self._dispatching, self._noise = scenario.workload.dispatch, scenario.conditioning.noise
+        self._refresh = scenario.conditioning.rope_refresh
         lines = self.plan.lanes if self.rules.by_session else 1
         self.door = Door(self.books, lines, self._dispatching)
 
@@ -132,8 +134,7 @@ class Controller:
 
     def _note_position(self, row: Row, now_s: float) -> None:
         """Record where positions restart; every KV row finds the same at its own pass."""
-        scenario = self.plan.scenario
-        name = scenario.conditioning.rope_refresh
+        scenario, name = self.plan.scenario, self._refresh
         if row.ordinal == 0 or name == "never":
             return
         views = [
