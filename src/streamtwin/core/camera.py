@@ -53,8 +53,10 @@ class ReleaseClock:
     def deadline_s(self, chunk: int) -> float:
         """Time at which the chunk's first frame is due if playout starts as promised."""
         first_s = self.shape.first_frame(chunk) / self.playout_fps
-        idle_s = max(0.0, self.pauses.before_s(first_s) - self.idle_s(0))
-        return self.released_s(0) + self.promised_s + first_s + idle_s
+        due_s = self.released_s(0) + self.promised_s + first_s
+        if not self.pauses.begins_s:
+            return due_s
+        return due_s + max(0.0, self.pauses.before_s(first_s) - self.idle_s(0))
 
 
 @dataclass(slots=True)

@@ -108,10 +108,7 @@ class Controller:
 
     def compose(self, turn: Turn, new: tuple[Row, ...]) -> Item:
         """The item of *turn*, with the *new* rows in it."""
-        rows = (*new, *self.ring.rows(turn.lane))
-        brought = {row.session for row in rows}
-        ended = frozenset([one for one in brought if self.books[one].queue.ended()])
-        item = self.ring.compose(turn.lane, new, ended)
+        item = self.ring.compose(turn.lane, new, self.door.ended)
         self.entrance.left(item.leaving)
         return item
 

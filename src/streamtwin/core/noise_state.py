@@ -38,13 +38,5 @@ class NoiseState:
     def _view(self, motion: Motion) -> MotionView:
         self.recent.extend(motion)
         base, sigma, s_min, s_max, lam = self._constants
-        return MotionView(
-            motion=max(motion),
-            rate=self.rate,
-            base=base,
-            window_motion=max(self.recent),
-            sigma=sigma,
-            s_min=s_min,
-            s_max=s_max,
-            lam=lam,
-        )
+        # by place: made at every chunk, and names take as long again
+        return MotionView(max(motion), self.rate, base, max(self.recent), sigma, s_min, s_max, lam)
