@@ -77,7 +77,7 @@ class Station:
         """Whether a finished chunk is decoded before the item is sent on."""
         self._spans = log.spans
         self._rank, self._steps, self._shape = stage.rank, plan.steps, plan.scenario.shape
-        self._ways = [(link, link.edge, deque[Parcel]()) for link in outward]
+        self._sent = {link: deque[Parcel]() for link in outward}
         self._service = service
         trouble = plan.scenario.trouble
         self._pass_work = paced(service, env, trouble.pace_of(plan.ranks_of(stage)))
@@ -102,14 +102,12 @@ class Station:
     def encode(self, row: Row, controller: Controller, motion: Sequence[Motion]) -> Steps:
         """Encode *row*'s chunk; *motion* has how much the frames of each camera chunk move."""
         began_s, chunk = self.env.now, row.chunk
-        moves = motion[chunk] if chunk < len(motion) else self._still(row)
+        still = (0.0,) * self._shape.frames_of(row.ordinal)
+        moves = motion[chunk] if chunk < len(motion) else still
         controller.noise_rate(row, moves, began_s)
         yield self._vae_work.lasts(self.costs.encode_s(row.ordinal))
         item = controller.ring.sent_items
         self._note("encode", began_s, self.env.now, row.session, chunk, item, 1)
-
-    def _still(self, row: Row) -> Motion:
-        return (0.0,) * self._shape.frames_of(row.ordinal)
 
     def forward(self, item: Item) -> Steps:
         """Pass *item* through this stage's blocks."""
@@ -124,7 +122,8 @@ class Station:
     def send(self, item: Item) -> Steps:
         """Post *item* on each link once there is room on it."""
         slip = self.slip.passed(self.meter.read()) if self._moves else self.slip
-        for link, edge, posted in self._ways:
+        for link, posted in self._sent.items():
+            edge = link.edge
             carried = item.results(self._steps) if edge.results else item
             if carried is not None:
                 if len(posted) == edge.depth:
