@@ -75,7 +75,7 @@ class Walk:
         self, plan: Plan, costs: VectorCosts, released: Releases | None, early: Sequence[bool]
     ) -> None:
         self.plan, self.costs, self.released = plan, costs, released
-        self.chunks = plan.scenario.chunks
+        self.chunks, self.stream_batch = plan.scenario.chunks, plan.scenario.deployment.stream_batch
         self.emitted_s = np.empty((self.chunks, costs.many))
         self.taken_s = np.empty_like(self.emitted_s) if released is None else None
         self.emitted = 0
@@ -142,7 +142,7 @@ class Walk:
 
     def takes(self, lane: int) -> bool:
         """Whether a chunk enters *lane*: without stream batch, only an empty one takes any."""
-        room = self.plan.scenario.deployment.stream_batch or not self.ring.rows(lane)
+        room = self.stream_batch or not self.ring.rows(lane)
         return room and self.entered < self.chunks
 
     def waits(self, rank: VectorRank) -> bool:

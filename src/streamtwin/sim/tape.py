@@ -66,12 +66,10 @@ class Instant:
     def __add__(self, seconds: float) -> "Instant":
         return self.tape.note(self.value_s + seconds, Step("after", self.back, 0, seconds))
 
-    def __array_ufunc__(
-        self, ufunc: np.ufunc, how: str, one: "Instant", other: "Instant"
-    ) -> "Instant":
-        assert (ufunc, how) == (np.maximum, "__call__"), "a walk adds, and takes the later"
-        value_s = max(one.value_s, other.value_s)
-        return self.tape.note(value_s, Step("later", one.back, other.back))
+    def later(self, other: "Instant") -> "Instant":
+        """The later of the two."""
+        value_s = max(self.value_s, other.value_s)
+        return self.tape.note(value_s, Step("later", self.back, other.back))
 
     def until(self, chunk: int, released_s: float) -> "Instant":
         """The release of *chunk*, if that is later; clocks get there by what is missing."""
@@ -89,6 +87,10 @@ class NotedCosts(VectorCosts):
     def start(self) -> Seconds:
         """The first instant of the tape."""
         return cast(Seconds, self._tape.start)
+
+    def later(self, one: Seconds, other: Seconds) -> Seconds:
+        """The later instant."""
+        return cast(Seconds, _noted(one).later(_noted(other)))
 
     def as_added(self, seconds: Seconds) -> Seconds:
         """Those of the one deployment, as a number."""

@@ -36,6 +36,10 @@ class VectorCosts:
         """The clocks of all deployments before anything has happened."""
         return np.zeros(self.many)
 
+    def later(self, one: Seconds, other: Seconds) -> Seconds:
+        """Of two instants of each deployment the later."""
+        return np.maximum(one, other)
+
     def pass_s(self, stage: Stage, item: Item) -> Seconds:
         """Seconds in which the stage at that place passes *item*."""
         place = self._places[stage.rank]
