@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
+import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from deployments import Scaled, hour, paper
+from deployments import CHUNKS_AN_HOUR, Scaled, hour, paper, plan_of
 from streamtwin.sim.screen import screen
 from streamtwin.sim.simulate import simulate
 from timing import in_turn
@@ -76,7 +77,22 @@ def test_one_stream_by_each_way(show: Show) -> None:
     ways = {
         "events": lambda: simulate(one, model),
         "recurrence": lambda: simulate(one, model, engine="recurrence"),
-        "screen": lambda: screen([one], lambda _: model),
     }
     for name, taken in zip(ways, in_turn(3, *ways.values()), strict=True):
         show(f"one hour of one stream, {name}: {taken}, {HOUR_S / taken.median_s:,.0f} x real time")
+
+
+@pytest.mark.parametrize("hours", [1, 10])
+@pytest.mark.parametrize("fps", ["16", "null"])
+def test_one_stream_that_leaps(hours: int, fps: str, show: Show) -> None:
+    """Figures of every chunk of one deployment, without records."""
+    chunks = hours * CHUNKS_AN_HOUR
+    one, model = plan_of(f"workload.chunks={chunks}", f"workload.source_fps={fps}"), paper()
+    assert screen([one], lambda _: model)[0].one_by_one is None
+    [taken] = in_turn(15, lambda: screen([one], lambda _: model))
+    factors = sorted(hours * HOUR_S / time_s for time_s in taken.times_s)
+    show(
+        f"{hours} h of video of one stream screened, fps {fps}: {1000 * taken.median_s:.1f} ms, "
+        f"{median(factors):,.0f} x real time ({factors[0]:,.0f} to {factors[-1]:,.0f})"
+    )
+    assert factors[-1] > 100_000

@@ -5,13 +5,13 @@ reached, each chunk at its own instant and in order. Nobody else changes the que
 decides as if it had been asked at that instant.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from streamtwin.core.chunks import ChunkShape
 from streamtwin.core.frame_luck import FrameLuck
 from streamtwin.core.pauses import NO_PAUSES, Pauses
-from streamtwin.core.policies.admission import AdmissionPolicy, QueueView
+from streamtwin.core.policies.admission import Admission, AdmissionPolicy, QueueView
 from streamtwin.core.policies.dispatch import WaitingChunk
 from streamtwin.core.records import Decision
 
@@ -53,8 +53,10 @@ class ReleaseClock:
     def deadline_s(self, chunk: int) -> float:
         """Time at which the chunk's first frame is due if playout starts as promised."""
         first_s = self.shape.first_frame(chunk) / self.playout_fps
-        idle_s = max(0.0, self.pauses.before_s(first_s) - self.idle_s(0))
-        return self.released_s(0) + self.promised_s + first_s + idle_s
+        due_s = self.released_s(0) + self.promised_s + first_s
+        if not self.pauses.begins_s:
+            return due_s
+        return due_s + max(0.0, self.pauses.before_s(first_s) - self.idle_s(0))
 
 
 @dataclass(slots=True)
@@ -74,6 +76,9 @@ class InputQueue:
     waiting: list[WaitingChunk] = field(default_factory=list)
     dropped: list[int] = field(default_factory=list)
     released: int = 0
+    _asked: dict[int, tuple[Admission, Mapping[str, float]]] = field(
+        init=False, default_factory=dict
+    )
 
     def next_release_s(self) -> float | None:
         """When the next chunk is released; None once the input has ended.
@@ -94,9 +99,7 @@ class InputQueue:
         """Release the next chunk at *now_s*; the admission policy decides what happens to it."""
         chunk = self.released
         self.released += 1
-        view = QueueView(len(self.waiting), self.max_waiting)
-        choice = self.admission(view)
-        saw = {"waiting": view.waiting, "max_waiting": view.max_waiting}
+        choice, saw = self._asked.get(len(self.waiting)) or self._ask(len(self.waiting))
         self.decide(
             Decision(now_s, 0, "admission", self.admission_name, self.session, chunk, saw, choice)
         )
@@ -109,6 +112,13 @@ class InputQueue:
         deadline_s = self.clock.deadline_s(chunk)
         waiting = WaitingChunk(self.session, chunk, now_s, deadline_s, self.priority)
         self.waiting.append(waiting)
+
+    def _ask(self, waiting: int) -> tuple[Admission, Mapping[str, float]]:
+        """What the policy chooses with so many *waiting*: it is pure, so it is asked once."""
+        view = QueueView(waiting, self.max_waiting)
+        saw = {"waiting": view.waiting, "max_waiting": view.max_waiting}
+        known = self._asked[waiting] = self.admission(view), saw
+        return known
 
     def open(self, start_s: float) -> None:
         """Let the session in: its input begins at *start_s*."""

@@ -39,6 +39,7 @@ class Controller:
     _batching: str = field(init=False)
     _dispatching: str = field(init=False)
     _noise: str = field(init=False)
+    _refresh: str = field(init=False)
     _steps: int = field(init=False)
     entrance: Entrance = field(init=False)
     trace: MotionTrace | None = field(init=False)
@@ -60,6 +61,7 @@ class Controller:
         scenario = self.plan.scenario
         self._batching, self._steps = deployment.batching.policy, deployment.steps
         self._dispatching, self._noise = scenario.workload.dispatch, scenario.conditioning.noise
+        self._refresh = scenario.conditioning.rope_refresh
         lines = self.plan.lanes if self.rules.by_session else 1
         self.door = Door(self.books, lines, self._dispatching)
 
@@ -102,14 +104,11 @@ class Controller:
 
     def admit(self, turn: Turn, now_s: float) -> tuple[Row, ...]:
         """Take the next chunk of each session that enters with *turn*; they start at step 0."""
-        return tuple(self._take(self.books[session], now_s) for session in turn.takes)
+        return tuple([self._take(self.books[session], now_s) for session in turn.takes])
 
     def compose(self, turn: Turn, new: tuple[Row, ...]) -> Item:
         """The item of *turn*, with the *new* rows in it."""
-        rows = (*new, *self.ring.rows(turn.lane))
-        brought = {row.session for row in rows}
-        ended = frozenset([one for one in brought if self.books[one].queue.ended()])
-        item = self.ring.compose(turn.lane, new, ended)
+        item = self.ring.compose(turn.lane, new, self.door.ended)
         self.entrance.left(item.leaving)
         return item
 
@@ -127,13 +126,12 @@ class Controller:
             last = self.plan.scenario.shape.last_frame(row.chunk)
             motion = self.trace.of(row.session, last, len(motion))
         view, rate = self.books[row.session].noise.next_rate(motion, first=row.ordinal == 0)
-        self._record(now_s, "noise", self._noise, (row.session, row.chunk), view.saw(), rate)
+        self._record(now_s, "noise", self._noise, row.session, row.chunk, view.saw(), rate)
         return rate
 
     def _note_position(self, row: Row, now_s: float) -> None:
         """Record where positions restart; every KV row finds the same at its own pass."""
-        scenario = self.plan.scenario
-        name = scenario.conditioning.rope_refresh
+        scenario, name = self.plan.scenario, self._refresh
         if row.ordinal == 0 or name == "never":
             return
         views = [
@@ -144,7 +142,7 @@ class Controller:
         position = ROPE[name](view)
         if position - ROPE[name](before) != view.frame - before.frame:
             saw = {"frame": view.frame, "window": view.window, "threshold": view.threshold}
-            self._record(now_s, "rope", name, (row.session, row.chunk), saw, position)
+            self._record(now_s, "rope", name, row.session, row.chunk, saw, position)
 
     def close(self) -> None:
         """Record the chunks that were given up or never taken."""
@@ -161,7 +159,7 @@ class Controller:
     def _choose(self, lane: int, ready: Line) -> tuple[int, ...]:
         """Sessions of *ready* whose chunks enter *lane*, by the batching and dispatch policies."""
         count = 1 if lane == START else self._batch(lane, ready)
-        return tuple(self._dispatch(choice) for choice in ready.choose(count))
+        return tuple([self._dispatch(choice) for choice in ready.choose(count)])
 
     def _batch(self, lane: int, ready: Line) -> int:
         """How many of the chunks that are *ready* enter *lane*."""
@@ -175,7 +173,7 @@ class Controller:
             if not slack_s:  # policies are pure: asked the same again, they say the same
                 self._asked[key] = known
         chosen, saw = known
-        self._record(self._now_s, "batching", name, (0, self.ring.sent_items), saw, chosen)
+        self._record(self._now_s, "batching", name, 0, self.ring.sent_items, saw, chosen)
         return chosen
 
     def _lane_view(
@@ -193,9 +191,9 @@ class Controller:
         """Note what the dispatch policy chose: the session whose chunk enters."""
         name, chosen, oldest = self._dispatching, choice.chosen, choice.oldest
         saw = {"waiting": choice.waiting, "oldest": oldest.chunk, "of_session": oldest.session}
-        key = (chosen.session, chosen.chunk)
-        self._record(self._now_s, "dispatch", name, key, saw, chosen.chunk)
-        return chosen.session
+        session, chunk = chosen.session, chosen.chunk
+        self._record(self._now_s, "dispatch", name, session, chunk, saw, chunk)
+        return session
 
     def _take(self, book: SessionBook, now_s: float) -> Row:
         chosen = book.queue.waiting.pop(0)
@@ -204,8 +202,8 @@ class Controller:
         self.door.changed(book)
         # an input that always waits has no age: latency counts from the moment of taking
         released_s = now_s if book.queue.clock.fps is None else chosen.released_s
-        key = (chosen.session, chosen.chunk)
-        self.recorder.chunks[key] = ChunkRecord(*key, released_s, now_s)
+        session, chunk = chosen.session, chosen.chunk
+        self.recorder.chunks[session, chunk] = ChunkRecord(session, chunk, released_s, now_s)
         self._note_position(row, now_s)
         return row
 
@@ -214,9 +212,12 @@ class Controller:
         now_s: float,
         family: str,
         policy: str,
-        about: tuple[int, int],
+        session: int,
+        chunk: int,
         saw: Mapping[str, float],
         chose: float,
     ) -> None:
-        """Note a decision *about* a session and a chunk, or an item where it is of neither."""
-        self.recorder.decisions.append(Decision(now_s, 0, family, policy, *about, saw, chose))
+        """Note a decision about a chunk of a session; where it is of neither, *chunk* is an item."""
+        self.recorder.decisions.append(
+            Decision(now_s, 0, family, policy, session, chunk, saw, chose)
+        )

@@ -24,6 +24,8 @@ class Door:
         self.books = books
         self.fresh = Line(dispatch)
         """Sessions with a chunk of which nothing has entered yet."""
+        self.ended: set[int] = set()
+        """Sessions that bring nothing more."""
         self._lines = [Line(dispatch) for _ in range(lines)]
         self._place: list[Line | None] = [None] * len(books)
         self._delivers = [False] * len(books)
@@ -55,7 +57,8 @@ class Door:
 
     def changed(self, book: SessionBook) -> None:
         """Take note that a chunk of *book* was released or taken, or that it has started."""
-        queue, session = book.queue, book.session
+        queue = book.queue
+        session = queue.session
         next_s = queue.next_release_s()
         if next_s != self._due_s[session]:
             self._due_s[session] = next_s
@@ -70,7 +73,9 @@ class Door:
             self._place[session] = line
         if line is not None:
             line.stands(session, queue.waiting[0] if queue.waiting else None)
-        delivers = book.delivers
+        ended = queue.ended()
+        (self.ended.add if ended else self.ended.discard)(session)
+        delivers = book.started and not ended
         if delivers != self._delivers[session]:
             self._delivers[session] = delivers
             own.to_come += 1 if delivers else -1

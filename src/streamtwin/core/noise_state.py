@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from streamtwin.core.conditioning import Conditioning
 from streamtwin.core.motion import Motion
-from streamtwin.core.policies.noise import NOISE, MotionView
+from streamtwin.core.policies.noise import NOISE, MotionView, NoisePolicy
 
 
 @dataclass(slots=True)
@@ -15,10 +15,16 @@ class NoiseState:
     conditioning: Conditioning
     rate: float = field(init=False)
     recent: deque[float] = field(init=False)
+    _policy: NoisePolicy = field(init=False)
+    _constants: tuple[float, float, float, float, float] = field(init=False)
+    """base, sigma, s_min, s_max, lam: see `MotionView`. A scenario's fields take long to look up."""
 
     def __post_init__(self) -> None:
-        self.rate = self.conditioning.noise_rate
-        self.recent = deque(maxlen=self.conditioning.noise_controller.k)
+        given = self.conditioning.noise_controller
+        self.rate = base = self.conditioning.noise_rate
+        self.recent = deque(maxlen=given.k)
+        self._policy = NOISE[self.conditioning.noise]
+        self._constants = base, given.sigma, given.s_min, given.s_max, given.lam
 
     def next_rate(self, motion: Motion, *, first: bool) -> tuple[MotionView, float]:
         """What the policy sees of a chunk of *motion*, and the rate that it chooses.
@@ -26,19 +32,11 @@ class NoiseState:
         The *first* chunk has nothing before it: it gets the scenario's rate, as in the reference.
         """
         view = self._view(motion)
-        self.rate = view.base if first else NOISE[self.conditioning.noise](view)
+        self.rate = view.base if first else self._policy(view)
         return view, self.rate
 
     def _view(self, motion: Motion) -> MotionView:
         self.recent.extend(motion)
-        given = self.conditioning.noise_controller
-        return MotionView(
-            motion=max(motion),
-            rate=self.rate,
-            base=self.conditioning.noise_rate,
-            window_motion=max(self.recent),
-            sigma=given.sigma,
-            s_min=given.s_min,
-            s_max=given.s_max,
-            lam=given.lam,
-        )
+        base, sigma, s_min, s_max, lam = self._constants
+        # by place: made at every chunk, and names take as long again
+        return MotionView(max(motion), self.rate, base, max(self.recent), sigma, s_min, s_max, lam)

@@ -6,17 +6,14 @@ others and cannot share a pass: it takes its turns in a lane of its own, the sta
 those of the others. Both executors drive this object; it knows no clock and no tensor.
 """
 
+from collections.abc import Set
 from dataclasses import dataclass, field
-from operator import attrgetter
-
-PLACE = attrgetter("session", "step")
-"""Where a row stands in an item, and which rows of keys and values it has."""
 
 START = -1
 """Number of the start lane."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Row:
     """One chunk at one noise level.
 
@@ -30,7 +27,7 @@ class Row:
     step: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Item:
     """What one turn of one lane carries; `leaving` names the sessions of which nothing follows."""
 
@@ -45,7 +42,7 @@ class Item:
 
     def finished(self, steps: int) -> tuple[int, ...]:
         """Positions of the rows that leave the ring after this turn."""
-        return tuple(i for i, row in enumerate(self.rows) if row.step == steps - 1)
+        return tuple([i for i, row in enumerate(self.rows) if row.step == steps - 1])
 
     def results(self, steps: int) -> "Item | None":
         """Its rows that leave the ring after this turn; None if all go on."""
@@ -82,22 +79,25 @@ class Ring:
         """The lanes, beginning with the one whose turn it is."""
         return [(self.next_lane + offset) % self.lanes for offset in range(self.lanes)]
 
-    def compose(self, lane: int, new: tuple[Row, ...], ended: frozenset[int]) -> Item:
+    def compose(self, lane: int, new: tuple[Row, ...], ended: Set[int]) -> Item:
         """The next item: the *new* rows and those of *lane*; rows of a session stand together.
 
         Sessions in *ended* bring nothing new: each leaves with the last of its rows.
         """
         assert not self.out(lane), f"lane {lane} is under way"
-        rows = tuple(sorted(new + self.rows(lane), key=PLACE))
-        assert len(set(map(PLACE, rows))) == len(rows), "a KV row is taken"
+        held = self.rows(lane)
+        places = {row.session * self.steps + row.step: row for row in (*new, *held)}
+        assert len(places) == len(new) + len(held), "a KV row is taken"
+        rows = tuple([places[place] for place in sorted(places)])
         assert 0 < len(rows) <= (self.max_rows if lane != START else 1)
         return Item(self.sent_items, rows, self._leaving(lane, rows, ended) if ended else ())
 
-    def _leaving(self, lane: int, rows: tuple[Row, ...], ended: frozenset[int]) -> tuple[int, ...]:
+    def _leaving(self, lane: int, rows: tuple[Row, ...], ended: Set[int]) -> tuple[int, ...]:
         """Sessions that have *ended*, of which an item of *lane* with *rows* is the last."""
         done = {row.session for row in rows if row.step == self.steps - 1}
         staying = {row.session for row in rows if row.step < self.steps - 1}
-        return tuple(sorted((done & ended) - staying - self._elsewhere(lane)))
+        leaving = (done & ended) - staying
+        return tuple(sorted(leaving - self._elsewhere(lane))) if leaving else ()
 
     def due(self) -> bool:
         """Whether a result must come back before the next item may be sent."""

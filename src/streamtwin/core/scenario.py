@@ -137,10 +137,11 @@ class Scenario(Section):
 
     def attended_frames(self, ordinal: int) -> int:
         """Latent frames that chunk number *ordinal* attends: those of the window, or its own."""
-        latents = self.shape.latents_of(ordinal)
+        shape = self.shape
+        latents = shape.latents_of(ordinal)
         if self.deployment.context == "chunk":
             return latents
-        return self.attention_window.filled(self.shape.first_latent(ordinal) + latents - 1)
+        return self.attention_window.filled(shape.first_latent(ordinal) + latents - 1)
 
     def position_view(self, frame: int) -> PositionView:
         """What the position of the chunk whose first latent is *frame* may depend on."""

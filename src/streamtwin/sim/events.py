@@ -1,8 +1,10 @@
 """How does virtual time pass? As discrete events of SimPy, the reference engine."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import simpy
+from simpy.events import NORMAL
 
 from streamtwin.core.controller import Controller
 from streamtwin.core.motion import Motion
@@ -35,7 +37,7 @@ class EventParcel(simpy.Event):
         """Let it fire *seconds* after *began_s*, which is now, as a timeout does."""
         self.began_s, self.arrived_s = began_s, began_s + seconds
         self._ok, self._value = True, None
-        self.env.schedule(self, delay=seconds)
+        self.env.schedule(self, NORMAL, seconds)
 
 
 class Service(simpy.Event):
@@ -44,7 +46,7 @@ class Service(simpy.Event):
     def lasts(self, seconds: float) -> "Service":
         """Let it fire in *seconds*, as a timeout does."""
         self.callbacks, self._ok, self._value = [], True, None
-        self.env.schedule(self, delay=seconds)
+        self.env.schedule(self, NORMAL, seconds)
         return self
 
 
@@ -56,16 +58,22 @@ def play_events(plan: Plan, timing: Timing, log: RunLog, motion: Sequence[Motion
     """
     env = simpy.Environment(initial_time=0.0)
     stations = stations_of(
-        plan, timing, log, Meeting(env, plan), lambda: EventParcel(env), lambda: (env, Service(env))
+        plan,
+        timing,
+        log,
+        Meeting(env, plan),
+        partial(EventParcel, env),
+        lambda: (env, Service(env)),
     )
     controller, progress = Controller(plan, log), Progress(log, stations)
     leading = env.process(lead(stations[0], controller, motion))
     for station in stations[1:]:
         env.process(follow(station))
+    step = env.step
     try:
         while True:
             for _ in range(progress.patience):
-                env.step()
+                step()
             progress.check(env.now)
     except simpy.core.EmptySchedule:
         pass

@@ -35,8 +35,12 @@ class Releases:
 
     def of(self, chunks: range, part: slice) -> Instants:
         """When *chunks* exist in a *part* of the deployments: [chunks, deployments]."""
-        frames = np.array([self.shape.last_frame(chunk) for chunk in chunks])
-        return frames[:, None] / self.fps[part]
+        return self.frames(chunks)[:, None] / self.fps[part]
+
+    def frames(self, chunks: range) -> NDArray[np.int64]:
+        """Numbers of the last frames of *chunks*, which are equally far apart."""
+        first, second = self.shape.last_frame(0), self.shape.last_frame(1)
+        return first + (second - first) * np.arange(chunks.start, chunks.stop, chunks.step)
 
 
 class Differ(Exception):  # noqa: N818 - no error: deployments go separate ways
@@ -71,7 +75,7 @@ class Walk:
         self, plan: Plan, costs: VectorCosts, released: Releases | None, early: Sequence[bool]
     ) -> None:
         self.plan, self.costs, self.released = plan, costs, released
-        self.chunks = plan.scenario.chunks
+        self.chunks, self.stream_batch = plan.scenario.chunks, plan.scenario.deployment.stream_batch
         self.emitted_s = np.empty((self.chunks, costs.many))
         self.taken_s = np.empty_like(self.emitted_s) if released is None else None
         self.emitted = 0
@@ -96,8 +100,9 @@ class Walk:
             running = next(leading, END) is None
             for one in others:
                 next(one)
-            before, changes = changes, sum(link.changes for link in links.values())
-            if before == changes:
+            before = changes
+            changes = self.ring.sent_items + sum(link.changes for link in links.values())
+            if before == changes and (running or self.emitted < self.chunks):
                 raise RunError(
                     f"{plan.scenario.name}: no rank gets any further after "
                     f"{self.emitted} chunks; `simulate` says who waits for whom"
@@ -124,6 +129,7 @@ class Walk:
                 yield from self.take_back(rank)
                 continue
             yield from self.give(rank, lane, takes)
+            yield  # let the others follow: so every turn is computed in the same order
 
     def movable(self) -> int | None:
         """The first lane in order that has rows or takes a chunk; None: a result must come first."""
@@ -136,7 +142,7 @@ class Walk:
 
     def takes(self, lane: int) -> bool:
         """Whether a chunk enters *lane*: without stream batch, only an empty one takes any."""
-        room = self.plan.scenario.deployment.stream_batch or not self.ring.rows(lane)
+        room = self.stream_batch or not self.ring.rows(lane)
         return room and self.entered < self.chunks
 
     def waits(self, rank: VectorRank) -> bool:
@@ -147,11 +153,16 @@ class Walk:
         if place < len(self.early):
             self.decided.append(self.early[place])
         else:
-            mask = self.released.at(self.entered) > rank.clock_s
+            mask = self.comes_after(self.entered, rank.clock_s)
             if mask.any() and not mask.all():
                 raise Differ(mask, self.decided)
             self.decided.append(bool(mask[0]))
         return self.decided[-1]
+
+    def comes_after(self, chunk: int, clock_s: Instants) -> NDArray[np.bool_]:
+        """In which deployments *chunk* is not there yet."""
+        assert self.released is not None
+        return self.released.at(chunk) > clock_s
 
     def give(self, rank: VectorRank, lane: int, takes: bool) -> Steps:
         """Give *lane* its turn, in which a chunk enters if it *takes* one."""
@@ -167,12 +178,16 @@ class Walk:
     def enter(self, rank: VectorRank) -> Row:
         """Take the next chunk, once it is there, and encode it."""
         chunk, self.entered = self.entered, self.entered + 1
+        self.await_chunk(rank, chunk)
+        rank.clock_s = rank.clock_s + self.costs.encode_s(rank.stage, chunk)
+        return Row(0, chunk, chunk, 0)
+
+    def await_chunk(self, rank: VectorRank, chunk: int) -> None:
+        """Let *rank* wait until *chunk* is there; input that always waits is taken at once."""
         if self.released is not None:
             rank.clock_s = rank.clock_s + np.maximum(0.0, self.released.at(chunk) - rank.clock_s)
         if self.taken_s is not None:
             self.taken_s[chunk] = rank.clock_s
-        rank.clock_s = rank.clock_s + self.costs.encode_s(rank.stage, chunk)
-        return Row(0, chunk, chunk, 0)
 
     def take_back(self, rank: VectorRank) -> Steps:
         """Take the oldest result back."""

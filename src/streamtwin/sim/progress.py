@@ -25,9 +25,9 @@ class Progress:
         Raises:
             RunError: nothing was served in all those steps.
         """
-        fresh, self._seen = self.log.noted[self._seen :], len(self.log.noted)
-        if not any(kind in SERVICES for _, _, _, kind, *_ in fresh):
-            since_s = min((began_s for began_s, *_ in fresh), default=now_s)
+        fresh, self._seen = self.log.spans[self._seen :], len(self.log.spans)
+        if not any(span.kind in SERVICES for span in fresh):
+            since_s = min((span.began_s for span in fresh), default=now_s)
             raise RunError(
                 f"nothing is served while virtual time goes from {since_s:.3f} s to {now_s:.3f} s, "
                 f"in {self.patience} steps: {self._circle()}; {self._did()}"
@@ -58,8 +58,8 @@ class Progress:
 
     def _did(self) -> str:
         last = {
-            rank: f"rank {rank} last did {kind} of item {item} until {ended_s:.3f} s"
-            for _, rank, ended_s, kind, _, _, item, *_ in self.log.noted
+            one.rank: f"rank {one.rank} last did {one.kind} of item {one.item} until {one.ended_s:.3f} s"
+            for one in self.log.spans
         }
         return "; ".join(last[rank] for rank in sorted(last)) or "nobody has begun"
 

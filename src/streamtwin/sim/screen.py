@@ -14,6 +14,7 @@ from streamtwin.core.cards import Links
 from streamtwin.core.latency import LatencyModel
 from streamtwin.core.metrics import compute_metrics
 from streamtwin.core.plan import Plan
+from streamtwin.sim.leap import leap_each
 from streamtwin.sim.maxplus import Differ, Releases, Walk
 from streamtwin.sim.recurrence import applies
 from streamtwin.sim.replicas import simulate_deployment
@@ -124,6 +125,9 @@ def _together(
 ) -> list[Figures]:
     """Figures of *plans* of one shape, which decide alike as far as *early* says."""
     live = releases(plans)
+    leapt = leap_each(plans, latencies, live)
+    if leapt is not None:
+        return figures_of(plans, leapt, live)
     walk = Walk(plans[0], VectorCosts(plans, latencies), live, early)
     try:
         course = walk.course()

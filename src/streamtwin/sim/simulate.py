@@ -53,7 +53,8 @@ def simulate(
         plan = replace(plan, scenario=redrawn(plan.scenario, run))
     check_capacity(plan)
     chosen = engine_for(plan, engine)
-    log = RunLog(decisions=[partition_decision(plan)])
+    overlaps = plan.scenario.deployment.overlaps
+    log = RunLog(decisions=[partition_decision(plan)], overlaps=overlaps)
     noisy = plan.scenario.service_noise if noise is None else noise
     timing = timing_of(plan, latency, Draw(noisy, level, run, first_rank))
     with collector_at_rest():

@@ -8,7 +8,7 @@ from streamtwin.core.controller import Controller
 from streamtwin.core.motion import Motion
 from streamtwin.core.pace import Pace
 from streamtwin.core.plan import Plan, Stage
-from streamtwin.core.records import SpanKind
+from streamtwin.core.records import Span, SpanKind
 from streamtwin.core.ring import Item, Row
 from streamtwin.core.slip import Meter, Slip
 from streamtwin.sim.costs import Costs
@@ -75,8 +75,9 @@ class Station:
         self.exchange, self.slip, self.meter = BlockExchange(meeting, stage, times), Slip(), Meter()
         self.decodes_first = plan.scenario.deployment.decodes_before_send
         """Whether a finished chunk is decoded before the item is sent on."""
+        self._spans = log.spans
         self._rank, self._steps, self._shape = stage.rank, plan.steps, plan.scenario.shape
-        self._sent: dict[int, deque[Parcel]] = {link.edge.receiver: deque() for link in outward}
+        self._sent = {link: deque[Parcel]() for link in outward}
         self._service = service
         trouble = plan.scenario.trouble
         self._pass_work = paced(service, env, trouble.pace_of(plan.ranks_of(stage)))
@@ -121,14 +122,14 @@ class Station:
     def send(self, item: Item) -> Steps:
         """Post *item* on each link once there is room on it."""
         slip = self.slip.passed(self.meter.read()) if self._moves else self.slip
-        for link in self.outward:
-            carried = item.results(self._steps) if link.edge.results else item
+        for link, posted in self._sent.items():
+            edge = link.edge
+            carried = item.results(self._steps) if edge.results else item
             if carried is not None:
-                posted = self._sent[link.edge.receiver]
-                if len(posted) == link.edge.depth:
+                if len(posted) == edge.depth:
                     oldest = posted.popleft()
                     if not oldest.processed:
-                        yield from self._wait_sent(oldest, link.edge.receiver)
+                        yield from self._wait_sent(oldest, edge.receiver)
                 posted.append(link.post(carried, slip, self.env.now))
 
     def _wait_sent(self, oldest: Parcel, receiver: int) -> Steps:
@@ -152,12 +153,12 @@ class Station:
         item, began_s, arrived_s = parcel.item, parcel.began_s, parcel.arrived_s
         newest, index = item.rows[0], item.index
         session, chunk = newest.session, newest.chunk
+        exposed_s = asked_s
         if began_s > asked_s:
             self._note("wait_hop", asked_s, began_s, session, chunk, index, 0, 0, peer)
+            exposed_s = began_s
         rows, size_bytes = len(item.rows), parcel.size_bytes
-        exposed_s, now_s = max(began_s, asked_s), self.env.now
-        if now_s > exposed_s:
-            self._note("hop", exposed_s, now_s, session, chunk, index, rows, size_bytes, peer)
+        self._note("hop", exposed_s, self.env.now, session, chunk, index, rows, size_bytes, peer)
         if self._ahead:
             about = (session, chunk, index, rows, size_bytes, peer)
             self._note("transfer", began_s, arrived_s, *about)
@@ -210,8 +211,10 @@ class Station:
     ) -> None:
         """Note an interval of this rank; one without length is none."""
         if ended_s > began_s:
-            self.log.noted.append(
-                (began_s, self._rank, ended_s, kind, session, chunk, item, rows, size_bytes, peer)
+            self._spans.append(
+                Span(
+                    self._rank, kind, began_s, ended_s, session, chunk, item, rows, size_bytes, peer
+                )
             )
             if self._moves:
                 self.meter.note(kind, ended_s - began_s)

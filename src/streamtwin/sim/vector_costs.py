@@ -32,6 +32,14 @@ class VectorCosts:
         ]
         self._places = {stage.rank: place for place, stage in enumerate(plans[0].stages)}
 
+    def start(self) -> Seconds:
+        """The clocks of all deployments before anything has happened."""
+        return np.zeros(self.many)
+
+    def later(self, one: Seconds, other: Seconds) -> Seconds:
+        """Of two instants of each deployment the later."""
+        return np.maximum(one, other)
+
     def pass_s(self, stage: Stage, item: Item) -> Seconds:
         """Seconds in which the stage at that place passes *item*."""
         place = self._places[stage.rank]
@@ -56,16 +64,20 @@ class VectorCosts:
     def _served(self, key: tuple[object, ...], place: int, op: Callable[[Plan], Op]) -> Seconds:
         known = self._known.get(key)
         if known is None:
-            known = self._known[key] = self._slower[place] * self._asked(op)
+            known = self._known[key] = self.as_added(self._slower[place] * self._asked(op))
         return known
 
     def _of(self, key: tuple[object, ...], op: Callable[[Plan], Op]) -> Seconds:
         known = self._known.get(key)
         if known is None:
-            known = self._known[key] = self._asked(op)
+            known = self._known[key] = self.as_added(self._asked(op))
         return known
 
     def _asked(self, op: Callable[[Plan], Op]) -> Seconds:
         asked = {kind: op(plan) for kind, plan in self._kinds.items()}
         pairs = zip(self._kind_of, self.latencies, strict=True)
         return np.array([latency.predict(asked[kind]).mean_s for kind, latency in pairs])
+
+    def as_added(self, seconds: Seconds) -> Seconds:
+        """*seconds* of all deployments in the form in which they are added to clocks."""
+        return seconds

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streamtwin.core.errors import RunError
 from streamtwin.core.plan import Plan
@@ -75,7 +76,7 @@ def _part(plans: Sequence[Plan], emitted_s: Instants, released_s: Instants) -> l
     plan, chunks = plans[0], len(emitted_s)
     first, last, reached = _steady(plan, chunks)
     elapsed_s = emitted_s[last] - emitted_s[first]
-    frames = np.array([plan.scenario.shape.frames_of(chunk) for chunk in range(chunks)])
+    frames = _frames(plan, chunks)
     latency_s = emitted_s[first : last + 1] - released_s
     p50, p95, p99 = np.percentile(latency_s, (50, 95, 99), axis=0)
     columns = (
@@ -87,6 +88,14 @@ def _part(plans: Sequence[Plan], emitted_s: Instants, released_s: Instants) -> l
     )
     last_column = np.full(len(plans), reached, dtype=object)
     return [Figures(*row) for row in zip(*(c.tolist() for c in columns), last_column, strict=True)]
+
+
+def _frames(plan: Plan, chunks: int) -> NDArray[np.int64]:
+    """Pixel frames of each of the first *chunks* chunks: all but the first have as many."""
+    shape = plan.scenario.shape
+    frames = np.full(chunks, shape.frames_of(1))
+    frames[0] = shape.frames_of(0)
+    return frames
 
 
 def _steady(plan: Plan, chunks: int) -> tuple[int, int, bool]:

@@ -48,7 +48,8 @@ class VectorLink:
         if self._asked_s is None or not self._posted:
             return
         item, posted_s = self._posted.popleft()
-        arrived_s = np.maximum(posted_s, self._asked_s) + self.costs.hop_s(self.edge, item)
+        both_s = self.costs.later(posted_s, self._asked_s)
+        arrived_s = both_s + self.costs.hop_s(self.edge, item)
         self._asked_s = None
         self.arrived.append((item, arrived_s))
         self.taken.append(arrived_s)
@@ -70,7 +71,7 @@ class VectorRank:
         emit: Callable[[int, Instants], None],
     ) -> None:
         self.stage, self.costs, self.emit = stage, costs, emit
-        self.clock_s: Instants = np.zeros(costs.many)
+        self.clock_s: Instants = costs.start()
         into = plan.inward(stage.rank)
         self.inward = None if into is None else links[into]
         self.outward = [links[edge] for edge in plan.outward(stage.rank)]
@@ -90,7 +91,7 @@ class VectorRank:
             yield
         self.item, arrived_s = link.arrived.popleft()
         link.changes += 1
-        self.clock_s = np.maximum(self.clock_s, arrived_s)
+        self.clock_s = self.costs.later(self.clock_s, arrived_s)
         if self.ahead:
             link.ask(self.clock_s)
 
@@ -108,7 +109,7 @@ class VectorRank:
             if link.under_way == link.edge.depth:
                 while not link.taken:
                     yield
-                self.clock_s = np.maximum(self.clock_s, link.taken.popleft())
+                self.clock_s = self.costs.later(self.clock_s, link.taken.popleft())
                 link.under_way -= 1
                 link.changes += 1
             link.post(carried, self.clock_s)

@@ -5,10 +5,10 @@ The rate s mixes x = s * noise + (1 - s) * latents; the model is told the timest
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class MotionView:
     """What is known when a chunk is encoded.
 
@@ -35,10 +35,17 @@ class MotionView:
 
     def saw(self) -> dict[str, float]:
         """The view as numbers by name, for the record."""
-        return {name: getattr(self, name) for name in NUMBERS}
+        return {
+            "motion": self.motion,
+            "rate": self.rate,
+            "base": self.base,
+            "window_motion": self.window_motion,
+            "sigma": self.sigma,
+            "s_min": self.s_min,
+            "s_max": self.s_max,
+            "lam": self.lam,
+        }
 
-
-NUMBERS = tuple(field.name for field in fields(MotionView))
 
 NoisePolicy = Callable[[MotionView], float]
 

@@ -1,0 +1,147 @@
+"""Which instants do steps give that are repeated, if the same of two instants is always the later?
+
+Each step has a row: its instant in each repetition. It follows from the row of one other step, which
+the winners name; a step that so follows from itself, some repetitions before, is a running sum.
+"""
+
+from collections.abc import Callable, Sequence
+from math import ceil
+
+import numpy as np
+
+from streamtwin.sim.tape import Step
+from streamtwin.sim.vector_ranks import Instants
+
+PAST = 64
+"""Repetitions of the past that are kept at most: a running sum may begin in several of them, as many
+as there are items under way."""
+
+Release = Callable[[int], Instants]
+"""When a chunk of the first repetition, and those that take its place in the others, exist."""
+
+
+class Rows:
+    """Instants in seconds of *steps* in *many* repetitions: [steps, before + many].
+
+    *past* has the instants of all earlier steps, the last one last. *winners* has for each step
+    whether the first of its two instants is the later; of a chunk that is waited for it is not.
+    """
+
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        past: Sequence[float],
+        many: int,
+        winners: Sequence[bool],
+        release: Release,
+    ) -> None:
+        self.steps, self.many, self.release = steps, many, release
+        self._from = [
+            self._place(i, step, won)
+            for i, (step, won) in enumerate(zip(steps, winners, strict=True))
+        ]
+        self.before = min(len(past) // len(steps), PAST)
+        self.all_s = np.empty((len(steps), self.before + many))
+        known = np.array(past[len(past) - self.before * len(steps) :])
+        self.all_s[:, : self.before] = known.reshape(self.before, len(steps)).T
+
+    def _place(self, i: int, step: Step, won: bool) -> tuple[int, int] | None:
+        """From which step that one follows, and how many repetitions back; None: from a release."""
+        if step.kind == "until" and not won:
+            return None
+        return self._back(i, step.back if won else step.other)
+
+    def _back(self, i: int, back: int) -> tuple[int, int]:
+        repetitions, place = divmod(i - back, len(self.steps))
+        return place, -repetitions
+
+    def row(self, i: int) -> Instants:
+        """The instants of step *i*."""
+        return self.all_s[i, self.before :]
+
+    def past_s(self, many: int) -> list[float]:
+        """Instants of the last steps, when so *many* repetitions are over."""
+        return self.all_s[:, many : many + self.before].T.ravel().tolist()
+
+    def _shifted(self, place: int, repetitions: int) -> Instants:
+        begin = self.before - repetitions
+        return self.all_s[place, begin : begin + self.many]
+
+    def fill(self) -> int:
+        """Suppose the winners, and return of how many repetitions that gives the true instants."""
+        if any(one is not None and one[1] > self.before for one in self._from):
+            return 0
+        done: set[int] = set()
+        for first in range(len(self.steps)):
+            path, known = self._path(first, done)
+            if known in path:
+                begins = path.index(known)
+                if not self._run(path[begins:][::-1]):
+                    return 0
+                path = path[:begins]
+            for i in reversed(path):
+                self.all_s[i, self.before :] = self._follow(i)
+        return self._true()
+
+    def _path(self, first: int, done: set[int]) -> tuple[list[int], int | None]:
+        """Steps from *first* back to one that is known or comes again, and that one."""
+        path: list[int] = []
+        here: int | None = first
+        while here is not None and here not in done:
+            done.add(here)
+            path.append(here)
+            origin = self._from[here]
+            here = None if origin is None else origin[0]
+        return path, here
+
+    def _follow(self, i: int) -> Instants:
+        """Row *i* from the row that the winners name."""
+        origin, step = self._from[i], self.steps[i]
+        if origin is None:
+            return self.release(step.other)
+        row = self._shifted(*origin)
+        return row + step.seconds if step.kind == "after" else row
+
+    def _run(self, circle: Sequence[int]) -> bool:
+        """Fill the rows of *circle*, each of which follows from the one before it.
+
+        Returns whether it can be done: it is a running sum that the past can begin.
+        """
+        lags = [origin[1] for i in circle if (origin := self._from[i]) is not None]
+        adds = [self.steps[i].seconds for i in circle if self.steps[i].kind == "after"]
+        lag = sum(lags)
+        if lag > self.before or not adds:
+            return False
+        rounds = ceil(self.many / lag) + 1
+        sums = np.empty((lag, 1 + rounds * len(adds)))
+        sums[:, 0] = self.all_s[circle[-1], self.before - lag : self.before]
+        sums[:, 1:] = np.tile(adds, rounds)
+        # one sum after the other, as clocks add: not in pairs
+        np.add.accumulate(sums, axis=1, out=sums)
+        added = gone = 0
+        for i, own in zip(circle, lags, strict=True):
+            added, gone = added + (self.steps[i].kind == "after"), gone + own
+            row = sums[:, added :: len(adds)].T.ravel()[lag - gone :]
+            self.all_s[i, self.before :] = row[: self.many]
+        return True
+
+    def _true(self) -> int:
+        """Repetitions in which doing every step on the rows once more changes none of them."""
+        most = self.many
+        for i, step in enumerate(self.steps):
+            differs = np.flatnonzero(self._again(i, step)[:most] != self.row(i)[:most])
+            if len(differs):
+                most = int(differs[0])
+        return most
+
+    def _again(self, i: int, step: Step) -> Instants:
+        one = self._shifted(*self._back(i, step.back))
+        match step.kind:
+            case "after":
+                return one + step.seconds
+            case "later":
+                return np.maximum(one, self._shifted(*self._back(i, step.other)))
+            case "until":
+                return one + np.maximum(0.0, self.release(step.other) - one)
+            case _:
+                raise AssertionError(step)
