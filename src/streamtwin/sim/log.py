@@ -30,7 +30,7 @@ class RunLog(Recorder):
     def records(self, info: RunInfo) -> Records:
         """Seal what was collected, every list in order of time."""
         chunks = dict(sorted(self.chunks.items())).values()
-        decisions = sorted(self.decisions, key=attrgetter("time_s", "rank", "family", "chunk"))
+        decisions = sorted(self.decisions, key=attrgetter("time_s", "rank", "family"))
         # a rank has one span of a kind at a time, so the first four fields order them all
         self.noted.sort()
         spans = tuple(

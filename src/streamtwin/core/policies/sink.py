@@ -4,7 +4,7 @@ Asked once a pass for each block and KV row, from when the window is full, so th
 does not depend on which blocks share a rank.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 
@@ -27,6 +27,15 @@ class SinkView:
     threshold: float = 0.2
     similarities: tuple[float, ...] = ()
     prompt_similarities: tuple[float, ...] = ()
+
+    @classmethod
+    def seen(cls, saw: Mapping[str, float], sink: int) -> "SinkView":
+        """The view of *sink* sinks that a record of it stands for."""
+        likeness, prompts = (
+            tuple(saw[f"{name}_{i}"] for i in range(sink) if f"{name}_{i}" in saw)
+            for name in ("similarity", "prompt_similarity")
+        )
+        return cls(int(saw["frame"]), sink, saw["threshold"], likeness, prompts)
 
 
 SinkPolicy = Callable[[SinkView], int | None]
