@@ -85,7 +85,7 @@ def first_difference(here: Log, there: Log, *, seconds: bool = True) -> Differen
     """
     parted = (pair for pair in _pairs(here, there) if not _alike(pair, seconds))
     # of several streams the one that parts first, by whichever log's clock
-    first = min(parted, key=_when_s, default=None)
+    first = min(parted, key=_when, default=None)
     return first and Difference(_logged(here, first[0]), _logged(there, first[1]))
 
 
@@ -140,8 +140,9 @@ def _pairs(here: Log, there: Log) -> Iterator[Pair]:
         yield from zip_longest(one_side, other_side)
 
 
-def _when_s(pair: Pair) -> float:
-    return min(placed[1].time_s for placed in pair if placed)
+def _when(pair: Pair) -> tuple[float, int]:
+    """When the earlier of two decisions was made, and its place in its log among those of then."""
+    return min((placed[1].time_s, placed[0]) for placed in pair if placed)
 
 
 def _logged(log: Log, placed: Placed | None) -> Logged | None:

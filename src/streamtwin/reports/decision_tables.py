@@ -8,6 +8,7 @@ from rich.table import Table
 
 from streamtwin.core.decision_log import Difference
 from streamtwin.reports.decision_words import (
+    about,
     chosen,
     number,
     title,
@@ -21,7 +22,7 @@ from streamtwin.reports.tables import slim_table
 
 def again_table(runs: Sequence[AskedAgain]) -> Table:
     """A row a run: whether its policies choose again what they chose."""
-    table = slim_table("every decision, its policy asked again on what it saw", ("run",))
+    table = slim_table("decisions, policies asked again", ("run",))
     for heading in ("source", "decisions"):
         table.add_column(heading, justify="right")
     table.add_column("verdict")
@@ -61,6 +62,8 @@ def difference_table(heading: str, one: Difference, names: tuple[str, str]) -> T
     )
     if len({each.decision.policy for each in both if each}) > 1:
         table.add_row("policy", *("-" if each is None else each.decision.policy for each in both))
+    if len({(each.decision.session, each.decision.chunk) for each in both if each}) > 1:
+        table.add_row("about", *map(about, both))
     table.add_row("chose", *(escape(chosen(each)) for each in both), end_section=True)
     for wanted, style in ((unlike, "bold"), (list(dict.fromkeys(alike)), "")):
         for name in wanted:

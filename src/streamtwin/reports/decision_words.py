@@ -3,6 +3,8 @@
 from streamtwin.core.decision_log import Difference, Logged
 from streamtwin.reports.decisions import AskedAgain, Beside, Validated
 
+OF_ITEMS = frozenset({"batching", "rebalance"})
+"""Families that decide about turns of the ring and not about chunks."""
 SHOWN = 3
 """Observations that differ and are named in one line."""
 
@@ -21,10 +23,10 @@ def words_beside(one: Beside) -> str:
     alike = sum(tally.alike for tally in one.families.values())
     seconds = sum(tally.but_for_seconds for tally in one.families.values())
     longest = sum(max(tally.here, tally.there) for tally in one.families.values())
-    counts = f"{alike} of {longest} alike, {seconds} more but for seconds seen"
+    counts = f"{alike} of {longest} alike, {seconds} more but for seconds that were seen"
     if one.beyond_seconds is None:
-        return f"{counts}; nothing else differs"
-    return f"{counts}; they saw different things first at {in_a_line(one.beyond_seconds)}"
+        return f"{counts}; first at {in_a_line(one.difference)}"
+    return f"{counts}; what differs in more than seconds, first at {in_a_line(one.beyond_seconds)}"
 
 
 def in_a_line(one: Difference) -> str:
@@ -39,13 +41,22 @@ def in_a_line(one: Difference) -> str:
 
 def title(one: Difference) -> str:
     """Which decision it is: number in its log, family, policy, whom it is about, when."""
-    first = one.first
-    decision = first.decision
-    chunk = f", chunk {decision.chunk}" if decision.chunk >= 0 else ""
+    first, decision = one.first, one.first.decision
     return (
-        f"decision {first.number} ({decision.family} {decision.policy!r}, "
-        f"session {decision.session}{chunk}, {decision.time_s:.4f} s)"
+        f"decision {first.number} ({decision.family} {decision.policy!r}, {about(first)}, "
+        f"{decision.time_s:.4f} s)"
     )
+
+
+def about(one: Logged | None) -> str:
+    """Whom a decision is about, or which item of the ring."""
+    if one is None:
+        return "-"
+    decision = one.decision
+    if decision.family in OF_ITEMS:
+        return f"item {decision.chunk}"
+    chunk = f", chunk {decision.chunk}" if decision.chunk >= 0 else ""
+    return f"session {decision.session}{chunk}"
 
 
 def chosen(one: Logged | None) -> str:
