@@ -114,7 +114,7 @@ def crowded(run: int) -> Plan:
 
 def unhurried(run: int) -> Plan:
     """So much time between any two chunks that both executors see the same at the same instants."""
-    period_s, sessions = 0.6, 3
+    period_s, sessions = 0.45, 3
     visits = [{"join_s": period_s * session / sessions} for session in range(sessions)]
     workload = {
         "sessions": sessions,
