@@ -251,17 +251,15 @@ def test_a_run_without_a_log_is_refused() -> None:
         ({"policy": "later"}, "unknown dispatch policy 'later'; known: earliest_deadline, fifo"),
         (
             {"saw": {"waiting": 2}},
-            "what dispatch policy 'priority' saw at .* 'line'.*not all there",
+            r"what dispatch policy 'priority' saw at .* s is not all there \(KeyError: 'line'\)",
         ),
     ],
 )
 def test_what_cannot_be_asked_again_is_said(fields: dict[str, Any], words: str) -> None:
     records = run()
     log = changed(records, index_of(records, "dispatch"), **fields)
-    with pytest.raises(UserError) as raised:
+    with pytest.raises(UserError, match=words):
         replayed(scenario_of(records), log)
-    for part in words.split(".*"):
-        assert part in str(raised.value) or part == "not all there"
 
 
 def test_logs_of_different_scenarios_are_refused() -> None:
