@@ -19,12 +19,14 @@ _OF_SESSION = ("chunk", "released_s", "deadline_s", "priority")
 class ToldLine:
     """What a log has said of one line."""
 
-    __slots__ = ("_changed", "_told", "number")
+    __slots__ = ("_changed", "_names", "_told", "number")
 
     def __init__(self, number: int) -> None:
         self.number = number
         self._told: dict[int, WaitingChunk] = {}
         self._changed: set[int] = set()
+        # a session brings many chunks under the same names
+        self._names: dict[int, tuple[str, ...]] = {}
 
     def changed(self, session: int) -> None:
         """Another chunk stands at the head of *session*, or none."""
@@ -38,18 +40,23 @@ class ToldLine:
             head = heads.get(session)
             if head is told.get(session):
                 continue
+            names = self._names.get(session) or self._name(session)
             if head is None:
-                news[f"chunk.{session}"] = GONE
+                news[names[0]] = GONE
                 del told[session]
                 continue
-            news[f"chunk.{session}"] = head.chunk
-            news[f"released_s.{session}"] = head.released_s
-            news[f"deadline_s.{session}"] = head.deadline_s
-            news[f"priority.{session}"] = head.priority
+            chunk, released_s, deadline_s, priority = names
+            news[chunk], news[released_s] = head.chunk, head.released_s
+            news[deadline_s], news[priority] = head.deadline_s, head.priority
             told[session] = head
         self._changed.clear()
         told.pop(chosen.session, None)
         return news
+
+    def _name(self, session: int) -> tuple[str, ...]:
+        names = tuple(f"{name}.{session}" for name in _OF_SESSION)
+        self._names[session] = names
+        return names
 
 
 def hear(line: dict[int, WaitingChunk], saw: Mapping[str, float]) -> list[WaitingChunk]:
