@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from decisions_logs import changed, index_of, run
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,41 +17,14 @@ from streamtwin.core.decision_log import (
     seen_in_full,
     tallies,
 )
-from streamtwin.core.errors import UserError
-from streamtwin.core.log_checks import check_same_scenario, check_whole, scenario_of
+from streamtwin.core.log_checks import scenario_of
 from streamtwin.core.policies.batching import BATCHING, LaneView
 from streamtwin.core.policies.dispatch import DISPATCH, DISPATCH_ORDER, WaitingChunk
 from streamtwin.core.policies.noise import NOISE, MotionView
-from streamtwin.core.records import Decision, Records
 from streamtwin.core.told_line import ToldLine, hear
 from streamtwin.reports.decision_tables import difference_table
 from streamtwin.reports.decision_words import in_a_line
 from streamtwin.sim.simulate import simulate
-
-CROWDED: dict[str, Any] = {
-    "gpus": 2,
-    "sessions": 4,
-    "chunks": 12,
-    "classes": {"call": {"priority": 1, "source_fps": 50}, "film": {"source_fps": 30}},
-    "dispatch": "priority",
-    "admission": "drop_oldest",
-    "max_waiting": 1,
-    "batching": {"batch": 2},
-}
-
-
-def run(**changes: Any) -> Records:
-    return simulate(make_plan(**{**CROWDED, **changes}), FlatLatency())
-
-
-def index_of(records: Records, family: str, nth: int = 0) -> int:
-    return [i for i, d in enumerate(records.decisions) if d.family == family][nth]
-
-
-def changed(records: Records, index: int, **fields: Any) -> list[Decision]:
-    log = list(records.decisions)
-    log[index] = replace(log[index], **fields)
-    return log
 
 
 def found(difference: Difference | None) -> Difference:
@@ -223,49 +197,3 @@ def test_a_line_is_told_piece_by_piece(events: list[WaitingChunk | int | None]) 
             heard.pop(chosen.session)
             del heads[chosen.session]
             told.changed(chosen.session)
-
-
-def cut_short(records: Records, family: str) -> Records:
-    last = index_of(records, family, -1)
-    return replace(records, decisions=records.decisions[:last] + records.decisions[last + 1 :])
-
-
-@pytest.mark.parametrize("family", ["admission", "dispatch", "noise", "partition", "rope"])
-def test_a_log_without_all_its_decisions_is_refused(family: str) -> None:
-    refreshed = {"rope_refresh": "reset", "rope_threshold": 6}
-    records = run(conditioning=refreshed)
-    check_whole(records)
-    with pytest.raises(UserError, match=f"of family '{family}'.*truncated or damaged"):
-        check_whole(cut_short(records, family))
-
-
-def test_a_run_without_a_log_is_refused() -> None:
-    with pytest.raises(UserError, match="has no decision log"):
-        check_whole(replace(run(), decisions=()))
-
-
-@pytest.mark.parametrize(
-    ("fields", "words"),
-    [
-        ({"family": "mood"}, "unknown family of policies 'mood'; known: admission, batching"),
-        ({"policy": "later"}, "unknown dispatch policy 'later'; known: earliest_deadline, fifo"),
-        (
-            {"saw": {"waiting": 2}},
-            r"what dispatch policy 'priority' saw at .* s is not all there \(KeyError: 'line'\)",
-        ),
-    ],
-)
-def test_what_cannot_be_asked_again_is_said(fields: dict[str, Any], words: str) -> None:
-    records = run()
-    log = changed(records, index_of(records, "dispatch"), **fields)
-    with pytest.raises(UserError, match=words):
-        replayed(scenario_of(records), log)
-
-
-def test_logs_of_different_scenarios_are_refused() -> None:
-    one, other = run(), run(gpus=3, chunks=15)
-    with pytest.raises(UserError) as raised:
-        check_same_scenario(one, other)
-    assert "deployment.gpus = 2 and 3" in str(raised.value)
-    assert "workload.chunks = 12 and 15" in str(raised.value)
-    check_same_scenario(one, run(name="another name"))
