@@ -138,6 +138,8 @@ def test_validate_runs_every_variant_and_writes_the_page(home: Path) -> None:
     assert len(judged) == 8
     page = (home / "valid" / "report.html").read_text()
     assert "W=2 N=1" in page
+    assert document["decisions"]["ok"]
+    assert document["decisions"]["words"][0] in page
 
 
 MISTAKES = {

@@ -1,8 +1,9 @@
 """The command line: the only place where all parts meet.
 
 Each command imports what it needs when it runs, so that simulating never loads torch. Results
-go to stdout, progress and errors to stderr. Exit status: 0; 1 when --check finds a bound broken;
-2 for a mistake of the user; 3 when a real run failed; 130 when interrupted, 143 when terminated.
+go to stdout, progress and errors to stderr. Exit status: 0; 1 when --check finds a bound broken, or a
+policy that is asked again does not choose what it chose; 2 for a mistake of the user; 3 when a
+real run failed; 130 when interrupted, 143 when terminated.
 """
 
 import os

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from streamtwin.cli.decisions import compare_decisions
 from streamtwin.cli.options import JsonOption
 from streamtwin.cli.output import remark, show
 from streamtwin.core.errors import RunError, UserError
@@ -20,6 +21,13 @@ WhatArgument = Annotated[
 PageOption = Annotated[
     Path | None,
     typer.Option("--out", metavar="DIR", help="where the page goes [default: RUN, or under runs/]"),
+]
+DecisionsOption = Annotated[
+    bool,
+    typer.Option(
+        "--decisions",
+        help="compare what was decided: ask the policies of each RUN again, show where logs part",
+    ),
 ]
 RunsArgument = Annotated[
     list[Path],
@@ -97,11 +105,16 @@ def _page_folder(out: Path | None, usual: Path) -> Path:
     return folder
 
 
-def compare(runs: RunsArgument, as_json: JsonOption = False) -> None:
+def compare(
+    runs: RunsArgument, as_json: JsonOption = False, decisions: DecisionsOption = False
+) -> None:
     """Compare the first RUN with the others, which are taken as repeats of one another.
 
     Two simulated runs with replications of one seed are compared pair by pair as well.
     """
+    if decisions:
+        compare_decisions(runs, as_json=as_json)
+        return
     from dataclasses import asdict  # noqa: PLC0415
 
     from streamtwin.cli.pairs import paired  # noqa: PLC0415

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from streamtwin.cli.decisions import with_decisions
 from streamtwin.cli.options import (
     BudgetOption,
     CheckOption,
@@ -121,7 +122,7 @@ def validate(
     )
     made = _run_all(trials, folder, repeats, pipeline)
     result = _compare(trials, profile)
-    document, tables = _document(result, trials), [comparison_table(result)]
+    document, tables = with_decisions(trials, _document(result, trials), comparison_table(result))
     if suite:
         board = score(trials)
         document, tables = with_board(board, document, tables)
@@ -130,7 +131,7 @@ def validate(
         page = save_board(board, folder, first.question, first.name, result.environment)
     show(document, tables, as_json)
     remark(f"report: {page}\nvideo:  {made}")
-    if check and not document["ok"]:
+    if not document["decisions"]["ok"] or (check and not document["ok"]):
         raise typer.Exit(1)
 
 
@@ -210,8 +211,8 @@ def _save(
     write_text(folder / "timeline.json", json.dumps(timeline(pairs)))
     page = folder / "report.html"
     text = scenario_yaml(trials[0].predicted)
-    points = fit_points(profile)
-    write_text(page, render_validation(result, scenario_yaml=text, fit_points=points))
+    about = {"fit_points": fit_points(profile), "decisions": document["decisions"]["words"]}
+    write_text(page, render_validation(result, scenario_yaml=text, **about))
     return page
 
 

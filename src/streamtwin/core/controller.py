@@ -15,8 +15,8 @@ from streamtwin.core.motion import Motion
 from streamtwin.core.motion_file import MotionTrace, read_motion
 from streamtwin.core.plan import Plan
 from streamtwin.core.policies.batching import BATCHING, PREDICTS, LaneView
-from streamtwin.core.policies.rope import ROPE
 from streamtwin.core.records import ChunkRecord, Decision, Recorder
+from streamtwin.core.restarts import restart_at, saw_of
 from streamtwin.core.ring import START, Item, Ring, Row
 from streamtwin.core.scheduler import Scheduler
 from streamtwin.core.sessions import SessionBook, open_sessions, soonest
@@ -131,18 +131,13 @@ class Controller:
 
     def _note_position(self, row: Row, now_s: float) -> None:
         """Record where positions restart; every KV row finds the same at its own pass."""
-        scenario, name = self.plan.scenario, self._refresh
-        if row.ordinal == 0 or name == "never":
+        if self._refresh == "never":
             return
-        views = [
-            scenario.position_view(scenario.shape.first_latent(ordinal))
-            for ordinal in (row.ordinal - 1, row.ordinal)
-        ]
-        before, view = views
-        position = ROPE[name](view)
-        if position - ROPE[name](before) != view.frame - before.frame:
-            saw = {"frame": view.frame, "window": view.window, "threshold": view.threshold}
-            self._record(now_s, "rope", name, row.session, row.chunk, saw, position)
+        found = restart_at(self.plan.scenario, row.ordinal)
+        if found is not None:
+            view, position = found
+            about = (row.session, row.chunk, saw_of(view), position)
+            self._record(now_s, "rope", self._refresh, *about)
 
     def close(self) -> None:
         """Record the chunks that were given up or never taken."""
@@ -159,7 +154,8 @@ class Controller:
     def _choose(self, lane: int, ready: Line) -> tuple[int, ...]:
         """Sessions of *ready* whose chunks enter *lane*, by the batching and dispatch policies."""
         count = 1 if lane == START else self._batch(lane, ready)
-        return tuple([self._dispatch(choice) for choice in ready.choose(count)])
+        choices = ready.choose(count)
+        return tuple([self._dispatch(choice, ready.tell(choice)) for choice in choices])
 
     def _batch(self, lane: int, ready: Line) -> int:
         """How many of the chunks that are *ready* enter *lane*."""
@@ -187,10 +183,11 @@ class Controller:
         due_s = [one.released_s + self.books[one.session].promised_s for one in ready.chunks]
         return tuple(sorted(each_s - self._now_s for each_s in due_s))
 
-    def _dispatch(self, choice: Choice) -> int:
+    def _dispatch(self, choice: Choice, saw: dict[str, float]) -> int:
         """Note what the dispatch policy chose: the session whose chunk enters."""
         name, chosen, oldest = self._dispatching, choice.chosen, choice.oldest
-        saw = {"waiting": choice.waiting, "oldest": oldest.chunk, "of_session": oldest.session}
+        saw["waiting"], saw["oldest"] = choice.waiting, oldest.chunk
+        saw["of_session"] = oldest.session
         session, chunk = chosen.session, chosen.chunk
         self._record(self._now_s, "dispatch", name, session, chunk, saw, chunk)
         return session

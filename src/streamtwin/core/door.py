@@ -22,11 +22,11 @@ class Door:
 
     def __init__(self, books: Sequence[SessionBook], lines: int, dispatch: str) -> None:
         self.books = books
-        self.fresh = Line(dispatch)
+        self.fresh = Line(dispatch, START)
         """Sessions with a chunk of which nothing has entered yet."""
         self.ended: set[int] = set()
         """Sessions that bring nothing more."""
-        self._lines = [Line(dispatch) for _ in range(lines)]
+        self._lines = [Line(dispatch, number) for number in range(lines)]
         self._place: list[Line | None] = [None] * len(books)
         self._delivers = [False] * len(books)
         self._due: list[tuple[float, int]] = []

@@ -56,11 +56,9 @@ def lay_out(
     check_moves(deployment, members)
     whole = stages_of([range(model.blocks)] * stages, deployment)
     draft = Plan(scenario, model, vae, whole, itemsize)
-    laid, room = (
-        stages_of(_blocks(draft, stages, latency), deployment),
-        scenario.workload.entry.room,
-    )
-    plan = replace(draft, stages=laid, session_room=room)
+    costs, room = _costs(draft, stages, latency), scenario.workload.entry.room
+    laid = stages_of(_blocks(draft, stages, costs), deployment)
+    plan = replace(draft, stages=laid, session_room=room, costs=costs)
     batching, entry = deployment.batching.policy, scenario.workload.entry.policy
     if batching not in PREDICTS and entry not in PREDICTS_SESSIONS:
         return plan
@@ -117,19 +115,26 @@ def check_moves(deployment: Deployment, members: int) -> None:
         )
 
 
-def _blocks(
+def _costs(
     draft: Plan, stages: int, latency: Callable[[], LatencyModel] | None
-) -> Sequence[range]:
-    """Which blocks each of *stages* stages holds, as the scenario says or the policy decides."""
-    deployment, model = draft.scenario.deployment, draft.model
-    partition = deployment.partition
+) -> StageCosts | None:
+    """What the partition policy weighs; None where the scenario says itself who holds what."""
+    partition = draft.scenario.deployment.partition
     if partition.blocks is not None:
-        return given_blocks(partition.blocks, model, stages, least=partition.least_blocks)
+        return None
     if partition.policy in WEIGHS_NOTHING:
-        costs = StageCosts((1.0,) * model.blocks, (0.0,) * stages)
-        return PARTITION[partition.policy](costs)
+        return StageCosts((1.0,) * draft.model.blocks, (0.0,) * stages)
     if latency is None:
         raise ScenarioError(
             f"deployment.partition.policy = {partition.policy!r} needs a latency profile"
         )
-    return PARTITION[partition.policy](stage_costs(draft, latency()))
+    return stage_costs(draft, latency())
+
+
+def _blocks(draft: Plan, stages: int, costs: StageCosts | None) -> Sequence[range]:
+    """Which blocks each of *stages* stages holds, as the scenario says or the policy decides."""
+    partition = draft.scenario.deployment.partition
+    if costs is not None:
+        return PARTITION[partition.policy](costs)
+    assert partition.blocks is not None
+    return given_blocks(partition.blocks, draft.model, stages, least=partition.least_blocks)

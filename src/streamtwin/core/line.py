@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 
 from streamtwin.core.policies.dispatch import DISPATCH, DISPATCH_ORDER, Order, WaitingChunk
+from streamtwin.core.told_line import ToldLine
 
 Entry = tuple[tuple[float, ...], int, int]
 """A chunk's place in an order, its session, its number."""
@@ -26,8 +27,9 @@ class Choice:
 class Line:
     """Sessions that each have one chunk at their head, or none at present."""
 
-    def __init__(self, dispatch: str) -> None:
+    def __init__(self, dispatch: str, number: int = 0) -> None:
         self.dispatch = dispatch
+        self.told = ToldLine(number)
         self.to_come = 0
         """Sessions of it that run and will still bring chunks."""
         self._heads: dict[int, WaitingChunk] = {}
@@ -48,6 +50,7 @@ class Line:
         """*session* has *head* at its head; None: nothing, or it stands here no longer."""
         if head is self._heads.get(session):
             return
+        self.told.changed(session)
         if head is None:
             del self._heads[session]
             return
@@ -55,6 +58,10 @@ class Line:
         self._by_age.push(head)
         if self._by_order is not None and self._by_order is not self._by_age:
             self._by_order.push(head)
+
+    def tell(self, choice: Choice) -> dict[str, float]:
+        """What a log has to say of the line at *choice*, whose chunk is taken before the next turn."""
+        return self.told.tell(self._heads, choice.chosen)
 
     def choose(self, count: int) -> list[Choice]:
         """The *count* chunks that the policy takes one after the other; they stay in the line."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from streamtwin.core.edges import Edge, edges_of, inward, outward
 from streamtwin.core.forecast import NOTHING, Forecast
 from streamtwin.core.ops import DitPass, Hop, VaeDecode, VaeEncode
+from streamtwin.core.policies.partition import StageCosts
 from streamtwin.core.ring import Item
 from streamtwin.core.scenario import Scenario
 from streamtwin.core.section import MAX_RANKS
@@ -38,6 +39,8 @@ class Plan:
     """Memory that each rank may use; empty: not known."""
     cards: tuple[str, ...] = ()
     """The catalogue's card of each rank; empty: not known."""
+    costs: StageCosts | None = None
+    """What the partition policy was asked with; None: the scenario says the partition itself."""
 
     @property
     def resident(self) -> int:

@@ -166,7 +166,8 @@ class Recorder:
             chunks=dict(sorted(chunks.items())),
             decisions=sorted(
                 (decision for r in every for decision in r.decisions),
-                key=lambda d: (d.time_s, d.rank, d.family, d.chunk),
+                # decisions of one family at one instant stay in the order in which they were made
+                key=lambda d: (d.time_s, d.rank, d.family),
             ),
         )
 

@@ -55,6 +55,8 @@ def _decision(
 ) -> Decision:
     saw = {f"open.{replica}": float(view.open) for replica, view in enumerate(views)}
     saw |= {f"routed.{replica}": float(view.routed) for replica, view in enumerate(views)}
+    saw |= {f"turn_s.{replica}": view.turn_s for replica, view in enumerate(views)}
+    saw |= {f"chunk_s.{replica}": view.chunk_s for replica, view in enumerate(views)}
     saw |= {f"slack_s.{replica}": view.slack_s for replica, view in enumerate(views)}
     return Decision(now_s, 0, "router", policy, session, -1, saw, chosen)
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from streamtwin.core.capacity import UNBOUNDED, sessions_of_rank
 from streamtwin.core.plan import Plan
+from streamtwin.core.policies.partition import StageCosts
 from streamtwin.core.records import Decision, RankInfo, RunInfo, Source
 
 ENVIRONMENT = "environment"
@@ -49,6 +50,9 @@ def _most_sessions(plan: Plan, rank: int, capacity_bytes: float | None) -> int |
     return None if fits == UNBOUNDED else max(0, fits)
 
 
+NO_COSTS = StageCosts((), ())
+
+
 def partition_decision(plan: Plan) -> Decision:
     """The partition that the plan was laid out with, as a decision at the start of the run."""
     counts = "/".join(str(len(stage.blocks)) for stage in plan.stages)
@@ -59,7 +63,7 @@ def partition_decision(plan: Plan) -> Decision:
         policy=_partition_name(plan),
         session=0,
         chunk=-1,
-        saw={"blocks": plan.model.blocks, "ranks": plan.ranks},
+        saw={"blocks": plan.model.blocks, "ranks": plan.ranks, **(plan.costs or NO_COSTS).saw()},
         chose=counts,
     )
 

@@ -26,13 +26,8 @@ class Replaced:
     @property
     def saw(self) -> dict[str, float]:
         """The view as numbers with names."""
-        view = self.view
-        likeness = {f"similarity_{i}": value for i, value in enumerate(view.similarities)}
-        prompts = {
-            f"prompt_similarity_{i}": value for i, value in enumerate(view.prompt_similarities)
-        }
-        about = {"block": self.block, "row": self.row.step, "frame": view.frame}
-        return {**about, "threshold": view.threshold, **likeness, **prompts, "kept": self.kept}
+        about = {"block": self.block, "row": self.row.step}
+        return {**about, **self.view.saw(), "kept": self.kept}
 
 
 @dataclass(slots=True)
@@ -44,12 +39,14 @@ class SinkRefresh:
         threshold: likeness below which a sink is out of date.
         replaced: decisions not yet recorded; whoever records them empties the list.
         kept: views since the last replacement on which nothing was replaced.
+        nearest: of these, the one with the smallest likeness.
     """
 
     policy: str
     threshold: float
     replaced: list[Replaced] = field(default_factory=list)
     kept: int = 0
+    nearest: SinkView | None = None
 
     def choose(
         self, cache: StageCache, row: Row, frame: int, prompt: int = 0
@@ -97,9 +94,11 @@ class SinkRefresh:
         slot = SINK[self.policy](view)
         if slot is None:
             self.kept += 1
+            if self.nearest is None or view.least < self.nearest.least:
+                self.nearest = view
         else:
             self.replaced.append(Replaced(row, block, view, slot, self.kept))
-            self.kept = 0
+            self.kept, self.nearest = 0, None
         return slot
 
 

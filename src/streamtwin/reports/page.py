@@ -65,6 +65,7 @@ def render_validation(
     *,
     scenario_yaml: str = "",
     fit_points: Sequence[FitPoint] = (),
+    decisions: Sequence[str] = (),
 ) -> str:
     """Make the page of a validation: verdict, comparison, figures, fit, and where all comes from."""
     return _render(
@@ -73,7 +74,7 @@ def render_validation(
         verdict=validation_verdict(result),
         ok=result.ok if result.judged else None,
         comparison=[(_heading(d), [_cells(row) for row in d.rows]) for d in result.deployments],
-        origins=origins(result.deployments),
+        origins=[*origins(result.deployments), *decisions],
         sections=[_deployment(deployment) for deployment in result.deployments],
         fit=_fit(fit_points),
         environment=result.environment,

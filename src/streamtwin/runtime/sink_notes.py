@@ -21,7 +21,10 @@ def replaced(
 
 
 def kept(states: Iterable[SessionState], rank: int, now_s: float) -> list[Decision]:
-    """How often since the last replacement nothing was replaced, for sessions that leave."""
+    """How often since the last replacement nothing was replaced, for sessions that leave.
+
+    With the view on which a replacement was nearest: the others are too many to be noted.
+    """
     return [
         Decision(
             now_s,
@@ -30,7 +33,10 @@ def kept(states: Iterable[SessionState], rank: int, now_s: float) -> list[Decisi
             state.sinks.policy,
             state.session,
             -1,
-            {"kept": state.sinks.kept},
+            {
+                "kept": state.sinks.kept,
+                **(state.sinks.nearest.saw() if state.sinks.nearest else {}),
+            },
             "kept",
         )
         for state in states

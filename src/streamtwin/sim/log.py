@@ -6,7 +6,8 @@ from operator import attrgetter
 from streamtwin.core.records import Recorder, Records, RunInfo, Span
 from streamtwin.core.ring import Row
 
-DECISION_ORDER = attrgetter("time_s", "rank", "family", "chunk")
+DECISION_ORDER = attrgetter("time_s", "rank", "family")
+"""Decisions of one family at one instant stay in the order in which they were made."""
 
 
 @dataclass(slots=True)

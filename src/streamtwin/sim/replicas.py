@@ -16,6 +16,7 @@ from streamtwin.core.records import RankInfo, Recorder, Records, RunInfo
 from streamtwin.core.roster import redrawn
 from streamtwin.core.routing import replica_plan, route
 from streamtwin.core.run_info import run_info
+from streamtwin.core.told_line import renumbered
 from streamtwin.sim.engines import Engine
 from streamtwin.sim.services import Level
 from streamtwin.sim.simulate import simulate
@@ -83,7 +84,12 @@ def told_as(records: Records, first_rank: int, sessions: Sequence[int]) -> Recor
     ]
     chunks = [replace(one, session=sessions[one.session]) for one in records.chunks]
     decisions = [
-        replace(one, rank=first_rank + one.rank, session=sessions[one.session])
+        replace(
+            one,
+            rank=first_rank + one.rank,
+            session=sessions[one.session],
+            saw=renumbered(one.saw, sessions) if one.family == "dispatch" else one.saw,
+        )
         for one in records.decisions
     ]
     ranks = tuple(replace(one, rank=first_rank + one.rank) for one in records.info.ranks)

@@ -3,8 +3,8 @@
 Blocks are contiguous intervals in rank order, and every stage begins with at least one.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import cache
 from itertools import accumulate, cycle
 from statistics import fmean
@@ -27,6 +27,23 @@ class StageCosts:
     held: tuple[int, ...] = ()
     room: tuple[int, ...] = ()
 
+    def saw(self) -> dict[str, float]:
+        """The costs as numbers by name, for the record; `seen` reads them back."""
+        return {
+            f"{name}.{place}": number
+            for name in _FIELDS
+            for place, number in enumerate(getattr(self, name))
+        }
+
+    @classmethod
+    def seen(cls, saw: Mapping[str, float]) -> "StageCosts":
+        """The costs that a record of them stands for."""
+        lists: dict[str, list[float]] = {name: [] for name in _FIELDS}
+        for name in _FIELDS:
+            while (number := saw.get(f"{name}.{len(lists[name])}")) is not None:
+                lists[name].append(number)
+        return cls(**{name: tuple(numbers) for name, numbers in lists.items()})  # type: ignore[arg-type]
+
     def stage_s(self, rank: int, part: range) -> float:
         """Seconds of *rank* when it holds the blocks *part*."""
         factor = self.slower[rank] if self.slower else 1.0
@@ -40,6 +57,8 @@ class StageCosts:
         """Seconds of the slowest rank when each holds as many blocks as *counts* says."""
         return max(self.stage_s(rank, part) for rank, part in enumerate(intervals(counts)))
 
+
+_FIELDS = tuple(field.name for field in fields(StageCosts))
 
 PartitionPolicy = Callable[[StageCosts], tuple[range, ...]]
 

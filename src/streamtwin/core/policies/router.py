@@ -4,7 +4,7 @@ It stays there: its state is there. A router knows which sessions it has sent wh
 have ended, and what was predicted; it does not see into the pipelines.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -26,6 +26,15 @@ class ReplicaView:
     def slack_s(self) -> float:
         """Predicted seconds to spare until each session's next chunk, with one session more."""
         return self.chunk_s - (self.open + 1) * self.turn_s
+
+    @classmethod
+    def seen(cls, saw: Mapping[str, float]) -> "list[ReplicaView]":
+        """The views, one a copy, that a record of them stands for."""
+        copies = sum(key.startswith("routed.") for key in saw)
+        counts = [(int(saw[f"routed.{i}"]), int(saw[f"open.{i}"])) for i in range(copies)]
+        return [
+            cls(*count, saw[f"turn_s.{i}"], saw[f"chunk_s.{i}"]) for i, count in enumerate(counts)
+        ]
 
 
 RouterPolicy = Callable[[Sequence[ReplicaView]], int]

@@ -4,8 +4,9 @@ Asked once a pass for each block and KV row, from when the window is full, so th
 does not depend on which blocks share a rank.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,28 @@ class SinkView:
     threshold: float = 0.2
     similarities: tuple[float, ...] = ()
     prompt_similarities: tuple[float, ...] = ()
+
+    @property
+    def least(self) -> float:
+        """The smallest likeness that was seen: how near a replacement was."""
+        return min((*self.similarities, *self.prompt_similarities), default=inf)
+
+    def saw(self) -> dict[str, float]:
+        """The view as numbers by name, for the record; `seen` reads it back."""
+        likeness = {f"similarity_{i}": value for i, value in enumerate(self.similarities)}
+        prompts = {
+            f"prompt_similarity_{i}": value for i, value in enumerate(self.prompt_similarities)
+        }
+        return {"frame": self.frame, "threshold": self.threshold, **likeness, **prompts}
+
+    @classmethod
+    def seen(cls, saw: Mapping[str, float], sink: int) -> "SinkView":
+        """The view of *sink* sinks that a record of it stands for."""
+        likeness, prompts = (
+            tuple(saw[f"{name}_{i}"] for i in range(sink) if f"{name}_{i}" in saw)
+            for name in ("similarity", "prompt_similarity")
+        )
+        return cls(int(saw["frame"]), sink, saw["threshold"], likeness, prompts)
 
 
 SinkPolicy = Callable[[SinkView], int | None]

@@ -1,0 +1,58 @@
+"""A log that is damaged, truncated or of another scenario is refused, with one message."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from decisions_logs import changed, index_of, run
+
+from streamtwin.core.decision_log import replayed
+from streamtwin.core.errors import UserError
+from streamtwin.core.log_checks import check_same_scenario, check_whole, scenario_of
+from streamtwin.core.records import Records
+
+
+def cut_short(records: Records, family: str) -> Records:
+    last = index_of(records, family, -1)
+    return replace(records, decisions=records.decisions[:last] + records.decisions[last + 1 :])
+
+
+@pytest.mark.parametrize("family", ["admission", "dispatch", "noise", "partition", "rope"])
+def test_a_log_without_all_its_decisions_is_refused(family: str) -> None:
+    refreshed = {"rope_refresh": "reset", "rope_threshold": 6}
+    records = run(conditioning=refreshed)
+    check_whole(records)
+    with pytest.raises(UserError, match=f"of family '{family}'.*truncated or damaged"):
+        check_whole(cut_short(records, family))
+
+
+def test_a_run_without_a_log_is_refused() -> None:
+    with pytest.raises(UserError, match="has no decision log"):
+        check_whole(replace(run(), decisions=()))
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"family": "mood"}, "unknown family of policies 'mood'; known: admission, batching"),
+        ({"policy": "later"}, "unknown dispatch policy 'later'; known: earliest_deadline, fifo"),
+        (
+            {"saw": {"waiting": 2}},
+            r"what dispatch policy 'priority' saw at .* s is not all there \(KeyError: 'line'\)",
+        ),
+    ],
+)
+def test_what_cannot_be_asked_again_is_said(fields: dict[str, Any], words: str) -> None:
+    records = run()
+    log = changed(records, index_of(records, "dispatch"), **fields)
+    with pytest.raises(UserError, match=words):
+        replayed(scenario_of(records), log)
+
+
+def test_logs_of_different_scenarios_are_refused() -> None:
+    one, other = run(), run(gpus=3, chunks=15)
+    with pytest.raises(UserError) as raised:
+        check_same_scenario(one, other)
+    assert "deployment.gpus = 2 and 3" in str(raised.value)
+    assert "workload.chunks = 12 and 15" in str(raised.value)
+    check_same_scenario(one, run(name="another name"))
