@@ -74,6 +74,8 @@ class InputQueue:
     waiting: list[WaitingChunk] = field(default_factory=list)
     dropped: list[int] = field(default_factory=list)
     released: int = 0
+    kept: int = 0
+    """Chunks at the head of `waiting` that had been taken when a rank died: no rule drops them."""
 
     def next_release_s(self) -> float | None:
         """When the next chunk is released; None once the input has ended.
@@ -94,7 +96,8 @@ class InputQueue:
         """Release the next chunk at *now_s*; the admission policy decides what happens to it."""
         chunk = self.released
         self.released += 1
-        view = QueueView(len(self.waiting), self.max_waiting)
+        kept = self.kept
+        view = QueueView(len(self.waiting) - kept, self.max_waiting)
         choice = self.admission(view)
         saw = {"waiting": view.waiting, "max_waiting": view.max_waiting}
         self.decide(
@@ -103,12 +106,22 @@ class InputQueue:
         if choice == "drop_new":
             self.dropped.append(chunk)
             return
-        count = {"accept": 0, "drop_oldest": 1, "drop_waiting": len(self.waiting)}[choice]
-        self.dropped += [gone.chunk for gone in self.waiting[:count]]
-        del self.waiting[:count]
+        count = {"accept": 0, "drop_oldest": 1, "drop_waiting": view.waiting}[choice]
+        self.dropped += [gone.chunk for gone in self.waiting[kept : kept + count]]
+        del self.waiting[kept : kept + count]
         deadline_s = self.clock.deadline_s(chunk)
         waiting = WaitingChunk(self.session, chunk, now_s, deadline_s, self.priority)
         self.waiting.append(waiting)
+
+    def take(self) -> WaitingChunk:
+        """Take the chunk that waits first."""
+        self.kept = max(0, self.kept - 1)
+        return self.waiting.pop(0)
+
+    def put_back(self, chunk: WaitingChunk) -> None:
+        """Let *chunk*, which had been taken, wait first again."""
+        self.kept += 1
+        self.waiting.insert(0, chunk)
 
     def open(self, start_s: float) -> None:
         """Let the session in: its input begins at *start_s*."""

@@ -16,6 +16,7 @@ from streamtwin.core.judged import judged, strictest
 from streamtwin.core.little import in_pipeline
 from streamtwin.core.moved import blocks_at_end, moves_figures
 from streamtwin.core.records import SERVICES, Records
+from streamtwin.core.recovery_metrics import recovery_metrics
 from streamtwin.core.replica_metrics import replica_metrics
 from streamtwin.core.scenario import Scenario
 from streamtwin.core.scenario_file import check_scenario
@@ -31,6 +32,8 @@ from streamtwin.core.steady import (
 from streamtwin.core.terms import terms_of
 
 SCHEMA = 1
+
+OUTCOMES = ("emitted", "in_flight", "dropped", "lost")
 
 
 def compute_metrics(records: Records) -> dict[str, Any]:
@@ -73,6 +76,7 @@ def compute_metrics(records: Records) -> dict[str, Any]:
         "in_pipeline": in_pipeline(records.chunks, steady.interval),
         "replicas": replica_metrics(records, _alone),
         "chunks": _outcomes(records),
+        "recoveries": recovery_metrics(records),
         "ranks": [_rank(records, time, steady) for time in rank_times(records, steady.interval)],
         "moves": moves_figures(records),
         "links": _links(records, steady),
@@ -88,7 +92,8 @@ def compute_metrics(records: Records) -> dict[str, Any]:
 def _alone(records: Records) -> dict[str, Any]:
     """Metrics of one copy of several: as if it were the only one."""
     scenario = dict(records.info.scenario)
-    scenario["deployment"] = {**scenario["deployment"], "replicas": 1}
+    # its ranks are numbered as if it were alone, those of the trouble through all copies
+    scenario |= {"deployment": {**scenario["deployment"], "replicas": 1}, "trouble": {}}
     return compute_metrics(replace(records, info=replace(records.info, scenario=scenario)))
 
 
@@ -122,8 +127,8 @@ def _smoothness(viewer: Mapping[str, float]) -> tuple[float, float]:
 
 
 def _outcomes(records: Records) -> dict[str, int]:
-    outcomes = [chunk.outcome for chunk in records.chunks]
-    return {name: outcomes.count(name) for name in ("emitted", "in_flight", "dropped")}
+    outcomes: list[str] = [chunk.outcome for chunk in records.chunks]
+    return {name: outcomes.count(name) for name in OUTCOMES}
 
 
 def _rank(records: Records, time: RankTime, steady: Steady) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from streamtwin.reports.figures import (
 )
 from streamtwin.reports.origin import came_from, origins, statements
 from streamtwin.reports.percentiles import percentile
+from streamtwin.reports.recovery_words import recovery_rows
 from streamtwin.reports.scatter import Sheet, of_several_runs, page_sheets
 from streamtwin.reports.svg_inline import inline_svg
 from streamtwin.reports.tables import comparison_cells, move_words
@@ -200,6 +201,7 @@ def _summary(metrics: Mapping[str, Any]) -> tuple[tuple[str, str, str], ...]:
         _line("deadline miss rate", metrics["deadline_miss_rate"], "1"),
         *(_line(f"busy rank {r['rank']}", r["busy_fraction"], "1") for r in metrics["ranks"]),
         *((f"blocks moved behind item {m['item']}", move_words(m), "") for m in metrics["moves"]),
+        *((subject, words, "") for subject, words in recovery_rows(metrics)),
     )
 
 

@@ -13,6 +13,7 @@ from streamtwin.reports.class_tables import classes_table, entry_words
 from streamtwin.reports.comparison import ComparisonRow, ValidationResult
 from streamtwin.reports.origin import origins
 from streamtwin.reports.percentiles import percentile
+from streamtwin.reports.recovery_words import recovery_rows
 from streamtwin.reports.replica_table import replicas_table
 from streamtwin.reports.scatter import as_table, sheets
 from streamtwin.reports.words import (
@@ -132,6 +133,8 @@ def _whole(metrics: _Metrics) -> Table:
         table.add_row(subject, words)
     for move in metrics.get("moves", []):
         table.add_row(f"blocks moved behind item {move['item']}", move_words(move))
+    for subject, words in recovery_rows(metrics):
+        table.add_row(subject, words)
     for subject, provenance in metrics["provenance"].items():
         table.add_row(escape(subject), escape(provenance))
     if not metrics["steady_reached"]:

@@ -13,6 +13,7 @@ from streamtwin.core.motion import Motion
 from streamtwin.core.plan import Plan
 from streamtwin.core.policies.router import WEIGHS_NOTHING
 from streamtwin.core.records import RankInfo, Recorder, Records, RunInfo
+from streamtwin.core.recovery import recovery_provenance
 from streamtwin.core.roster import redrawn
 from streamtwin.core.routing import replica_plan, route
 from streamtwin.core.run_info import run_info
@@ -45,7 +46,7 @@ def simulate_deployment(
     routing = route(plan.scenario, turn_s)
     each = [
         simulate(
-            replica_plan(plan, sessions),
+            replica_plan(plan, sessions, replica),
             latency,
             motion,
             level=level,
@@ -102,7 +103,7 @@ def _info(plan: Plan, told: Sequence[Records]) -> RunInfo:
         first,
         scenario=plan.scenario.model_dump(mode="json"),
         ranks=tuple(_ranks(known, idle, replicas)),
-        provenance={**first.provenance, **_merged(told)},
+        provenance={**first.provenance, **_merged(told), **recovery_provenance(plan)},
     )
 
 
