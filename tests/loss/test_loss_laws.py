@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from loss_cases import FREE, STATES, dying, emissions, latencies, shapes, under_way
 
 from builders import FlatLatency, make_plan
-from loss_cases import FREE, STATES, dying, emissions, latencies, shapes, under_way
 from streamtwin.core.errors import RunError
 from streamtwin.core.metrics import compute_metrics
 from streamtwin.core.records import Records, Span
@@ -146,7 +146,10 @@ def test_double_all_times_doubles_all(
         (s.kind, s.rank, s.began_s, s.ended_s) for s in twice.spans
     ]
     assert {key: 2 * at for key, at in emissions(once).items()} == emissions(twice)
-    told = [[(d.time_s, d.chose) for d in run.decisions if d.family == "trouble"] for run in (once, twice)]
+    told = [
+        [(d.time_s, d.chose) for d in run.decisions if d.family == "trouble"]
+        for run in (once, twice)
+    ]
     assert [(2 * at, chose) for at, chose in told[0]] == told[1]
 
 
@@ -154,7 +157,10 @@ def test_without_costs_only_what_was_under_way_changes() -> None:
     """One card with time to spare: behind the chunk that is done again all is as it was."""
     shape = {"gpus": 1, "steps": 1, "chunks": 30, "source_fps": 16.0}
     latency = FlatLatency()
-    calm, records = still(shape, latency), simulate(dying(shape, at_s=3.3, state="restored"), latency)
+    calm, records = (
+        still(shape, latency),
+        simulate(dying(shape, at_s=3.3, state="restored"), latency),
+    )
     (gone,) = under_way(calm, 3.3)
     before, after = emissions(calm), emissions(records)
     assert after.pop(gone) > before.pop(gone)
