@@ -45,6 +45,11 @@ def test_nothing_changes_before_it_and_all_ends_with_it(
     decided = [one for one in calm.decisions if one.time_s < at_s]
     assert [one for one in records.decisions if one.time_s < at_s] == decided
     on_s = at_s + start_s
+    # nobody decides while the ring stands, but that cameras' chunks are taken in or not, once each
+    later = [one for one in records.decisions if at_s <= one.time_s < on_s]
+    assert {one.family for one in later} <= {"admission", "trouble"}
+    asked = Counter((d.session, d.chunk) for d in records.decisions if d.family == "admission")
+    assert set(asked.values()) <= {1}
     works = [s for s in records.spans if s.kind != "recovery" and at_s < s.ended_s]
     assert all(span.ended_s >= on_s and span.began_s >= at_s for span in works)
 
@@ -94,6 +99,9 @@ def test_idle_time_sums_up_and_standing_has_its_cause(
 
 WORK = ("encode", "dit", "decode")
 
+apart = st.one_of(st.just(0.0), st.floats(0, 0.2), st.floats(0, 2))
+"""Seconds from one recovery to the next death."""
+
 
 @given(shapes(stream_batch=True, sessions=1), latencies, instants, STATES, st.data())
 @runs
@@ -120,6 +128,24 @@ def test_a_death_behind_the_end_changes_nothing(
         simulate(dying(shape, at_s=1e6, state=state, start_s=5), latency),
     )
     assert replace(records, info=calm.info) == calm
+
+
+def test_a_transfer_that_hides_behind_a_pass_ends_too() -> None:
+    """Posted ahead, it is noted only when its receiver looks, long after other things."""
+    shape = {"gpus": 2, "chunks": 20, "protocol": "overlap"}
+    latency = FlatLatency(encode_s=0.01, block_s=0.01, decode_s=0.3, hop_s=0.2)
+    calm = still(shape, latency)
+    carried = [span for span in calm.spans if span.kind == "transfer"]
+    hidden = 0
+    for span in carried[8:24]:
+        for part in (0.1, 0.5, 0.9):
+            at_s = span.began_s + part * span.seconds
+            records = simulate(dying(shape, at_s=at_s, start_s=1), latency)
+            assert (span.rank, "transfer", span.began_s, at_s) in {
+                cut(one, at_s) for one in records.spans
+            }
+            hidden += 1
+    assert hidden > 40
 
 
 def doubled(latency: FlatLatency) -> FlatLatency:
@@ -170,7 +196,7 @@ def test_without_costs_only_what_was_under_way_changes() -> None:
     ]
 
 
-@given(shapes(chunks=20), latencies, st.floats(0.3, 1), st.floats(0.5, 2), STATES, STATES)
+@given(shapes(chunks=20), latencies, st.floats(0, 1), apart, STATES, STATES)
 @runs
 def test_a_ring_may_lose_ranks_again_and_again(
     shape: dict[str, Any], latency: FlatLatency, at_s: float, apart_s: float, first: str, then: str
@@ -186,6 +212,11 @@ def test_a_ring_may_lose_ranks_again_and_again(
     for one in records.chunks:
         assert one.emitted_s is None or one.released_s <= one.taken_s < one.emitted_s
     both = [d for d in records.decisions if d.chose == "died"]
+    calm = still(shape, latency)
+    taken = {(one.session, one.chunk): one.taken_s for one in calm.chunks}
+    for one in records.chunks:
+        if (one.session, one.chunk) in under_way(calm, at_s):
+            assert one.taken_s == taken[one.session, one.chunk]
     lost = sum(one.outcome == "lost" for one in records.chunks)
     assert lost == sum(d.saw["chunks_lost"] for d in both)
     backwards = simulate(

@@ -45,9 +45,7 @@ def begin_again(controller: Controller, state: str) -> Casualties:
     """
     recorder, shape = controller.recorder, controller.plan.scenario.shape
     under_way = {
-        key: chunk
-        for key, chunk in sorted(recorder.chunks.items())
-        if chunk.outcome == "in_flight" and chunk.taken_s is not None
+        key: chunk for key, chunk in sorted(recorder.chunks.items()) if chunk.outcome == "in_flight"
     }
     holding = sum(_holds(book, under_way) for book in controller.books)
     if state == "restored":
