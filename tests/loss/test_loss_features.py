@@ -61,6 +61,20 @@ def test_with_its_state_lost_a_session_begins_as_at_first() -> None:
     assert items == sorted(set(items))
 
 
+def test_a_first_chunk_that_is_done_again_is_a_first_chunk() -> None:
+    """It had taken its last turn and others might follow; again nothing follows before that."""
+    shape = {"gpus": 2, "steps": 2, "chunks": 20}
+    calm = simulate(make_plan(**shape), FlatLatency())
+    (decode,) = [s for s in calm.spans if s.kind == "decode" and s.chunk == 0]
+    at_s = (decode.began_s + decode.ended_s) / 2
+    records = simulate(dying(shape, at_s=at_s, state="restored"), FlatLatency())
+    passes = [s for s in records.spans if (s.rank, s.kind, s.chunk) == (0, "dit", 0)]
+    assert [s.rows for s in passes] == [1] * 4
+    behind = [s.began_s for s in records.spans if s.kind == "encode" and s.chunk > 0]
+    assert min(began_s for began_s in behind if began_s >= at_s) >= passes[-1].ended_s
+    assert next(one for one in records.chunks if one.chunk == 0).frames == 5
+
+
 def test_viewers_notice_by_the_ordinary_rules() -> None:
     shape = {"gpus": 2, "chunks": 80, "source_fps": 16.0, "viewer": {"start_buffer_s": 1.0}}
     calm = compute_metrics(simulate(make_plan(**shape), FlatLatency()))
@@ -150,6 +164,28 @@ def test_who_waits_at_the_door_gets_in_when_the_sessions_before_end_with_a_death
         assert ((0, 7) in came) == (state == "restored")
         assert {key for key in came if key[0] == 1} == {(1, chunk) for chunk in range(8)}
         assert compute_metrics(records)["entry"]["admitted"] == 2
+
+
+def test_a_session_whose_last_chunk_is_done_again_is_there_until_then() -> None:
+    shape = {
+        "gpus": 1, "steps": 1, "sessions": 2, "chunks": 8,
+        "entry": {"policy": "memory", "room": 1, "max_queued": 2},
+    }  # fmt: skip
+    calm = simulate(make_plan(**shape), FlatLatency())
+    last = next(s for s in calm.spans if (s.kind, s.session, s.chunk) == ("decode", 0, 7))
+    at_s = (last.began_s + last.ended_s) / 2  # rank 0 has counted it out already
+    records = simulate(dying(shape, at_s=at_s, state="restored", start_s=1), FlatLatency())
+    (let_in,) = [d.time_s for d in records.decisions if (d.session, d.chose) == (1, "admit")]
+    assert let_in >= emissions(records)[0, 7] > at_s + 1
+
+
+def test_only_sessions_that_are_there_have_anything_to_restore() -> None:
+    """Of three one has left, one runs, one has not come yet."""
+    shape = {"gpus": 2, "sessions": 3, "chunks": 60, "visits": [{"chunks": 3}, {}, {"join_s": 90}]}
+    plan = dying(shape, rank=1, at_s=3.0, state="restored", **COSTS)
+    (told,) = compute_metrics(simulate(plan, FlatLatency()))["recoveries"]
+    held = rank_memory(plan, plan.stage_of(1), 1)
+    assert told["state_bytes"] == held["kv"] + held["cross_kv"] + held["vae"]
 
 
 def test_members_of_a_stage_stand_with_it() -> None:

@@ -68,6 +68,9 @@ def test_each_chunk_comes_out_or_is_lost_once(
     gone = under_way(calm, at_s)
     assert lost == (gone if state == "lost" else set())
     assert {one.outcome for one in records.chunks} <= {"emitted", "lost"}
+    for session in range(shape["sessions"]):
+        came = sorted((at, key) for key, at in emissions(records).items() if key[0] == session)
+        assert [key for _, key in came] == sorted(key for _, key in came)
     # what came out was encoded and decoded to its end once, beside what ended with the rank
     done = Counter(
         (s.session, s.chunk) for s in records.spans if s.kind == "decode" and s.ended_s != at_s
