@@ -75,6 +75,25 @@ def test_a_first_chunk_that_is_done_again_is_a_first_chunk() -> None:
     assert next(one for one in records.chunks if one.chunk == 0).frames == 5
 
 
+def test_who_waits_for_a_ring_that_has_just_gone_on_waits_for_its_recovery() -> None:
+    """A file always has a chunk: nobody waits for input, and no policy holds anything back."""
+    shape = {"gpus": 3, "chunks": 200}
+    for state in ("lost", "restored"):
+        records = simulate(dying(shape, rank=1, at_s=6.0, start_s=1, state=state), FlatLatency())
+        metrics = compute_metrics(records)
+        for part in (*metrics["ranks"], *metrics["links"]):
+            assert part["bubbles"]["input"] == part["bubbles"]["policy_wait"] == 0
+            assert 1 <= part["bubbles"]["recovery"] < 1.5
+        assert max(rank["bubbles"]["recovery"] for rank in metrics["ranks"]) > 1.01
+
+
+@pytest.mark.parametrize("state", ["lost", "restored"])
+def test_littles_law_holds_with_what_came_out(state: str) -> None:
+    plan = dying({"gpus": 3, "chunks": 400}, rank=1, at_s=6.0, start_s=1, state=state)
+    found = compute_metrics(simulate(plan, FlatLatency()))["in_pipeline"]
+    assert found["mean_chunks"] == pytest.approx(found["rate_per_s"] * found["mean_s"], rel=0.03)
+
+
 def test_viewers_notice_by_the_ordinary_rules() -> None:
     shape = {"gpus": 2, "chunks": 80, "source_fps": 16.0, "viewer": {"start_buffer_s": 1.0}}
     calm = compute_metrics(simulate(make_plan(**shape), FlatLatency()))
