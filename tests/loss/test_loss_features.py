@@ -128,6 +128,20 @@ def test_cameras_go_on_and_the_drop_rule_decides_but_not_on_what_is_done_again()
     )
 
 
+def test_the_queue_is_as_short_as_before_once_all_is_done_again() -> None:
+    """A camera that is too fast: who gets in waits for two others, before and after."""
+    shape = {
+        "gpus": 2, "chunks": 200, "source_fps": 120.0, "admission": "drop_oldest",
+        "max_waiting": 2,
+    }  # fmt: skip
+    calm = simulate(make_plan(**shape), FlatLatency())
+    records = simulate(dying(shape, at_s=2.0, start_s=1, state="restored"), FlatLatency())
+    longest_s = max(one.latency_s for one in calm.chunks if one.emitted_s and one.released_s > 1)
+    late = [one.latency_s for one in records.chunks if one.emitted_s and one.released_s > 3.5]
+    assert len(late) > 20
+    assert max(late) <= longest_s + 1e-9
+
+
 def test_latency_counts_from_when_a_chunk_was_taken_first() -> None:
     records = simulate(dying(RING, at_s=2.0, state="restored", start_s=1), FlatLatency())
     again = [one for one in records.chunks if one.taken_s < 2.0 < one.emitted_s]

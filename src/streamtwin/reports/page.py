@@ -23,10 +23,9 @@ from streamtwin.reports.figures import (
 )
 from streamtwin.reports.origin import came_from, origins, statements
 from streamtwin.reports.percentiles import percentile
-from streamtwin.reports.recovery_words import recovery_rows
 from streamtwin.reports.scatter import Sheet, of_several_runs, page_sheets
 from streamtwin.reports.svg_inline import inline_svg
-from streamtwin.reports.tables import comparison_cells, move_words
+from streamtwin.reports.tables import comparison_cells, event_rows
 from streamtwin.reports.templating import fill
 from streamtwin.reports.words import (
     CAUSES,
@@ -200,8 +199,7 @@ def _summary(metrics: Mapping[str, Any]) -> tuple[tuple[str, str, str], ...]:
         ("jitter p95", "-" if math.isnan(jitter_s) else quantity(jitter_s, "s"), "ms"),
         _line("deadline miss rate", metrics["deadline_miss_rate"], "1"),
         *(_line(f"busy rank {r['rank']}", r["busy_fraction"], "1") for r in metrics["ranks"]),
-        *((f"blocks moved behind item {m['item']}", move_words(m), "") for m in metrics["moves"]),
-        *((subject, words, "") for subject, words in recovery_rows(metrics)),
+        *((subject, words, "") for subject, words in event_rows(metrics)),
     )
 
 

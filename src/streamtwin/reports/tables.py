@@ -131,9 +131,7 @@ def _whole(metrics: _Metrics) -> Table:
         table.add_row(f"chunks {outcome.replace('_', ' ')}", str(count))
     for subject, words in entry_words(metrics.get("entry") or {}):
         table.add_row(subject, words)
-    for move in metrics.get("moves", []):
-        table.add_row(f"blocks moved behind item {move['item']}", move_words(move))
-    for subject, words in recovery_rows(metrics):
+    for subject, words in event_rows(metrics):
         table.add_row(subject, words)
     for subject, provenance in metrics["provenance"].items():
         table.add_row(escape(subject), escape(provenance))
@@ -141,6 +139,13 @@ def _whole(metrics: _Metrics) -> Table:
         both = [INTERVALS] * bool(sure) + [TOO_SHORT]
         table.caption, table.caption_justify = "\n".join(both), "left"
     return table
+
+
+def event_rows(metrics: _Metrics) -> list[tuple[str, str]]:
+    """What happened in a run beside its chunks, a subject and its words: blocks moved, a ring stood."""
+    moves = metrics.get("moves", [])
+    moved = [(f"blocks moved behind item {move['item']}", move_words(move)) for move in moves]
+    return moved + recovery_rows(metrics)
 
 
 def move_words(move: Mapping[str, Any]) -> str:

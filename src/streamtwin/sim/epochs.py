@@ -7,7 +7,7 @@ old world is played a little further, with the old book, and cut off.
 """
 
 from collections.abc import Sequence
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import replace
 from math import inf
 
@@ -108,7 +108,7 @@ class Epoch:
         log, controller = self.log, self.controller
         shared = (self.plan, log, controller.trace)
         book = deepcopy(controller, {id(one): one for one in shared})
-        chunks, decided = dict(log.chunks), len(log.decisions)
+        chunks, decided = {key: copy(one) for key, one in log.chunks.items()}, len(log.decisions)
         self._note_begun(at_s)
         log.chunks = chunks
         del log.decisions[decided:]
