@@ -36,7 +36,9 @@ def test_events_compute_it_and_the_recurrence_says_why_not() -> None:
         simulate(plan, FlatLatency(), engine="recurrence")
     auto, asked = (simulate(plan, FlatLatency(), engine=engine) for engine in ("auto", "simpy"))
     assert auto.info.provenance["engine"] == "simpy"
-    assert auto == asked
+    assert auto.info.provenance["recurrence"].startswith("does not apply: trouble.lost_ranks ends")
+    assert "recurrence" not in asked.info.provenance
+    assert replace(auto, info=asked.info) == asked
     assert "one by one" in str(walks(plan))
     assert make_plan(**RING).scenario.trouble.stands is False
 
@@ -95,7 +97,13 @@ def test_records_pages_and_timelines_show_it(tmp_path: Path) -> None:
 def test_a_death_in_each_of_two_copies_at_the_same_time() -> None:
     shape = {**RING, "sessions": 2, "replicas": 2}
     deaths = [{**FREE, "rank": rank, "at_s": 4.0, "start_s": 1} for rank in (1, 2)]
-    records = simulate_deployment(make_plan(**shape, trouble={"lost_ranks": deaths}), FlatLatency())
+    both, one_dies = (
+        make_plan(**shape, trouble={"lost_ranks": dead}) for dead in (deaths, deaths[:1])
+    )
+    told = simulate_deployment(one_dies, FlatLatency(), engine="auto").info.provenance
+    assert told["engine"] == "recurrence, simpy"
+    assert "lost_ranks" in told["recurrence"]
+    records = simulate_deployment(both, FlatLatency())
     assert [one["rank"] for one in compute_metrics(records)["recoveries"]] == [1, 2]
 
 

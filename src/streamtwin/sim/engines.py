@@ -43,6 +43,12 @@ def engine_named(name: str) -> Engine:
     raise UserError(f"--engine {name}: choose one of {', '.join(ENGINES)}")
 
 
+def set_aside(plan: Plan, asked: Engine) -> dict[str, str]:
+    """Why `auto` did not take the recurrence for *plan*, for the provenance; nothing where it did."""
+    refusal = applies(plan) if asked == "auto" else None
+    return {} if refusal is None else {"recurrence": f"does not apply: {refusal}"}
+
+
 def engine_for(plan: Plan, asked: Engine) -> str:
     """The engine that computes *plan*: the one *asked* for; `auto`: the recurrence if it applies.
 

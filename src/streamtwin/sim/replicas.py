@@ -117,6 +117,10 @@ def _ranks(
 
 
 def _merged(told: Sequence[Records]) -> dict[str, str]:
-    """What copies may say differently: whether they extrapolated."""
-    extrapolated = any(one.info.provenance["extrapolated"] == "true" for one in told)
-    return {"extrapolated": str(extrapolated).lower()}
+    """What copies may say differently: whether they extrapolated, which engine, and why that."""
+    said = [one.info.provenance for one in told]
+    extrapolated = any(one["extrapolated"] == "true" for one in said)
+    engines = ", ".join(sorted({one["engine"] for one in said}))
+    merged = {"extrapolated": str(extrapolated).lower(), "engine": engines}
+    aside = [one["recurrence"] for one in said if "recurrence" in one]
+    return {**merged, "recurrence": aside[0]} if aside else merged

@@ -14,7 +14,7 @@ from streamtwin.core.roster import redrawn
 from streamtwin.core.run_info import partition_decision, run_info
 from streamtwin.sim.collector import collector_at_rest
 from streamtwin.sim.downtime import note_cold_start
-from streamtwin.sim.engines import PLAYERS, Engine, engine_for
+from streamtwin.sim.engines import PLAYERS, Engine, engine_for, set_aside
 from streamtwin.sim.log import RunLog
 from streamtwin.sim.members import with_members
 from streamtwin.sim.services import Level, ServiceTimes
@@ -62,7 +62,7 @@ def simulate(
     with collector_at_rest():
         stations = PLAYERS[chosen](plan, timing, log, motion)
         provenance = {**_provenance(latency, list(timing)), "engine": chosen}
-        provenance |= recovery_provenance(plan)
+        provenance |= {**set_aside(plan, engine), **recovery_provenance(plan)}
         return with_members(
             plan, log.records(run_info(plan, "simulated", provenance, _memory(plan, stations)))
         )
