@@ -108,10 +108,16 @@ def test_a_death_in_each_of_two_copies_at_the_same_time() -> None:
 
 
 def test_two_deaths_may_not_overlap() -> None:
-    deaths = [{**FREE, "rank": 0, "at_s": at_s, "start_s": 3} for at_s in (4.0, 6.5)]
-    plan = make_plan(**RING, trouble={"lost_ranks": deaths})
-    with pytest.raises(ScenarioError, match=r"at_s = 6.5: .* until 7.000 s already, since 4 s"):
-        simulate(plan, FlatLatency())
+    for first_s in (0.0, 4.0):
+        deaths = [
+            {**FREE, "rank": 0, "at_s": at_s, "start_s": 3} for at_s in (first_s, first_s + 2.5)
+        ]
+        plan = make_plan(**RING, trouble={"lost_ranks": deaths})
+        told = (
+            rf"unnamed: .* at_s = {first_s + 2.5:g}: .* already, since {first_s:g} s, when one died"
+        )
+        with pytest.raises(ScenarioError, match=told):
+            simulate(plan, FlatLatency())
 
 
 MISTAKES = {

@@ -42,11 +42,11 @@ def play_epochs(plan: Plan, timing: Timing, log: RunLog, motion: Sequence[Motion
         RunError: nothing can move any more, or time passes and nothing is served.
     """
     controller, began_s = Controller(plan, log), begins_s(plan)
-    stood_s = 0.0
+    stood_s: float | None = None
     first: dict[Key, ChunkRecord] = {}
     epoch = Epoch(plan, timing, controller, motion, began_s)
     for lost in sorted(plan.scenario.trouble.lost_ranks, key=lambda one: one.at_s):
-        _check_apart(lost, stood_s, began_s)
+        _check_apart(plan, lost, stood_s, began_s)
         if not epoch.until(lost.at_s):
             break
         controller = epoch.cut(lost.at_s)
@@ -139,13 +139,12 @@ def _until(noted: Noted, at_s: float) -> Noted:
     return began_s, rank, at_s, kind, session, chunk, item, rows, size_bytes, peer
 
 
-def _check_apart(lost: LostRank, stood_s: float, began_s: float) -> None:
-    """Refuse a death while the ring stands, from *stood_s* until *began_s*."""
+def _check_apart(plan: Plan, lost: LostRank, stood_s: float | None, began_s: float) -> None:
+    """Refuse a death while the ring stands until *began_s*: since *stood_s*; None: it starts cold."""
     if lost.at_s < began_s:
-        since = (
-            f"since {stood_s:g} s, when one died" if stood_s else "since the start, which is cold"
-        )
+        cold = "since the start, which is cold"
+        since = cold if stood_s is None else f"since {stood_s:g} s, when one died"
         raise ScenarioError(
-            f"trouble.lost_ranks: at_s = {lost.at_s:g}: the ring stands until {began_s:.3f} s already, "
-            f"{since}; let the next rank die later"
+            f"{plan.scenario.name}: trouble.lost_ranks: at_s = {lost.at_s:g}: the ring stands until "
+            f"{began_s:.3f} s already, {since}; let the next rank die later"
         )
