@@ -122,7 +122,7 @@ MISTAKES = {
     "trouble: {slow_cards: [{rank: 0, factor: 2, from_s: 5, until_s: 5}]}": "is not after from_s = 5",
     "trouble: {slow_cards: [{rank: 0, factor: 2, from_s: -1}]}": "from_s",
     "trouble: {slow_links: [{sender: 0, receiver: 3, factor: 2}]}": "links are 0 to 1, 1 to 0",
-    "trouble: {lost_ranks: []}": "lost_ranks",
+    "trouble: {dead_ranks: []}": "dead_ranks",
 }
 
 

@@ -146,7 +146,7 @@ def test_a_copy_leaves_the_whole_scenario_in_the_records() -> None:
 def test_sessions_keep_their_noise_and_prompts_wherever_they_go() -> None:
     visits = [{}, {"prompts": {0: "rain"}, "noise_key": 7}]
     plan = make_plan(replicas=2, sessions=3, visits=visits)
-    second = replica_plan(plan, (1, 2)).scenario
+    second = replica_plan(plan, (1, 2), 1).scenario
     assert [second.noise_key(one) for one in (0, 1)] == [7, 2]
     assert second.prompt_of(0, 0) == "rain"
     assert second.deployment.replicas == 1

@@ -25,7 +25,7 @@ SPANS = st.builds(Span, INT, st.sampled_from(SPAN_KINDS), REAL, REAL, INT, INT, 
 MAYBE = st.none() | REAL
 CHUNKS = st.builds(
     ChunkRecord, INT, INT, REAL, MAYBE, MAYBE, INT,
-    st.sampled_from(["emitted", "in_flight", "dropped"]),
+    st.sampled_from(["emitted", "in_flight", "dropped", "lost"]),
 )  # fmt: skip
 NAMES = st.text(max_size=8)
 SAW = st.dictionaries(NAMES, REAL, max_size=4)
@@ -62,7 +62,7 @@ def test_any_records_come_back_unchanged(
 
 def test_a_run_with_every_kind_of_row_comes_back(tmp_path: Path) -> None:
     records = ring_records(ranks=3, jitter=0.2, fps=16)
-    absent = {"wait_sent", "move", "transfer"}
+    absent = {"wait_sent", "move", "recovery", "transfer"}
     assert {span.kind for span in records.spans} == set(SPAN_KINDS) - absent
     write_records(records, tmp_path / "r")
     assert read_records(tmp_path / "r") == records

@@ -38,6 +38,12 @@ def check_simulated_only(scenario: Scenario, device: str) -> None:
         ScenarioError: names the key, its value, and what to do instead.
     """
     deployment = scenario.deployment
+    if scenario.trouble.stands:
+        key = "lost_ranks" if scenario.trouble.lost_ranks else "cold_start"
+        raise ScenarioError(
+            f"{scenario.name}: trouble.{key} can be simulated only, not run on {device}: a real run "
+            "ends with an error when a rank dies, and its stream starts when all weights are loaded"
+        )
     if scenario.trouble.any:
         raise ScenarioError(
             f"{scenario.name}: trouble can be simulated only, not run on {device}: give "

@@ -35,7 +35,7 @@ def compare_decisions(runs: Sequence[Path], *, as_json: bool) -> None:
         UserError: a folder holds no run or no whole log, or runs are of different scenarios.
         Exit: with status 1 if a policy does not choose again what it chose.
     """
-    from streamtwin.cli.report import sound  # noqa: PLC0415
+    from streamtwin.cli.damage import sound  # noqa: PLC0415
     from streamtwin.reports.decision_tables import (  # noqa: PLC0415
         again_table,
         beside_table,

@@ -1,16 +1,15 @@
 """`streamtwin report` and `streamtwin compare`: read results and profiles again."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from streamtwin.cli.damage import sound
 from streamtwin.cli.decisions import compare_decisions
 from streamtwin.cli.options import JsonOption
 from streamtwin.cli.output import remark, show
-from streamtwin.core.errors import RunError, UserError
+from streamtwin.core.errors import UserError
 
 WhatArgument = Annotated[
     str,
@@ -140,17 +139,3 @@ def compare(
             document["paired"] = {name: asdict(each) for name, each in pairs.items()}
             tables.append(paired_table(pairs))
     show(document, tables, as_json)
-
-
-@contextmanager
-def sound(*runs: Path) -> Iterator[None]:
-    """Say which folder is damaged when what stands in it makes no sense."""
-    try:
-        yield
-    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
-        folders = ", ".join(str(run) for run in runs)
-        raise UserError(
-            f"{folders}: damaged, or not a result of this program ({type(error).__name__}: {error})"
-        ) from error
-    except RunError as error:
-        raise UserError(f"{', '.join(str(run) for run in runs)}: {error}") from error

@@ -97,7 +97,7 @@ def profile_from_runs(runs: Sequence[Path], name: str) -> "Profile":
     """
     from streamtwin.calibrate.from_runs import measurements_of, request_of  # noqa: PLC0415
     from streamtwin.calibrate.gathered import Origin, naming, profile_of  # noqa: PLC0415
-    from streamtwin.cli.report import sound  # noqa: PLC0415
+    from streamtwin.cli.damage import sound  # noqa: PLC0415
     from streamtwin.core.replay import plan_of  # noqa: PLC0415
     from streamtwin.reports.store import read_run  # noqa: PLC0415
 

@@ -24,6 +24,7 @@ from streamtwin.core.policies.router import ROUTER, ReplicaView
 from streamtwin.core.policies.session_admission import SESSION_ADMISSION, SessionView
 from streamtwin.core.policies.sink import SINK, SinkView
 from streamtwin.core.records import Decision
+from streamtwin.core.recovery import FAMILY as TROUBLE
 from streamtwin.core.restarts import seen as position_seen
 from streamtwin.core.scenario import Scenario
 from streamtwin.core.stages import of_every_rank
@@ -37,19 +38,22 @@ class Asker:
     scenario: Scenario
     waiting: dict[tuple[int, float], dict[int, WaitingChunk]] = field(default_factory=dict)
     """What stands in each line of each copy of the pipeline."""
-    begun: set[int] = field(default_factory=set)
-    """Sessions of which a chunk has been mixed with noise."""
+    begun: set[tuple[int, int]] = field(default_factory=set)
+    """Leaders, and their sessions of which a chunk has been mixed with noise."""
     queued: set[int] = field(default_factory=set)
     """Sessions that have waited at the door."""
     scheduled: dict[int, int] = field(default_factory=dict)
     """Partitions of the schedule that each copy has had."""
 
     def again(self, decision: Decision) -> Decision:
-        """*decision* as its policy makes it on what it saw.
+        """*decision* as its policy makes it on what it saw; what has merely happened, as it was.
 
         Raises:
             UserError: there is no such policy, or what it saw is not all there.
         """
+        if decision.family == TROUBLE:
+            self._happened(decision)
+            return decision
         family = FAMILIES.get(decision.family)
         if family is None:
             raise UserError(unknown_name("family of policies", decision.family, FAMILIES))
@@ -66,6 +70,13 @@ class Asker:
                 "version"
             ) from error
         return said if isinstance(said, Decision) else replace(decision, chose=said)
+
+    def _happened(self, event: Decision) -> None:
+        """Where a rank has died and state is lost, sessions of its copy begin again."""
+        if event.chose == "died" and event.policy == "lost":
+            width = self.scenario.deployment.gpus
+            leader = event.rank // width * width
+            self.begun = {(rank, session) for rank, session in self.begun if rank != leader}
 
 
 Answer = Decision | float | str
@@ -99,8 +110,8 @@ def _dispatch(asker: Asker, one: Decision) -> Decision:
 
 def _noise(asker: Asker, one: Decision) -> float:
     view = MotionView(**one.saw)
-    first = one.session not in asker.begun
-    asker.begun.add(one.session)
+    first = (one.rank, one.session) not in asker.begun
+    asker.begun.add((one.rank, one.session))
     return view.base if first else NOISE[one.policy](view)
 
 

@@ -5,10 +5,12 @@ between a link's first and last transfer in which it carries nothing. Each piece
 piece in which a rank waits for another has the cause of whom it waits for in the end
 (`core.waits`), however many ranks lie between:
 
-- `fill_drain`: the pipeline was filling or running empty (outside the steady window);
+- `fill_drain`: the pipeline was filling or running empty (outside the steady window, but for a
+  recovery);
 - `input`: no chunk was there, at rank 0, or where the chain of waits ends;
 - `policy_wait`: a chunk was there, and a policy held it back;
 - `rebalancing`: blocks change ranks, here or where the chain ends;
+- `recovery`: a rank of the ring has died and is being replaced, or its ranks have just gone on;
 - `imbalance`: the chain ends at a rank that has had work for a whole turn of the lanes: it has more
   to do;
 - `communication`: an item is under way to this rank, or the rank that it waits for is receiving and
@@ -23,6 +25,7 @@ A link waits for whichever of its ends comes last; its causes are those of waiti
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from streamtwin.core.intervals import Interval, gaps, union_s
 from streamtwin.core.records import SERVICES, Records, Span
@@ -37,6 +40,7 @@ CAUSES = (
     "imbalance",
     "fill_drain",
     "rebalancing",
+    "recovery",
     "policy_wait",
 )
 
@@ -116,7 +120,8 @@ def _rank_time(rank: int, chains: WaitChains, steady: Interval) -> RankTime:
     def cause_at(at_s: float) -> tuple[str, float]:
         return _rank_cause(rank, at_s, chains)
 
-    bubbles = [b for gap in gaps(busy, work) for b in _pieces(rank, gap, cause_at, steady)]
+    stood = chains.stood[rank]
+    bubbles = [b for gap in gaps(busy, work) for b in _pieces(rank, gap, cause_at, steady, stood)]
     return RankTime(rank, work[1] - work[0], union_s(busy), tuple(bubbles))
 
 
@@ -160,7 +165,7 @@ def _link_time(
             verdict: Verdict = chains.end(late, at_s)
             return _cause(verdict.end, named), verdict.until_s
 
-        bubbles += _pieces(receiver, gap, cause_at, steady)
+        bubbles += _pieces(receiver, gap, cause_at, steady, chains.stood[receiver])
     return LinkTime(sender, receiver, whole[1] - whole[0], union_s(busy), tuple(bubbles))
 
 
@@ -175,16 +180,21 @@ def _pieces(
     gap: Interval,
     cause_at: Callable[[float], tuple[str, float]],
     steady: Interval,
+    stood: Timeline,
 ) -> list[Bubble]:
-    """Cut *gap* where its cause changes."""
+    """Cut *gap* where its cause changes. What a ring *stood* is neither filling nor running empty."""
     pieces: list[Bubble] = []
     at_s, ended_s = gap
     while at_s < ended_s:
-        if steady[0] <= at_s < steady[1]:
+        standing = stood.at(at_s)
+        if standing is not None:
+            cause, until_s = "recovery", standing.ended_s
+        elif steady[0] <= at_s < steady[1]:
             cause, until_s = cause_at(at_s)
-            until_s = min(until_s, steady[1], ended_s)
+            until_s = min(until_s, steady[1])
         else:
-            cause, until_s = "fill_drain", ended_s if at_s >= steady[1] else min(steady[0], ended_s)
+            cause, until_s = "fill_drain", ended_s if at_s >= steady[1] else steady[0]
+        until_s = min(until_s, ended_s, inf if standing else stood.next_begin_s(at_s))
         began_s = pieces.pop().began_s if pieces and pieces[-1].cause == cause else at_s
         pieces.append(Bubble(rank, began_s, until_s, cause))
         at_s = until_s

@@ -76,6 +76,8 @@ class InputQueue:
     waiting: list[WaitingChunk] = field(default_factory=list)
     dropped: list[int] = field(default_factory=list)
     released: int = 0
+    kept: int = 0
+    """Chunks at the head of `waiting` that had been taken when a rank died: no rule drops them."""
     _asked: dict[int, tuple[Admission, Mapping[str, float]]] = field(
         init=False, default_factory=dict
     )
@@ -99,16 +101,17 @@ class InputQueue:
         """Release the next chunk at *now_s*; the admission policy decides what happens to it."""
         chunk = self.released
         self.released += 1
-        choice, saw = self._asked.get(len(self.waiting)) or self._ask(len(self.waiting))
+        kept, may_wait = self.kept, len(self.waiting) - self.kept
+        choice, saw = self._asked.get(may_wait) or self._ask(may_wait)
         self.decide(
             Decision(now_s, 0, "admission", self.admission_name, self.session, chunk, saw, choice)
         )
         if choice == "drop_new":
             self.dropped.append(chunk)
             return
-        count = {"accept": 0, "drop_oldest": 1, "drop_waiting": len(self.waiting)}[choice]
-        self.dropped += [gone.chunk for gone in self.waiting[:count]]
-        del self.waiting[:count]
+        count = {"accept": 0, "drop_oldest": 1, "drop_waiting": may_wait}[choice]
+        self.dropped += [gone.chunk for gone in self.waiting[kept : kept + count]]
+        del self.waiting[kept : kept + count]
         deadline_s = self.clock.deadline_s(chunk)
         waiting = WaitingChunk(self.session, chunk, now_s, deadline_s, self.priority)
         self.waiting.append(waiting)
@@ -119,6 +122,16 @@ class InputQueue:
         saw = {"waiting": view.waiting, "max_waiting": view.max_waiting}
         known = self._asked[waiting] = self.admission(view), saw
         return known
+
+    def take(self) -> WaitingChunk:
+        """Take the chunk that waits first."""
+        self.kept = max(0, self.kept - 1)
+        return self.waiting.pop(0)
+
+    def put_back(self, chunk: WaitingChunk) -> None:
+        """Let *chunk*, which had been taken, wait first again."""
+        self.kept += 1
+        self.waiting.insert(0, chunk)
 
     def open(self, start_s: float) -> None:
         """Let the session in: its input begins at *start_s*."""

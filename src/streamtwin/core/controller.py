@@ -193,7 +193,7 @@ class Controller:
         return session
 
     def _take(self, book: SessionBook, now_s: float) -> Row:
-        chosen = book.queue.waiting.pop(0)
+        chosen = book.queue.take()
         row = Row(chosen.session, chosen.chunk, book.taken, 0)
         book.taken += 1
         self.door.changed(book)

@@ -13,7 +13,7 @@ from streamtwin.core.records import ChunkRecord
 
 def in_pipeline(chunks: Iterable[ChunkRecord], window: Interval) -> dict[str, float]:
     """Of *window*: mean number of chunks taken in and not emitted, rate of emission, mean stay."""
-    seen = [chunk for chunk in chunks if chunk.taken_s is not None]
+    seen = [one for one in chunks if one.taken_s is not None and one.outcome != "lost"]
     stays_s = [
         chunk.emitted_s - chunk.taken_s
         for chunk in seen

@@ -2,12 +2,14 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from math import inf
 from typing import Any
 
 from pydantic import ValidationError
 
 from streamtwin.core.errors import UserError
 from streamtwin.core.records import Decision, Records
+from streamtwin.core.recovery import FAMILY as TROUBLE
 from streamtwin.core.restarts import restart_at
 from streamtwin.core.scenario import Scenario
 
@@ -49,18 +51,21 @@ def check_whole(records: Records) -> None:
         for ordinal in range(chunks)
     )
     found = Counter(one.family for one in records.decisions)
-    least_and_most = {
+    deaths = [one for one in records.decisions if one.family == TROUBLE and one.chose == "died"]
+    again = int(sum(one.saw["chunks_again"] for one in deaths))
+    least_and_most: dict[str, tuple[float, float]] = {
         "partition": (1, scenario.deployment.replicas),
         "admission": (len(records.chunks),) * 2,
-        "dispatch": (len(taken),) * 2,
-        "noise": (emitted, len(taken)),
-        "rope": (restarts,) * 2,
+        "dispatch": (len(taken) + again,) * 2,
+        "noise": (emitted, len(taken) + again),
+        # behind a death positions begin again, which chunks do not tell
+        "rope": (0, inf) if deaths else (restarts,) * 2,
     }
     for family, (least, most) in least_and_most.items():
         if not least <= found[family] <= most:
             raise UserError(
                 f"its decision log has {found[family]} decisions of family {family!r}, and its "
-                f"{len(records.chunks)} chunks, {len(taken)} of them taken, ask for {least}: the log "
+                f"{len(records.chunks)} chunks, {len(taken)} of them taken, ask for {least:g}: the log "
                 "is truncated or damaged"
             )
 

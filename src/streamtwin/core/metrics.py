@@ -17,6 +17,7 @@ from streamtwin.core.judged import judged, strictest
 from streamtwin.core.little import in_pipeline
 from streamtwin.core.moved import blocks_at_end, moves_figures
 from streamtwin.core.records import SERVICES, Records
+from streamtwin.core.recovery_metrics import recovery_metrics
 from streamtwin.core.replica_metrics import replica_metrics
 from streamtwin.core.scenario import Scenario
 from streamtwin.core.scenario_file import check_scenario
@@ -32,6 +33,8 @@ from streamtwin.core.steady import (
 from streamtwin.core.terms import terms_of
 
 SCHEMA = 1
+
+OUTCOMES = ("emitted", "in_flight", "dropped", "lost")
 
 
 def compute_metrics(records: Records) -> dict[str, Any]:
@@ -74,6 +77,7 @@ def compute_metrics(records: Records) -> dict[str, Any]:
         "in_pipeline": in_pipeline(records.chunks, steady.interval),
         "replicas": replica_metrics(records, _alone),
         "chunks": _outcomes(records),
+        "recoveries": recovery_metrics(records),
         "ranks": [_rank(records, time, steady) for time in rank_times(records, steady.interval)],
         "moves": moves_figures(records),
         "links": _links(records, steady),
@@ -90,7 +94,8 @@ def compute_metrics(records: Records) -> dict[str, Any]:
 def _alone(records: Records) -> dict[str, Any]:
     """Metrics of one copy of several: as if it were the only one."""
     scenario = dict(records.info.scenario)
-    scenario["deployment"] = {**scenario["deployment"], "replicas": 1}
+    # its ranks are numbered as if it were alone, those of the trouble through all copies
+    scenario |= {"deployment": {**scenario["deployment"], "replicas": 1}, "trouble": {}}
     return compute_metrics(replace(records, info=replace(records.info, scenario=scenario)))
 
 
@@ -124,8 +129,8 @@ def _smoothness(viewer: Mapping[str, float]) -> tuple[float, float]:
 
 
 def _outcomes(records: Records) -> dict[str, int]:
-    outcomes = [chunk.outcome for chunk in records.chunks]
-    return {name: outcomes.count(name) for name in ("emitted", "in_flight", "dropped")}
+    outcomes: list[str] = [chunk.outcome for chunk in records.chunks]
+    return {name: outcomes.count(name) for name in OUTCOMES}
 
 
 def _rank(records: Records, time: RankTime, steady: Steady) -> dict[str, Any]:

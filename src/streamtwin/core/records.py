@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 Source = Literal["simulated", "measured"]
 
 Service = Literal["encode", "dit", "decode"]
-Wait = Literal["wait_input", "wait_hop", "wait_sent", "move"]
+Wait = Literal["wait_input", "wait_hop", "wait_sent", "move", "recovery"]
 SpanKind = Service | Wait | Literal["hop", "transfer"]
 
 SERVICES: tuple[str, ...] = get_args(Service)
@@ -26,7 +26,9 @@ class Span:
     rank has asked for an item that its `peer` has not sent yet, or waits for the `peer` that leads
     its stage to begin a pass. `hop`: the item is under way and the rank waits for it. `wait_sent`:
     the rank's previous item has not been taken. `move`: the rank exchanges blocks with others;
-    `size_bytes` of them have come in.
+    `size_bytes` of them have come in. `recovery`: the ring stands, because its rank `peer` (-1: this
+    one) has died and is being replaced, or because weights are still to be loaded; `size_bytes` is
+    what this rank loads. What was under way at a death has ended there.
     `transfer`, where receives are posted ahead: the item is under way to this rank, whatever the
     rank does meanwhile; its `hop` is then the part for which the rank waits. A measured one ends
     when the rank finds the item there, which is no earlier than it asks for it: its length is an
@@ -55,9 +57,10 @@ class Span:
 class ChunkRecord:
     """One camera chunk from release to emission.
 
-    `outcome` is `emitted`, `in_flight` (the run ended before), or `dropped`. Times are seconds
-    since the start of the stream; those that did not happen are None. `frames` counts pixel
-    frames emitted for it (0 when dropped).
+    `outcome` is `emitted`, `in_flight` (the run ended before), `dropped`, or `lost` (under way when a
+    rank died). Times are seconds since the start of the stream; those that did not happen are None.
+    `frames` counts pixel frames emitted for it (0 when dropped). What was done again after a death
+    has the times at which it was released and taken first.
     """
 
     session: int
@@ -66,7 +69,7 @@ class ChunkRecord:
     taken_s: float | None = None
     emitted_s: float | None = None
     frames: int = 0
-    outcome: Literal["emitted", "in_flight", "dropped"] = "in_flight"
+    outcome: Literal["emitted", "in_flight", "dropped", "lost"] = "in_flight"
 
     @property
     def latency_s(self) -> float | None:

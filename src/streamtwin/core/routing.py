@@ -61,17 +61,22 @@ def _decision(
     return Decision(now_s, 0, "router", policy, session, -1, saw, chosen)
 
 
-def replica_scenario(scenario: Scenario, sessions: Sequence[int]) -> Scenario:
-    """The scenario of one copy that has *sessions*, which keep their input, prompts and noise."""
+def replica_scenario(scenario: Scenario, sessions: Sequence[int], replica: int) -> Scenario:
+    """The scenario of copy number *replica*, which has *sessions* and its own dead ranks.
+
+    Sessions keep their input, prompts and noise.
+    """
     deployment = scenario.deployment.model_copy(update={"replicas": 1})
     visits = [
         scenario.visit(session).model_copy(update={"noise_key": scenario.noise_key(session)})
         for session in sessions
     ]
     workload = scenario.workload.model_copy(update={"sessions": len(sessions), "visits": visits})
-    return scenario.model_copy(update={"deployment": deployment, "workload": workload})
+    trouble = scenario.trouble.of_copy(replica, deployment.gpus)
+    changed = {"deployment": deployment, "workload": workload, "trouble": trouble}
+    return scenario.model_copy(update=changed)
 
 
-def replica_plan(plan: Plan, sessions: Sequence[int]) -> Plan:
-    """The plan of one copy that has *sessions*."""
-    return replace(plan, scenario=replica_scenario(plan.scenario, sessions))
+def replica_plan(plan: Plan, sessions: Sequence[int], replica: int) -> Plan:
+    """The plan of copy number *replica*, which has *sessions*."""
+    return replace(plan, scenario=replica_scenario(plan.scenario, sessions, replica))

@@ -8,6 +8,7 @@ from streamtwin.core.chunks import ChunkShape
 from streamtwin.core.conditioning import Conditioning
 from streamtwin.core.deployment import MAX_ROWS, Deployment
 from streamtwin.core.errors import ScenarioError
+from streamtwin.core.loss import check_losses
 from streamtwin.core.policies.rope import PositionView
 from streamtwin.core.promises import Slo, Viewer
 from streamtwin.core.section import MAX_CHUNKS, MAX_REPLICATIONS, Positive, Section
@@ -83,6 +84,7 @@ class Scenario(Section):
                 f"{deployment.gpus} ranks are numbered 0 to {deployment.gpus - 1}"
             )
         check_trouble(self.trouble, deployment)
+        check_losses(self.trouble.lost_ranks, deployment)
         if len(workload.visits) > workload.sessions:
             raise ScenarioError(
                 f"workload.visits has {len(workload.visits)} entries for "

@@ -19,12 +19,13 @@ _OF_SESSION = ("chunk", "released_s", "deadline_s", "priority")
 class ToldLine:
     """What a log has said of one line."""
 
-    __slots__ = ("_changed", "_names", "_told", "number")
+    __slots__ = ("_anew", "_changed", "_names", "_told", "number")
 
     def __init__(self, number: int) -> None:
         self.number = number
         self._told: dict[int, WaitingChunk] = {}
         self._changed: set[int] = set()
+        self._anew = True
         # a session brings many chunks under the same names
         self._names: dict[int, tuple[str, ...]] = {}
 
@@ -35,6 +36,8 @@ class ToldLine:
     def tell(self, heads: Mapping[int, WaitingChunk], chosen: WaitingChunk) -> dict[str, float]:
         """What is new among *heads*, by name; *chosen*, which is one of them, goes."""
         news: dict[str, float] = {"line": self.number}
+        if self._anew:
+            news["anew"], self._anew = 1, False
         told = self._told
         for session in self._changed:
             head = heads.get(session)
@@ -62,9 +65,13 @@ class ToldLine:
 def hear(line: dict[int, WaitingChunk], saw: Mapping[str, float]) -> list[WaitingChunk]:
     """Bring *line* to what a decision *saw* says of it; all that stands in it, by session.
 
+    A line that begins *anew*, as it does behind a rank's death, has nothing of what was told before.
+
     Raises:
         KeyError: a chunk is named without its times.
     """
+    if "anew" in saw:
+        line.clear()
     for key, number in saw.items():
         name, dot, session = key.partition(".")
         if name != "chunk" or not dot:

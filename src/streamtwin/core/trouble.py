@@ -1,4 +1,4 @@
-"""What goes wrong while the stream runs: a card that slows, a link that degrades?"""
+"""What goes wrong while the stream runs: a card that slows, a link that degrades, a rank that dies?"""
 
 from collections.abc import Collection
 from math import inf
@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from streamtwin.core.edges import edges_of
 from streamtwin.core.errors import ScenarioError
+from streamtwin.core.loss import ColdStart, LostRank
 from streamtwin.core.pace import Pace, Slow
 from streamtwin.core.protocol import Layout
 from streamtwin.core.section import Section
@@ -15,6 +16,9 @@ from streamtwin.core.section import Section
 Rank = Annotated[int, Field(ge=0)]
 Instant = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Factor = Annotated[float, Field(ge=1, le=1000)]
+
+MAX_LOST = 1000
+"""Most deaths of one scenario."""
 
 
 class _SlowTime(Section):
@@ -52,10 +56,17 @@ class SlowLink(_SlowTime):
 
 
 class Trouble(Section):
-    """All that goes wrong. Of several replicas it befalls the same ranks of each."""
+    """All that goes wrong. What is slow or cold is so in every replica, on the same ranks; a rank that dies is one of all."""
 
     slow_cards: list[SlowCard] = Field([])
     slow_links: list[SlowLink] = Field([])
+    lost_ranks: Annotated[
+        list[LostRank], Field(max_length=MAX_LOST, description="ranks that die and are replaced")
+    ] = Field([])
+    cold_start: Annotated[
+        ColdStart | None,
+        Field(description="ranks begin without weights while sessions come already; null: warm"),
+    ] = None
 
     def pace_of(self, ranks: Collection[int]) -> Pace | None:
         """What *ranks*, which work together, make of work; None where no card is ever slow.
@@ -71,10 +82,25 @@ class Trouble(Section):
         slow = [one.slow for one in self.slow_links if (one.sender, one.receiver) == link]
         return Pace(slow) if slow else None
 
+    def of_copy(self, replica: int, gpus: int) -> "Trouble":
+        """What befalls copy number *replica* of a pipeline of *gpus* ranks, as if it were alone."""
+        own = range(replica * gpus, (replica + 1) * gpus)
+        lost = [
+            one.model_copy(update={"rank": one.rank - own.start})
+            for one in self.lost_ranks
+            if one.rank in own
+        ]
+        return self.model_copy(update={"lost_ranks": lost})
+
+    @property
+    def stands(self) -> bool:
+        """Whether a ring ever stands still."""
+        return bool(self.lost_ranks) or self.cold_start is not None
+
     @property
     def any(self) -> bool:
         """Whether anything goes wrong."""
-        return bool(self.slow_cards or self.slow_links)
+        return bool(self.slow_cards or self.slow_links) or self.stands
 
 
 def check_trouble(trouble: Trouble, layout: Layout) -> None:

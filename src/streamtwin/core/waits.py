@@ -7,6 +7,7 @@ from the instant at which that wait ended. The chain ends
 - `input`: at a rank that had no chunk;
 - `policy_wait`: at a rank that had a chunk, which a policy held back;
 - `rebalancing`: at a rank that exchanges blocks;
+- `recovery`: at a rank that stands since one of the ring has died;
 - `busy`: at a rank that has not waited for a whole turn of the lanes: it has more to do than others;
 - `round`: at a rank that the chain has already been at. Nobody has too much to do; the way round is
   longer than the items under way can fill. `transfer` if the rank waited for now is receiving.
@@ -21,10 +22,14 @@ from typing import Literal
 from streamtwin.core.intervals import Interval
 from streamtwin.core.records import WAITS, Records, Span
 
-End = Literal["input", "policy_wait", "rebalancing", "busy", "round", "transfer"]
+End = Literal["input", "policy_wait", "rebalancing", "recovery", "busy", "round", "transfer"]
 
 NEGLIGIBLE_S = 1e-4
 """A wait shorter than this does not make a rank one that waits: posting takes some time."""
+
+
+OWN_REASON = frozenset({"wait_input", "move", "recovery"})
+"""Waits that are for no other rank."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,7 @@ class WaitChains:
             spans[span.rank].append(span)
         self.spans = spans
         self.now = {rank: Timeline(own, _occupies) for rank, own in spans.items()}
+        self.stood = {rank: Timeline(own, _stands) for rank, own in spans.items()}
         self._past = {rank: Timeline(own, _is_wait) for rank, own in spans.items()}
         self._horizon_s = _turn_of_the_lanes_s(records, steady)
         self._held = _HeldBack(records)
@@ -95,7 +101,7 @@ class WaitChains:
             end = self._before(rank, at_s, seen)
             receives = span is not None and span.kind == "hop"
             return Verdict("transfer" if receives and end == "round" else end, until_s)
-        if span.kind in {"wait_input", "move"}:
+        if span.kind in OWN_REASON:
             return Verdict(self._named(span), until_s)
         further = self.end(span.peer, at_s, (*seen, rank))
         return Verdict(further.end, min(until_s, further.until_s))
@@ -111,13 +117,15 @@ class WaitChains:
         wait = self._past[rank].ended_by(at_s + NEGLIGIBLE_S)
         if wait is None or wait.ended_s < at_s - self._horizon_s:
             return "busy"
-        if wait.kind in {"wait_input", "move"}:
+        if wait.kind in OWN_REASON:
             return self._named(wait)
         return self._before(wait.peer, wait.ended_s, (*seen, rank))
 
     def _named(self, wait: Span) -> End:
         if wait.kind == "move":
             return "rebalancing"
+        if wait.kind == "recovery":
+            return "recovery"
         return "policy_wait" if self._held.during(wait) else "input"
 
 
@@ -142,6 +150,10 @@ class _HeldBack:
 def _occupies(span: Span) -> bool:
     """Whether the rank itself does or waits for nothing else meanwhile."""
     return span.kind == "hop" or span.kind in WAITS
+
+
+def _stands(span: Span) -> bool:
+    return span.kind == "recovery"
 
 
 def _is_wait(span: Span) -> bool:

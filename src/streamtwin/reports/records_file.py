@@ -77,7 +77,7 @@ def _schema(metadata: Mapping[bytes, bytes]) -> pa.Schema:
             _field("taken_s", real, "s", "taken in by rank 0"),
             _field("emitted_s", real, "s", "emission of the decoded frames"),
             _field("frames", integer, "1", "pixel frames emitted"),
-            _field("outcome", text, "", "emitted, in_flight or dropped"),
+            _field("outcome", text, "", "emitted, in_flight, dropped or lost"),
             _field("time_s", real, "s", "instant of the decision"),
             _field("family", text, "", "family of policies"),
             _field("policy", text, "", "policy that decided"),

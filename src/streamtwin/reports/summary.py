@@ -7,7 +7,7 @@ from typing import Any
 from streamtwin.reports.class_tables import entry_words
 from streamtwin.reports.cost_words import cost_words
 from streamtwin.reports.percentiles import percentile
-from streamtwin.reports.tables import move_words
+from streamtwin.reports.tables import event_rows
 from streamtwin.reports.words import quantity, unit_name
 
 _PERCENTILES = ("p50", "p95", "p99", "max")
@@ -28,7 +28,7 @@ def summary(metrics: Mapping[str, Any]) -> tuple[tuple[str, str, str], ...]:
         _line("deadline miss rate", metrics["deadline_miss_rate"], "1"),
         *(_line(f"busy rank {r['rank']}", r["busy_fraction"], "1") for r in metrics["ranks"]),
         *((*told, "") for told in (*entry_words(metrics.get("entry") or {}), *cost_words(metrics))),
-        *((f"blocks moved behind item {m['item']}", move_words(m), "") for m in metrics["moves"]),
+        *((subject, words, "") for subject, words in event_rows(metrics)),
     )
 
 

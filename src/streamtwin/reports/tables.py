@@ -14,6 +14,7 @@ from streamtwin.reports.comparison import ComparisonRow, ValidationResult
 from streamtwin.reports.cost_words import cost_words
 from streamtwin.reports.origin import origins
 from streamtwin.reports.percentiles import percentile
+from streamtwin.reports.recovery_words import recovery_rows
 from streamtwin.reports.scatter import sheets
 from streamtwin.reports.session_sheets import session_sheets
 from streamtwin.reports.sheet import as_table
@@ -111,14 +112,21 @@ def _whole(metrics: _Metrics) -> Table:
         table.add_row(f"chunks {outcome.replace('_', ' ')}", str(count))
     for subject, words in (*entry_words(metrics.get("entry") or {}), *cost_words(metrics)):
         table.add_row(subject, words)
-    for move in metrics.get("moves", []):
-        table.add_row(f"blocks moved behind item {move['item']}", move_words(move))
+    for subject, words in event_rows(metrics):
+        table.add_row(subject, words)
     for subject, provenance in metrics["provenance"].items():
         table.add_row(escape(subject), escape(provenance))
     if not metrics["steady_reached"]:
         both = [INTERVALS] * bool(sure) + [TOO_SHORT]
         table.caption, table.caption_justify = "\n".join(both), "left"
     return table
+
+
+def event_rows(metrics: _Metrics) -> list[tuple[str, str]]:
+    """What happened in a run beside its chunks, a subject and its words: blocks moved, a ring stood."""
+    moves = metrics.get("moves", [])
+    moved = [(f"blocks moved behind item {move['item']}", move_words(move)) for move in moves]
+    return moved + recovery_rows(metrics)
 
 
 def move_words(move: Mapping[str, Any]) -> str:

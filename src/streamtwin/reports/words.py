@@ -39,6 +39,7 @@ CAUSES: Mapping[str, str] = MappingProxyType(
         "rank has more to do.",
         "fill_drain": "The pipeline was filling or running empty, outside the steady window.",
         "rebalancing": "Blocks were changing ranks, here or where it waits for in the end.",
+        "recovery": "A rank of its ring had died and was being replaced, or the ring had just gone on.",
         "policy_wait": "A policy held the work back.",
     }
 )

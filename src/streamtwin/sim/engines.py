@@ -7,6 +7,7 @@ from typing import Literal, get_args
 from streamtwin.core.errors import ScenarioError, UserError
 from streamtwin.core.motion import Motion
 from streamtwin.core.plan import Plan
+from streamtwin.sim.epochs import play_epochs
 from streamtwin.sim.events import play_events
 from streamtwin.sim.log import RunLog
 from streamtwin.sim.recurrence import applies, play_recurrence
@@ -17,9 +18,14 @@ Engine = Literal["auto", "simpy", "recurrence"]
 
 Play = Callable[[Plan, Timing, RunLog, Sequence[Motion]], list[Station]]
 
-PLAYERS: Mapping[str, Play] = MappingProxyType(
-    {"simpy": play_events, "recurrence": play_recurrence}
-)
+
+def play_simpy(plan: Plan, timing: Timing, log: RunLog, motion: Sequence[Motion]) -> list[Station]:
+    """Play *plan* into *log* with SimPy: in one go, or from one death of a rank to the next."""
+    play = play_epochs if plan.scenario.trouble.lost_ranks else play_events
+    return play(plan, timing, log, motion)
+
+
+PLAYERS: Mapping[str, Play] = MappingProxyType({"simpy": play_simpy, "recurrence": play_recurrence})
 
 
 ENGINES: tuple[Engine, ...] = get_args(Engine)
@@ -35,6 +41,12 @@ def engine_named(name: str) -> Engine:
         if engine == name:
             return engine
     raise UserError(f"--engine {name}: choose one of {', '.join(ENGINES)}")
+
+
+def set_aside(plan: Plan, asked: Engine) -> dict[str, str]:
+    """Why `auto` did not take the recurrence for *plan*, for the provenance; nothing where it did."""
+    refusal = applies(plan) if asked == "auto" else None
+    return {} if refusal is None else {"recurrence": f"does not apply: {refusal}"}
 
 
 def engine_for(plan: Plan, asked: Engine) -> str:

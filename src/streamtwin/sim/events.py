@@ -9,6 +9,7 @@ from simpy.events import NORMAL
 from streamtwin.core.controller import Controller
 from streamtwin.core.motion import Motion
 from streamtwin.core.plan import Plan
+from streamtwin.core.recovery import begins_s
 from streamtwin.core.ring import Item
 from streamtwin.core.slip import NOTHING, Slip
 from streamtwin.sim.build import stations_of
@@ -56,7 +57,7 @@ def play_events(plan: Plan, timing: Timing, log: RunLog, motion: Sequence[Motion
     Raises:
         RunError: nothing can move any more, or time passes and nothing is served.
     """
-    env = simpy.Environment(initial_time=0.0)
+    env = simpy.Environment(initial_time=begins_s(plan))
     stations = stations_of(
         plan,
         timing,

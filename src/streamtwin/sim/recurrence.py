@@ -16,6 +16,7 @@ import simpy
 from streamtwin.core.controller import Controller
 from streamtwin.core.motion import Motion
 from streamtwin.core.plan import Plan
+from streamtwin.core.recovery import begins_s
 from streamtwin.core.ring import Item
 from streamtwin.core.slip import NOTHING, Slip
 from streamtwin.sim.build import stations_of
@@ -29,6 +30,11 @@ from streamtwin.sim.timing import Timing
 
 def applies(plan: Plan) -> str | None:
     """None if the recurrence gives the records of *plan*, else why it does not."""
+    if plan.scenario.trouble.lost_ranks:
+        return (
+            "trouble.lost_ranks ends what every rank does at one instant, and here ranks are computed "
+            "one by one, each as far as it knows"
+        )
     partition = plan.scenario.deployment.partition
     if partition.trigger != "never":
         return (
@@ -48,8 +54,8 @@ class OwnClock:
 
     __slots__ = ("now",)
 
-    def __init__(self) -> None:
-        self.now = 0.0
+    def __init__(self, now_s: float) -> None:
+        self.now = now_s
 
     def lasts(self, seconds: float) -> None:
         """Go on by *seconds*; nobody is waited for."""
@@ -102,7 +108,7 @@ def play_recurrence(
         RunError: nothing can move any more, or time passes and nothing is served.
     """
     ready: deque[Rank] = deque()
-    clocks = [OwnClock() for _ in plan.stages]
+    clocks = [OwnClock(begins_s(plan)) for _ in plan.stages]
     each = iter(clocks)
     # blocks never move here, so nobody meets
     meeting = Meeting(simpy.Environment(), plan)

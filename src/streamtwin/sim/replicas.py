@@ -13,6 +13,7 @@ from streamtwin.core.motion import Motion
 from streamtwin.core.plan import Plan
 from streamtwin.core.policies.router import WEIGHS_NOTHING
 from streamtwin.core.records import RankInfo, Recorder, Records, RunInfo
+from streamtwin.core.recovery import recovery_provenance
 from streamtwin.core.roster import redrawn
 from streamtwin.core.routing import replica_plan, route
 from streamtwin.core.run_info import run_info
@@ -46,7 +47,7 @@ def simulate_deployment(
     routing = route(plan.scenario, turn_s)
     each = [
         simulate(
-            replica_plan(plan, sessions),
+            replica_plan(plan, sessions, replica),
             latency,
             motion,
             level=level,
@@ -108,7 +109,7 @@ def _info(plan: Plan, told: Sequence[Records]) -> RunInfo:
         first,
         scenario=plan.scenario.model_dump(mode="json"),
         ranks=tuple(_ranks(known, idle, replicas)),
-        provenance={**first.provenance, **_merged(told)},
+        provenance={**first.provenance, **_merged(told), **recovery_provenance(plan)},
     )
 
 
@@ -122,6 +123,10 @@ def _ranks(
 
 
 def _merged(told: Sequence[Records]) -> dict[str, str]:
-    """What copies may say differently: whether they extrapolated."""
-    extrapolated = any(one.info.provenance["extrapolated"] == "true" for one in told)
-    return {"extrapolated": str(extrapolated).lower()}
+    """What copies may say differently: whether they extrapolated, which engine, and why that."""
+    said = [one.info.provenance for one in told]
+    extrapolated = any(one["extrapolated"] == "true" for one in said)
+    engines = ", ".join(sorted({one["engine"] for one in said}))
+    merged = {"extrapolated": str(extrapolated).lower(), "engine": engines}
+    aside = [one["recurrence"] for one in said if "recurrence" in one]
+    return {**merged, "recurrence": aside[0]} if aside else merged

@@ -81,7 +81,9 @@ def _reasons(plan: Plan) -> Iterator[tuple[str, bool]]:
         bool(deployment.fleet or deployment.hosts) or deployment.links != Links(),
     )
     yield "what is extrapolated may be put together of parts", plan.scenario.extrapolate
-    yield "a card or a link is slow for a while", plan.scenario.trouble.any
+    trouble = plan.scenario.trouble
+    yield "a card or a link is slow for a while", bool(trouble.slow_cards or trouble.slow_links)
+    yield "ranks begin without weights", trouble.cold_start is not None
     yield (
         "several sessions, or lanes of their own, take turns as their input comes",
         workload.sessions > 1 or bool(workload.visits) or deployment.lanes != "time",

@@ -9,10 +9,12 @@ from streamtwin.core.memory import most_memory
 from streamtwin.core.motion import Motion
 from streamtwin.core.plan import Plan
 from streamtwin.core.records import Records
+from streamtwin.core.recovery import recovery_provenance
 from streamtwin.core.roster import redrawn
 from streamtwin.core.run_info import partition_decision, run_info
 from streamtwin.sim.collector import collector_at_rest
-from streamtwin.sim.engines import PLAYERS, Engine, engine_for
+from streamtwin.sim.downtime import note_cold_start
+from streamtwin.sim.engines import PLAYERS, Engine, engine_for, set_aside
 from streamtwin.sim.log import RunLog
 from streamtwin.sim.members import with_members
 from streamtwin.sim.services import Level, ServiceTimes
@@ -55,11 +57,13 @@ def simulate(
     chosen = engine_for(plan, engine)
     overlaps = plan.scenario.deployment.overlaps
     log = RunLog(decisions=[partition_decision(plan)], overlaps=overlaps)
+    note_cold_start(plan, log)
     noisy = plan.scenario.service_noise if noise is None else noise
     timing = timing_of(plan, latency, Draw(noisy, level, run, first_rank))
     with collector_at_rest():
         stations = PLAYERS[chosen](plan, timing, log, motion)
         provenance = {**_provenance(latency, list(timing)), "engine": chosen}
+        provenance |= {**set_aside(plan, engine), **recovery_provenance(plan)}
         return with_members(
             plan, log.records(run_info(plan, "simulated", provenance, _memory(plan, stations)))
         )

@@ -40,6 +40,7 @@ CAUSE_STYLES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "imbalance": ("#eedd88", "xxxx"),
         "fill_drain": ("#cdbbe9", "//"),
         "rebalancing": ("#aaaa00", "++++"),
+        "recovery": ("#cc6677", "oo"),
         "policy_wait": ("#44bb99", "xx"),
     }
 )

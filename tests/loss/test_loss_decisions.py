@@ -1,0 +1,67 @@
+"""What was decided before and behind a death follows from what was seen, as at any other time."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from loss_cases import STATES, dying, latencies, shapes
+
+from builders import FlatLatency
+from streamtwin.core.decision_log import replayed, seen_in_full
+from streamtwin.core.log_checks import check_whole, scenario_of
+from streamtwin.core.plan import Plan
+from streamtwin.sim.replicas import simulate_deployment
+
+COSTS = {"detect_s": 0.1, "start_s": 0.5, "load_bytes_per_s": 1e8}
+MOVING = {
+    "conditioning": {"noise": "motion_window", "rope_refresh": "reset"},
+    "gpus": 2, "steps": 2, "source_fps": 16.0, "chunks": 40, "sessions": 3, "dispatch": "earliest_deadline",
+}  # fmt: skip
+
+
+def check(plan: Plan, latency: FlatLatency) -> None:
+    records = simulate_deployment(plan, latency)
+    check_whole(records)
+    difference = replayed(scenario_of(records), records.decisions)
+    assert difference is None, difference
+
+
+@settings(deadline=None, max_examples=30)
+@given(shapes(), latencies, STATES, st.floats(0.0, 3.0))
+def test_every_policy_chooses_again_what_it_chose(
+    shape: dict[str, Any], latency: FlatLatency, state: str, at_s: float
+) -> None:
+    check(dying(shape, at_s=at_s, state=state, **COSTS), latency)
+
+
+@pytest.mark.parametrize("state", ["lost", "restored"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"replicas": 2, "rank": 3},
+        {"admission": "keep_newest", "max_waiting": 1},
+        {"entry": {"policy": "memory", "room": 2, "max_queued": 2}},
+        {"lanes": "sessions", "batching": {"batch": 3}},
+    ],
+    ids=str,
+)
+def test_features_that_decide_meet_a_death(state: str, changes: dict[str, Any]) -> None:
+    changes = {"rank": 1, **changes}
+    death = {"rank": changes.pop("rank"), "at_s": 2.0, "state": state, **COSTS}
+    check(dying({**MOVING, **changes}, **death), FlatLatency())
+
+
+def test_a_line_begins_anew_behind_a_death() -> None:
+    """What had waited is told again, and nothing else stands in the line."""
+    plan = dying({**MOVING, "dispatch": "fifo"}, rank=1, at_s=2.0, state="restored", **COSTS)
+    decisions = simulate_deployment(plan, FlatLatency(decode_s=0.2)).decisions
+    behind = [
+        i for i, one in enumerate(decisions)
+        if one.family == "dispatch" and one.time_s > 2.0 and "anew" in one.saw
+    ]  # fmt: skip
+    for index in behind:
+        saw = seen_in_full(decisions, index)
+        assert sum(name.startswith("chunk.") for name in saw) == saw["waiting"]
+    assert behind
