@@ -20,8 +20,12 @@ MOVING = {
 }  # fmt: skip
 
 
+# much motion, so that the rate of a session's first chunk is another than its policy's
+MOTION = [(0.3,) * 5, *[(0.3,) * 4] * 60]
+
+
 def check(plan: Plan, latency: FlatLatency) -> None:
-    records = simulate_deployment(plan, latency)
+    records = simulate_deployment(plan, latency, MOTION)
     check_whole(records)
     difference = replayed(scenario_of(records), records.decisions)
     assert difference is None, difference
