@@ -89,7 +89,7 @@ def least_squares(amounts: Amounts, seconds: Sequence[float], kept: Sequence[int
     """
     columns = np.flatnonzero(amounts.present[kept].any(axis=0))
     times = _positive([seconds[i] for i in kept])
-    values = amounts.values[np.ix_(kept, columns)]
+    values = amounts.values[np.ix_(np.asarray(kept), columns)]
     design, scale = _design([amounts.names[i] for i in columns], values, times)
     return float(nnls(design / scale, np.ones(len(times)))[1] ** 2)
 
