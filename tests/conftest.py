@@ -1,9 +1,15 @@
-"""Property tests draw the same examples in every run, so that a failure belongs to a change.
+"""What holds for every test: which examples property tests draw, and how many threads there are.
 
+Property tests draw the same examples in every run, so that a failure belongs to a change.
 `STREAMTWIN_EXPLORE=1` draws new ones, and more of them.
+
+Tests have one thread, as ranks do. Tiny kernels gain nothing from a second one, and threads that
+wait for each other by spinning take many times as long as one where other tests have the cores.
 """
 
 import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when the libraries are loaded
 
 from hypothesis import settings
 
