@@ -1,6 +1,7 @@
 """What holds for every test: which examples property tests draw, and how many threads there are.
 
-Property tests draw the same examples in every run, so that a failure belongs to a change.
+Property tests draw the same examples in every run, so that a failure belongs to a change, and none
+has a deadline: how long an example takes says more of what else the host does.
 `STREAMTWIN_EXPLORE=1` draws new ones, and more of them.
 
 Tests have one thread, as ranks do. Tiny kernels gain nothing from a second one, and threads that
@@ -13,6 +14,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when the libraries are loa
 
 from hypothesis import settings
 
-settings.register_profile("repeatable", derandomize=True)
+settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.register_profile("explore", max_examples=500, deadline=None)
 settings.load_profile("explore" if os.environ.get("STREAMTWIN_EXPLORE") else "repeatable")
