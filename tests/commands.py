@@ -6,11 +6,9 @@ process has is tested with one: signals, what it has loaded, its status as a she
 
 import io
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 from subprocess import CompletedProcess
 from unittest import mock
@@ -42,7 +40,6 @@ def within(home: Path, *arguments: str) -> CompletedProcess[str]:
     with (
         chdir(home),
         mock.patch.dict(os.environ, around),
-        _signals_kept(),
         redirect_stdout(out),
         redirect_stderr(errors),
         pytest.raises(SystemExit) as ended,
@@ -51,14 +48,3 @@ def within(home: Path, *arguments: str) -> CompletedProcess[str]:
     status = ended.value.code
     assert isinstance(status, int)
     return CompletedProcess([*arguments], status, out.getvalue(), errors.getvalue())
-
-
-@contextmanager
-def _signals_kept() -> Iterator[None]:
-    """The command line takes SIGINT and SIGTERM for the life of its process: give them back."""
-    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)

@@ -9,11 +9,25 @@ wait for each other by spinning take many times as long as one where other tests
 """
 
 import os
+import signal
+from collections.abc import Generator
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when the libraries are loaded
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.register_profile("explore", max_examples=500, deadline=None)
 settings.load_profile("explore" if os.environ.get("STREAMTWIN_EXPLORE") else "repeatable")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, object, object]:
+    """Take back SIGINT and SIGTERM, which a command given within this process keeps for its life."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        return (yield)
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
