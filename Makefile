@@ -18,8 +18,12 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/streamtwin validate cpu-tiny --out runs/demo
 
+# Two workers, and a file's tests in one of them; then what times this machine, with nothing beside it.
 test: setup
-	$(BIN)/python -m pytest
+	@status=0; \
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not alone" || status=1; \
+	$(BIN)/python -m pytest -m "alone and not slow" || status=1; \
+	exit $$status
 
 bench: setup
 	$(BIN)/python -m pytest benchmarks

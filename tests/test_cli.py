@@ -14,12 +14,13 @@ import psutil
 import pytest
 import yaml
 
+from commands import SAME_CODE, process
+from commands import within as streamtwin
 from streamtwin import __version__
 from streamtwin.calibrate.digests import digests_of
 from streamtwin.calibrate.environment import Environment
 from streamtwin.runtime.video import read_frames
 
-SAME_CODE = {key: os.environ[key] for key in ("PYTHONPATH",) if key in os.environ}
 SMALL = ["--set", "workload.chunks=18", "--set", "resolution=[32,48]"]
 
 
@@ -34,19 +35,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def streamtwin(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "streamtwin.cli", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=home,
-        env={**SAME_CODE, "STREAMTWIN_HOME": str(home), "PATH": "/usr/bin:/bin", "COLUMNS": "100"},
-    )
-
-
 def test_version(tmp_path: Path) -> None:
-    done = streamtwin(tmp_path, "--version")
+    done = process(tmp_path, "--version")
     assert (done.returncode, done.stdout) == (0, f"streamtwin {__version__}\n")
 
 
@@ -189,6 +179,25 @@ def test_a_mistake_ends_with_one_line_and_status_2(home: Path, arguments: tuple[
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("simulate", "cpu-tiny", *SMALL, "--json"),
+        ("report", "nowhere"),
+        ("run", "cpu-tiny", "--device", "tpu"),
+        ("calibrate", "--budget", "0"),
+        ("catalog",),
+    ],
+    ids=" ".join,
+)
+def test_a_process_says_and_ends_as_the_function_does(
+    home: Path, arguments: tuple[str, ...]
+) -> None:
+    own, real = streamtwin(home, *arguments), process(home, *arguments)
+    assert (own.returncode, own.stdout, own.stderr) == (real.returncode, real.stdout, real.stderr)
+    assert bool(real.stdout) == (real.returncode == 0)
+
+
 def test_a_profile_of_another_host_is_refused_by_validate(home: Path) -> None:
     own = next((home / "profiles").iterdir())
     other = home / "other"
@@ -303,7 +312,7 @@ def test_ctrl_c_while_ranks_load_their_libraries_ends_with_one_line(tmp_path: Pa
 
 def test_bench_prints_one_document_and_keeps_the_raw_times(tmp_path: Path) -> None:
     small = ["bench", "--resolution", "32", "48", "--rows", "1,2", "--steps", "2", "--budget", "1"]
-    done = streamtwin(tmp_path, *small, "--json", "--out", "raw.json")
+    done = process(tmp_path, *small, "--json", "--out", "raw.json")
     assert done.returncode == 0, done.stderr
     printed = json.loads(done.stdout)
     assert printed == json.loads((tmp_path / "raw.json").read_text())
@@ -315,7 +324,7 @@ def test_bench_prints_one_document_and_keeps_the_raw_times(tmp_path: Path) -> No
         ("decode", 1),
     }
     assert bench["rates"][0]["fps"] > 0
-    shown = streamtwin(tmp_path, *small).stdout
+    shown = process(tmp_path, *small).stdout
     assert "TFLOP/s" in shown
     assert "frames/s on one device" in shown
 

@@ -2,26 +2,17 @@
 
 import hashlib
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
-SAME_CODE = {key: os.environ[key] for key in ("PYTHONPATH",) if key in os.environ}
+from commands import within
 
 
-def calibrate(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "streamtwin.cli", "calibrate", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=home,
-        env={**SAME_CODE, "STREAMTWIN_HOME": str(home), "PATH": "/usr/bin:/bin", "COLUMNS": "100"},
-    )
+def calibrate(home: Path, *arguments: str) -> CompletedProcess[str]:
+    return within(home, "calibrate", *arguments)
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,8 @@ from streamtwin.runtime.rank_main import _keep_memory
 from streamtwin.runtime.run import run_pipeline
 from streamtwin.runtime.video import read_frames
 
+pytestmark = pytest.mark.alone
+
 BOUND = 0.04
 """An idle host with two cores shows 2.4 to 3.0 %; one that others use as well shows up to 3.9."""
 

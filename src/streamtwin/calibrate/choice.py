@@ -10,7 +10,13 @@ from statistics import fmean
 
 from streamtwin.calibrate.fitted import LeftOut
 from streamtwin.calibrate.forms import FORMS, Form, Knobs
-from streamtwin.calibrate.least_squares import Solution, solve
+from streamtwin.calibrate.least_squares import (
+    Amounts,
+    Solution,
+    amounts_of,
+    least_squares,
+    solve,
+)
 from streamtwin.calibrate.observed import Observed, expected_s
 from streamtwin.calibrate.terms import Terms
 from streamtwin.core.errors import CalibrationError
@@ -110,7 +116,7 @@ def choose(tried: Sequence[Tried]) -> Tried:
 def solve_form(name: str, fitted: Sequence[Observed]) -> tuple[Knobs, Solution]:
     """Knobs and parameters of the form *name* on all *fitted* configurations."""
     data = _Data(fitted, [one.typical_s for one in fitted])
-    return _best(_designs(FORMS[name], data), FORMS[name], data, range(len(fitted)))
+    return _best(_Designs(FORMS[name], data), range(len(fitted)))
 
 
 def errors_of(
@@ -127,39 +133,42 @@ def errors_of(
     return errors
 
 
-_Designs = dict[Knobs, list[Terms]]
-"""Terms of all configurations, by candidate of the knobs."""
+class _Designs:
+    """Terms of all configurations by knobs, computed once however many are left out in turn."""
+
+    def __init__(self, form: Form, data: _Data) -> None:
+        self.form, self.data = form, data
+        self.candidates = form.knobs(data.ops)
+        self._found: dict[Knobs, Amounts] = {}
+
+    def rows(self, knobs: Knobs) -> list[Terms]:
+        return [self.form.terms(one.case.op, one.case.tag, *knobs) for one in self.data.observed]
+
+    def squares(self, knobs: Knobs, kept: Sequence[int]) -> float:
+        """What the best parameters leave of the *kept* configurations."""
+        if knobs not in self._found:
+            self._found[knobs] = amounts_of(self.rows(knobs))
+        return least_squares(self._found[knobs], self.data.seconds, kept)
 
 
-def _designs(form: Form, data: _Data) -> _Designs:
-    return {knobs: _rows(form, data, knobs) for knobs in form.knobs(data.ops)}
-
-
-def _rows(form: Form, data: _Data, knobs: Knobs) -> list[Terms]:
-    return [form.terms(one.case.op, one.case.tag, *knobs) for one in data.observed]
-
-
-def _best(
-    designs: _Designs, form: Form, data: _Data, kept: Sequence[int]
-) -> tuple[Knobs, Solution]:
+def _best(designs: _Designs, kept: Sequence[int]) -> tuple[Knobs, Solution]:
     """The knobs with the smallest squares on the *kept* configurations, and the parameters."""
-    times = [data.seconds[i] for i in kept]
 
-    def solved(knobs: Knobs) -> tuple[Knobs, Solution]:
-        rows = designs.get(knobs) or _rows(form, data, knobs)
-        return knobs, solve([rows[i] for i in kept], times)
+    def judged(knobs: Knobs) -> tuple[Knobs, float]:
+        return knobs, designs.squares(knobs, kept)
 
-    best = min(map(solved, designs), key=_squares)
+    best = min(map(judged, designs.candidates), key=_squares)
     step = FIRST_STEP
-    for _ in range(REFINEMENTS if form.smooth else 0):
-        found = min(map(solved, _beside(best[0], step)), key=_squares, default=best)
+    for _ in range(REFINEMENTS if designs.form.smooth else 0):
+        found = min(map(judged, _beside(best[0], step)), key=_squares, default=best)
         step = step if _squares(found) < _squares(best) else step**0.5
         best = min(best, found, key=_squares)
-    return best
+    rows = designs.rows(best[0])
+    return best[0], solve([rows[i] for i in kept], [designs.data.seconds[i] for i in kept])
 
 
-def _squares(found: tuple[Knobs, Solution]) -> float:
-    return found[1].squares
+def _squares(found: tuple[Knobs, float]) -> float:
+    return found[1]
 
 
 def _beside(knobs: Knobs, factor: float) -> list[Knobs]:
@@ -176,7 +185,7 @@ def _try(name: str, data: _Data) -> Tried:
     form = FORMS[name]
     if not form.interpolates:
         return Tried(name, tuple(_repeat_errors(data.observed)))
-    designs = _designs(form, data)
+    designs = _Designs(form, data)
     found = [one for op in data.ops for one in _leave_out(name, designs, data, op)]
     return Tried(name, tuple(one.error for one in found), tuple(found))
 
@@ -186,9 +195,9 @@ def _leave_out(name: str, designs: _Designs, data: _Data, op: Op) -> list[LeftOu
     kept = [i for i, one in enumerate(data.observed) if one.case.op != op]
     if len(kept) < 2:
         return []
-    knobs, solution = _best(designs, FORMS[name], data, kept)
+    knobs, solution = _best(designs, kept)
     out = [one for one in data.observed if one.case.op == op]
-    rows = _rows(FORMS[name], data, knobs)
+    rows = designs.rows(knobs)
     known = _present(rows[i] for i in kept)
     if _present(FORMS[name].terms(op, one.case.tag, *knobs) for one in out) - known:
         return []

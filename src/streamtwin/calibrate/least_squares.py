@@ -39,21 +39,34 @@ class Solution:
         return sum(self.values.get(name, 0.0) * amount for name, amount in terms.items())
 
 
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """Terms of several configurations: a row each, a column a name."""
+
+    names: tuple[str, ...]
+    values: NDArray[np.float64]
+    """Shape (rows, names); 0 where the row has no such term."""
+    present: NDArray[np.bool_]
+    """Shape (rows, names): whether the row has the term at all, be it 0."""
+
+
+def amounts_of(rows: Sequence[Terms]) -> Amounts:
+    """*rows* as a matrix, names in the order of their first appearance."""
+    names = tuple(dict.fromkeys(name for row in rows for name in row))
+    values = np.array([[_float(row.get(name, 0.0)) for name in names] for row in rows])
+    return Amounts(names, values, np.array([[name in row for name in names] for row in rows]))
+
+
 def solve(rows: Sequence[Terms], seconds: Sequence[float]) -> Solution:
     """Minimise the squared relative errors of sum(parameter * term) over parameters >= 0.
 
     Raises:
         CalibrationError: a time is not a positive number, or a term too large for one.
     """
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    times = np.asarray(seconds, dtype=float)
-    if not (np.isfinite(times) & (times > 0)).all():
-        wrong = times[~(np.isfinite(times) & (times > 0))][0]
-        raise CalibrationError(f"a time of {wrong} s cannot be fitted: give positive seconds")
-    design, lengths = _design(rows, names, times)
-    # Terms span ten orders of magnitude; columns of equal length keep the solver exact.
-    scale = np.where(design.any(axis=0), lengths, 1.0)
-    scaled, residual = nnls(design / scale, np.ones(len(times)))
+    amounts = amounts_of(rows)
+    names = amounts.names
+    design, scale = _design(names, amounts.values, _positive(seconds))
+    scaled, residual = nnls(design / scale, np.ones(len(design)))
     stderr, standing = _stderr(design / scale, scaled, residual**2)
     return Solution(
         values={name: float(v) for name, v in zip(names, scaled / scale, strict=True)},
@@ -66,19 +79,44 @@ def solve(rows: Sequence[Terms], seconds: Sequence[float]) -> Solution:
     )
 
 
+def least_squares(amounts: Amounts, seconds: Sequence[float], kept: Sequence[int]) -> float:
+    """The squares that `solve` would leave of the rows *kept*, without the rest of its answer.
+
+    *seconds* are of all rows. A form's knobs are found by comparing hundreds of these.
+
+    Raises:
+        CalibrationError: as `solve`.
+    """
+    columns = np.flatnonzero(amounts.present[kept].any(axis=0))
+    times = _positive([seconds[i] for i in kept])
+    values = amounts.values[np.ix_(np.asarray(kept), columns)]
+    design, scale = _design([amounts.names[i] for i in columns], values, times)
+    return float(nnls(design / scale, np.ones(len(times)))[1] ** 2)
+
+
+def _positive(seconds: Sequence[float]) -> NDArray[np.float64]:
+    times = np.asarray(seconds, dtype=float)
+    if not (np.isfinite(times) & (times > 0)).all():
+        wrong = times[~(np.isfinite(times) & (times > 0))][0]
+        raise CalibrationError(f"a time of {wrong} s cannot be fitted: give positive seconds")
+    return times
+
+
 def _design(
-    rows: Sequence[Terms], names: Sequence[str], times: NDArray[np.float64]
+    names: Sequence[str], amounts: NDArray[np.float64], times: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Terms per second, a column each, and the lengths of the columns, which are finite."""
+    """Terms per second, a column each, and by what to divide the columns.
+
+    Terms span ten orders of magnitude; columns of equal length keep the solver exact.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
-        amounts = [[_float(row.get(name, 0.0)) for name in names] for row in rows]
-        design = np.array(amounts) / times[:, None]
+        design = amounts / times[:, None]
         lengths: NDArray[np.float64] = np.linalg.norm(design, axis=0)
-    for name, length in zip(names, lengths, strict=True):
+    for name, length, column in zip(names, lengths, amounts.T, strict=True):
         if not np.isfinite(length):
-            most = max(_float(row.get(name, 0.0)) for row in rows)
+            most = column.max()
             raise CalibrationError(f"term {name!r} = {most:g} cannot be fitted: too large")
-    return design, lengths
+    return design, np.where(design.any(axis=0), lengths, 1.0)
 
 
 def _float(amount: float) -> float:

@@ -17,6 +17,7 @@ from streamtwin.core.specs import ModelSpec, Resolution, VaeSpec
 from streamtwin.kernels.checkpoint_files import check_config, open_files
 from streamtwin.kernels.checkpoint_names import Layout, Part, dit_layouts, vae_layouts
 from streamtwin.kernels.dit import DiTStage
+from streamtwin.kernels.seeding import give_storage
 from streamtwin.kernels.taehv import TaehvDecoder, TGrow
 from streamtwin.kernels.taehv_files import DecoderFiles
 from streamtwin.kernels.tensor_files import TensorFiles
@@ -45,7 +46,7 @@ class Checkpoint:
         Raises:
             UserError: the files are damaged.
         """
-        module.to(dtype).to_empty(device=device)
+        give_storage(module, device, dtype)
         module.eval().requires_grad_(False)
         ours = {self.names[name]: value for name, value in module.named_parameters()}
         for name, value in self.files.read(ours):

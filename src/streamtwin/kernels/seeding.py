@@ -46,6 +46,24 @@ def fill(parameter: Tensor, name: str, seed: int) -> None:
     parameter.copy_(draw.mul_(std))
 
 
+def give_storage(module: nn.Module, device: torch.device | str, dtype: torch.dtype) -> None:
+    """Give a module built on the meta device uninitialised tensors; those of floats are *dtype*.
+
+    As `module.to(dtype).to_empty(device=device)`, which takes half a second and 30 MB in every
+    process: there torch works strides out symbolically, and loads its algebra package for it.
+    """
+
+    def empty(tensor: Tensor) -> Tensor:
+        kind = dtype if tensor.is_floating_point() else tensor.dtype
+        return torch.empty_strided(tensor.shape, tensor.stride(), dtype=kind, device=device)
+
+    for part in module.modules():
+        for name, parameter in list(part.named_parameters(recurse=False)):
+            setattr(part, name, nn.Parameter(empty(parameter), parameter.requires_grad))
+        for name, buffer in list(part.named_buffers(recurse=False)):
+            setattr(part, name, empty(buffer))
+
+
 def materialise(
     module: nn.Module, *, seed: int, device: torch.device | str, dtype: torch.dtype
 ) -> None:
@@ -53,7 +71,7 @@ def materialise(
 
     The module's state-dict keys must be the checkpoint's global names.
     """
-    module.to(dtype).to_empty(device=device)
+    give_storage(module, device, dtype)
     module.eval().requires_grad_(False)
     for name, parameter in module.named_parameters():
         fill(parameter, name, seed)
