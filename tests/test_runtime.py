@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from builders import FlatLatency, make_plan
+from streamtwin.core.decision_log import first_difference
 from streamtwin.core.errors import UserError
 from streamtwin.core.library import clip_path
 from streamtwin.core.memory import rank_memory
@@ -49,15 +50,15 @@ def test_twins_do_the_same_in_the_same_order(
             for records in (real, virtual)
         )
         assert did == would
-    chose, would_choose = (
-        [
-            (d.family, d.policy, d.chunk, dict(d.saw), d.chose)
-            for d in sorted(records.decisions, key=lambda d: (d.family, d.chunk))
-        ]
-        for records in (real, virtual)
-    )
-    assert chose == would_choose
-    assert {d[0] for d in chose} == {"admission", "batching", "dispatch", "noise", "partition"}
+    # an input that always waits is released when rank 0 looks: that instant is each executor's own
+    assert first_difference(virtual.decisions, real.decisions, seconds=False) is None
+    assert {d.family for d in real.decisions} == {
+        "admission",
+        "batching",
+        "dispatch",
+        "noise",
+        "partition",
+    }
 
 
 def test_a_live_input_is_taken_when_its_clock_releases_it(clip: Clip, tmp_path: Path) -> None:

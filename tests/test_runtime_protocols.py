@@ -11,6 +11,7 @@ import pytest
 import torch.distributed as dist
 
 from builders import FlatLatency, make_plan
+from streamtwin.core.decision_log import first_difference
 from streamtwin.core.library import clip_path
 from streamtwin.core.limits import LONG_START_S
 from streamtwin.core.memory import rank_memory
@@ -203,11 +204,8 @@ def test_twins_do_the_same_in_the_same_order(
     if plan.scenario.deployment.decodes_before_send:
         for records in (real, virtual):
             assert no_result_leaves_before_its_chunk_is_decoded(records, gpus - 1, moved)
-    chose, would_choose = (
-        sorted((d.family, d.policy, d.chunk, tuple(d.saw.items()), d.chose) for d in r.decisions)
-        for r in (real, virtual)
-    )
-    assert chose == would_choose
+    # an input that always waits is released when rank 0 looks: that instant is each executor's own
+    assert first_difference(virtual.decisions, real.decisions, seconds=False) is None
     for records in (real, virtual):
         for rank in compute_metrics(records)["ranks"]:
             assert sum(rank["bubbles"].values()) == pytest.approx(rank["idle_s"], abs=1e-9)

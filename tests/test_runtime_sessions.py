@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from builders import FlatLatency, make_plan
+from streamtwin.core.decision_log import first_difference
 from streamtwin.core.library import clip_path
 from streamtwin.core.memory import rank_memory
 from streamtwin.core.plan import Plan
@@ -139,14 +140,8 @@ def test_twins_serve_several_sessions_in_the_same_order(clip: Clip, tmp_path: Pa
                 for records in (real, virtual)
             )
             assert did == would
-        chose, would_choose = (
-            sorted(
-                (d.family, d.policy, d.session, d.chunk, tuple(d.saw.items()), d.chose)
-                for d in records.decisions
-            )
-            for records in (real, virtual)
-        )
-        assert chose == would_choose
+        # an input that always waits is released when rank 0 looks: an instant of each executor's own
+        assert first_difference(virtual.decisions, real.decisions, seconds=False) is None
 
 
 def test_each_session_has_a_video(clip: Clip, tmp_path: Path) -> None:
