@@ -89,7 +89,10 @@ def alone(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("parallelism", ["pipeline", "ring"])
-def test_torchrun_makes_the_same_frames_and_whole_records(parallelism: str, tmp_path: Path) -> None:
+def test_torchrun_makes_the_same_frames_and_whole_records(
+    parallelism: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    tmp_path = tmp_path_factory.mktemp("run")  # short: a socket's path has room for 107 letters
     share = ("--set", f"deployment.parallelism={parallelism}")
     own = alone(tmp_path, *arguments(8, 2, *share, "--out", "own"))
     assert own.returncode == 0, own.stderr
