@@ -76,6 +76,25 @@ def never_ready(context: RankContext) -> None:
     context.ready()
 
 
+def test_a_folder_that_no_socket_can_be_in_is_named(tmp_path: Path) -> None:
+    """A socket's path has room for about 100 characters."""
+    folder = tmp_path / ("x" * 100)
+    folder.mkdir()
+    code = (
+        "from streamtwin.core.errors import UserError\n"
+        "from streamtwin.runtime.fork_server import fork_server\n"
+        "try:\n    fork_server()\nexcept UserError as error:\n    print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "TMPDIR": str(folder)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith(f"TMPDIR: ranks meet at a socket in {folder}")
+
+
 def test_a_rank_that_never_gets_ready_ends_the_run() -> None:
     # rank 0 may be late too
     with pytest.raises(RunError, match=r"rank (0, )?1 did not become ready within 0.1 s"):
