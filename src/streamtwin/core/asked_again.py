@@ -38,8 +38,6 @@ class Asker:
     scenario: Scenario
     waiting: dict[tuple[int, float], dict[int, WaitingChunk]] = field(default_factory=dict)
     """What stands in each line of each copy of the pipeline."""
-    begun: set[tuple[int, int]] = field(default_factory=set)
-    """Leaders, and their sessions of which a chunk has been mixed with noise."""
     queued: set[int] = field(default_factory=set)
     """Sessions that have waited at the door."""
     scheduled: dict[int, int] = field(default_factory=dict)
@@ -52,7 +50,6 @@ class Asker:
             UserError: there is no such policy, or what it saw is not all there.
         """
         if decision.family == TROUBLE:
-            self._happened(decision)
             return decision
         family = FAMILIES.get(decision.family)
         if family is None:
@@ -70,13 +67,6 @@ class Asker:
                 "version"
             ) from error
         return said if isinstance(said, Decision) else replace(decision, chose=said)
-
-    def _happened(self, event: Decision) -> None:
-        """Where a rank has died and state is lost, sessions of its copy begin again."""
-        if event.chose == "died" and event.policy == "lost":
-            width = self.scenario.deployment.gpus
-            leader = event.rank // width * width
-            self.begun = {(rank, session) for rank, session in self.begun if rank != leader}
 
 
 Answer = Decision | float | str
@@ -108,11 +98,10 @@ def _dispatch(asker: Asker, one: Decision) -> Decision:
     return replace(one, session=taken.session, chunk=taken.chunk, chose=taken.chunk)
 
 
-def _noise(asker: Asker, one: Decision) -> float:
-    view = MotionView(**one.saw)
-    first = (one.rank, one.session) not in asker.begun
-    asker.begun.add((one.rank, one.session))
-    return view.base if first else NOISE[one.policy](view)
+def _noise(_: Asker, one: Decision) -> float:
+    """A session's first chunk has nothing before it, and gets the scenario's rate."""
+    view = MotionView(**{name: number for name, number in one.saw.items() if name != "first"})
+    return view.base if "first" in one.saw else NOISE[one.policy](view)
 
 
 def _partition(asker: Asker, one: Decision) -> str:

@@ -42,6 +42,8 @@ class Controller:
     _refresh: str = field(init=False)
     _steps: int = field(init=False)
     entrance: Entrance = field(init=False)
+    mixed: dict[tuple[int, int], float] = field(init=False, default_factory=dict)
+    """Noise rates of chunks that are done again, by session and chunk."""
     trace: MotionTrace | None = field(init=False)
     _asked: dict[tuple[int, int, int, tuple[float, ...]], tuple[int, Mapping[str, float]]] = field(
         init=False, default_factory=dict
@@ -125,8 +127,16 @@ class Controller:
         if self.trace is not None:
             last = self.plan.scenario.shape.last_frame(row.chunk)
             motion = self.trace.of(row.session, last, len(motion))
-        view, rate = self.books[row.session].noise.next_rate(motion, first=row.ordinal == 0)
-        self._record(now_s, "noise", self._noise, row.session, row.chunk, view.saw(), rate)
+        if self.mixed:  # what is done again is mixed as it was
+            known = self.mixed.pop((row.session, row.chunk), None)
+            if known is not None:
+                return known
+        first = row.ordinal == 0
+        view, rate = self.books[row.session].noise.next_rate(motion, first=first)
+        saw = view.saw()
+        if first:
+            saw["first"] = 1
+        self._record(now_s, "noise", self._noise, row.session, row.chunk, saw, rate)
         return rate
 
     def _note_position(self, row: Row, now_s: float) -> None:

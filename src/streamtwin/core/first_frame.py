@@ -22,7 +22,7 @@ def warm_first_frame_s(records: Records, scenario: Scenario, steady: Steady) -> 
     source_fps = scenario.workload.source_fps
     if source_fps is None:
         return None
-    began_s, ended_s = steady.interval
+    began_s, ended_s = steady.settled_s, steady.interval[1]
     within = [span for span in records.spans if began_s <= span.ended_s < ended_s]
     width = ranks_of_a_copy(records)
     leaders = set(scenario.deployment.leaders)

@@ -15,7 +15,7 @@ Entry = tuple[tuple[float, ...], int, int]
 """A chunk's place in an order, its session, its number."""
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(slots=True)
 class Choice:
     """The chunk that a policy takes out of `waiting` many, of which `oldest` waits longest."""
 

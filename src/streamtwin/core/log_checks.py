@@ -96,7 +96,7 @@ def check_same_scenario(here: Records, there: Records) -> None:
 NOT_THE_RUN = frozenset(
     {
         "name", "question", "profile", "variants", "service_noise", "extrapolate", "replications",
-        "viewer",
+        "viewer", "prices",
     }
 )  # fmt: skip
 """Keys of a scenario that may differ between runs whose decisions are compared."""

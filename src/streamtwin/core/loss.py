@@ -82,8 +82,12 @@ def check_losses(lost_ranks: list[LostRank], deployment: Deployment) -> None:
             )
     partition = deployment.partition
     if lost_ranks and (partition.trigger != "never" or partition.schedule):
-        key = "schedule" if partition.schedule else "rebalance"
+        moves = (
+            "schedule"
+            if partition.schedule
+            else f"policy = {partition.policy!r}, by which blocks move {partition.trigger}"
+        )
         raise ScenarioError(
-            f"trouble.lost_ranks with deployment.partition.{key}: blocks that are on their way when "
-            "a rank dies belong to nobody; let blocks stay (rebalance: never, no schedule)"
+            f"trouble.lost_ranks with deployment.partition.{moves}: blocks that are on their way when "
+            "a rank dies belong to nobody; let blocks stay (partition.rebalance: never, no schedule)"
         )

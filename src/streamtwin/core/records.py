@@ -18,7 +18,7 @@ WAITS: tuple[str, ...] = get_args(Wait)
 SPAN_KINDS: tuple[str, ...] = (*SERVICES, *WAITS, "hop", "transfer")
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(slots=True)
 class Span:
     """An interval of one rank, in seconds since the start of the stream.
 
@@ -53,7 +53,7 @@ class Span:
         return self.ended_s - self.began_s
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(slots=True)
 class ChunkRecord:
     """One camera chunk from release to emission.
 
@@ -77,7 +77,7 @@ class ChunkRecord:
         return None if self.emitted_s is None else self.emitted_s - self.released_s
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(slots=True)
 class Decision:
     """One decision of one policy, with what it saw."""
 

@@ -1,5 +1,6 @@
 """How long was a pipeline down, until when did viewers notice, and what was lost?"""
 
+from math import inf
 from typing import Any
 
 from streamtwin.core.moved import ranks_of_a_copy
@@ -15,7 +16,8 @@ def recovery_metrics(records: Records) -> list[dict[str, Any]]:
     """Every time in which a ring stood, in order of its begin; seconds since the stream's start.
 
     `recover_s` is how long after the death (of a cold start: after the stream's start) the next frame
-    came, `recover_all_s` when each session that had been running had shown one; None: none came.
+    came, `recover_all_s` when each session that had been running, or had been waiting for a cold start,
+    had shown one; None: none came, or not of all.
     `died_s` and `detected_s` of a cold start are None.
     """
     found: list[dict[str, Any]] = []
@@ -50,15 +52,17 @@ def _frames(records: Records, told: dict[str, Any]) -> dict[str, float | None]:
     for chunk in records.chunks:
         if own is not None and chunk.session not in own:
             continue
-        if chunk.taken_s is not None and chunk.taken_s < (told["resumed_s"] if cold else down_s):
+        waits = cold and chunk.released_s < told["resumed_s"]
+        if waits or (chunk.taken_s is not None and chunk.taken_s < down_s):
             running.add(chunk.session)
         if chunk.emitted_s is not None and chunk.emitted_s >= told["resumed_s"]:
             soonest_s = back_s.get(chunk.session, chunk.emitted_s)
             back_s[chunk.session] = min(soonest_s, chunk.emitted_s)
-    every = [instant for session, instant in back_s.items() if session in running]
+    every = [back_s.get(session, inf) for session in running]
+    last_s = max(every, default=inf)
     return {
         "recover_s": min(back_s.values()) - down_s if back_s else None,
-        "recover_all_s": max(every) - down_s if every else None,
+        "recover_all_s": None if last_s == inf else last_s - down_s,
     }
 
 

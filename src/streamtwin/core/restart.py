@@ -49,6 +49,7 @@ def begin_again(controller: Controller, state: str) -> Casualties:
     }
     holding = sum(_holds(book, under_way) for book in controller.books)
     if state == "restored":
+        controller.mixed |= _mixed(controller, under_way)
         for key in reversed(under_way):
             del recorder.chunks[key]
         _put_back(controller, under_way)
@@ -67,6 +68,13 @@ def _holds(book: SessionBook, under_way: Mapping[Key, ChunkRecord]) -> bool:
     """Whether ranks keep anything for the session of *book*."""
     last = book.queue.ended() and all(session != book.session for session, _ in under_way)
     return book.taken > 0 and not last
+
+
+def _mixed(controller: Controller, under_way: Mapping[Key, ChunkRecord]) -> dict[Key, float]:
+    """The noise rates that chunks *under_way* have had, which policies are not asked for again."""
+    decided = (one for one in controller.recorder.decisions if one.family == "noise")
+    rates = {(one.session, one.chunk): float(one.chose) for one in decided}
+    return {key: rates[key] for key in under_way if key in rates}
 
 
 def _put_back(controller: Controller, under_way: Mapping[Key, ChunkRecord]) -> None:

@@ -13,7 +13,7 @@ START = -1
 """Number of the start lane."""
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(slots=True)
 class Row:
     """One chunk at one noise level.
 
@@ -27,7 +27,7 @@ class Row:
     step: int
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(slots=True)
 class Item:
     """What one turn of one lane carries; `leaving` names the sessions of which nothing follows."""
 

@@ -34,11 +34,11 @@ def session_metrics(
     frames = np.array([chunk.frames for chunk in done], dtype=float)
     times = np.array([emitted_at(chunk) for chunk in done])
     window = slice(steady.first + 1, steady.last + 1)
-    gaps_s = np.diff(times)[steady.first : steady.last]
+    gaps_s = np.diff(times[window], prepend=steady.interval[0])
     paused_s = idle_s(done, scenario, session)
     if paused_s:
         own_s, paused = frames[window] / terms.playout_fps, paused_s[steady.last]
-        gaps_s = active_gaps_s(gaps_s, own_s, paused - paused_s[steady.first])
+        gaps_s = active_gaps_s(gaps_s, own_s, paused - paused_s[max(0, steady.first)])
     playback = watch(done, scenario, session)
     return {
         "session": session,
@@ -90,7 +90,7 @@ def active_gaps_s(gaps_s: np.ndarray, own_s: np.ndarray, paused_s: float) -> np.
 
 def latencies_s(done: Sequence[ChunkRecord], steady: Steady) -> np.ndarray:
     """Seconds from release to emission of the chunks in the steady window."""
-    window = done[steady.first : steady.last + 1]
+    window = done[max(0, steady.first) : steady.last + 1]
     return np.array([emitted_at(chunk) - chunk.released_s for chunk in window])
 
 

@@ -1,5 +1,6 @@
 """Between which chunks does a pipeline run steadily, neither filling nor running empty?"""
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from streamtwin.core.errors import RunError
 from streamtwin.core.intervals import Interval
 from streamtwin.core.moved import moves_made, ranks_of_a_copy
 from streamtwin.core.records import ChunkRecord, Records
+from streamtwin.core.stands import stands
 
 ENOUGH = 3
 """Chunks that a session must emit: one that starts the clock, and a period between two more."""
@@ -18,16 +20,18 @@ LONG = 4
 
 @dataclass(frozen=True, slots=True)
 class Steady:
-    """The steady window: chunks `first`..`last` of the emitted ones, both ends as instants.
+    """The steady window: the emitted chunks behind `first` up to `last`, both ends as instants.
 
     `reached` is False for a run too short to have one: the window is then the whole run but for
-    its first chunk.
+    its first chunk. It begins with an emission, or where the ring stood; `first` is then the
+    emission before that, -1 if there is none. `settled_s` is the emission in any case.
     """
 
     first: int
     last: int
     interval: Interval
     reached: bool
+    settled_s: float
 
 
 def emitted_chunks(records: Records, session: int | None = None) -> list[ChunkRecord]:
@@ -85,16 +89,20 @@ def steady_window(records: Records) -> Steady:
     began_s = min(window.interval[0] for window in judged)
     ended_s = max(window.interval[1] for window in judged)
     times = [emitted_at(chunk) for chunk in emitted_chunks(records)]
-    first = times.index(began_s)
+    first = bisect_left(times, began_s)
+    first -= times[first] != began_s  # where a ring stood, nothing was emitted
     last = len(times) - 1 - times[::-1].index(ended_s)
-    return Steady(first, last, (began_s, ended_s), all(window.reached for window in windows))
+    reached = all(window.reached for window in windows)
+    settled_s = min(window.settled_s for window in judged)
+    return Steady(first, last, (began_s, ended_s), reached, settled_s)
 
 
 def session_window(records: Records, done: Sequence[ChunkRecord]) -> Steady:
     """The steady window of one session that emitted *done*, in whole turns of the lanes.
 
     Blocks that move once, before anything is steady, belong to the warm-up, as in the reference,
-    which counts frames from then on.
+    which counts frames from then on. Where the ring stood before, the window begins there: what waited
+    meanwhile comes faster afterwards than any input, and is paid for with that time.
     """
     assert len(done) >= ENOUGH
     info = records.info
@@ -107,7 +115,22 @@ def session_window(records: Records, done: Sequence[ChunkRecord]) -> Steady:
         last = whole_turns(first, last, lanes)
     else:
         first, last = 1, len(done) - 1
-    return Steady(first, last, (emitted_at(done[first]), emitted_at(done[last])), reached)
+    settled_s, ended_s = emitted_at(done[first]), emitted_at(done[last])
+    began_s = _stood_s(records, done, (settled_s, ended_s))
+    while first >= 0 and emitted_at(done[first]) > began_s:
+        first -= 1
+    return Steady(first, last, (began_s, ended_s), reached, settled_s)
+
+
+def _stood_s(records: Records, done: Sequence[ChunkRecord], window: Interval) -> float:
+    """When *window* begins if the ring stood before it, with the session that emitted *done* waiting."""
+    joined_s = done[0].released_s
+    stood = (
+        max(began_s, joined_s)
+        for began_s, ended_s in stands(records, done[0].session)
+        if joined_s < ended_s < window[1]
+    )
+    return min((window[0], *stood))
 
 
 def whole_turns(first: int, last: int, lanes: int) -> int:

@@ -12,7 +12,7 @@ from streamtwin.core.line import Line
 from streamtwin.core.ring import START, Ring
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(slots=True)
 class Turn:
     """Give *lane* its turn; a chunk of each of the sessions in *takes* enters."""
 
@@ -25,7 +25,7 @@ class TakeBack:
     """Wait for the oldest result: nothing can move before."""
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(slots=True)
 class Wait:
     """Wait for input until the instant *until_s*."""
 

@@ -7,7 +7,7 @@ from typing import Literal
 Admission = Literal["accept", "drop_new", "drop_oldest", "drop_waiting"]
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(slots=True)
 class QueueView:
     """The input queue at the moment of release: chunks waiting, and its bound."""
 

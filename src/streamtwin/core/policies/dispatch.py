@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(slots=True)
 class WaitingChunk:
     """A chunk in the input queue: when it was complete, when its playout is due, its class's rank."""
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(slots=True)
 class MotionView:
     """What is known when a chunk is encoded.
 
