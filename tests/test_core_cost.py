@@ -56,6 +56,33 @@ def test_the_users_price_comes_before_the_catalogues() -> None:
     assert cost["prices"]["h100-sxm"]["source"] == "prices of the scenario"
 
 
+QUICK = FlatLatency()
+
+
+@pytest.mark.parametrize("state", ["lost", "restored"])
+@pytest.mark.parametrize("at_s", [0.7, 1.5, 2.5, 2.7, 6.0])
+def test_a_card_that_stands_is_paid_for(at_s: float, state: str) -> None:
+    """Wherever a death lies: a camera brings an hour of video an hour at most, and no death is a gain."""
+    shape = {"source_fps": 16.0, "chunks": 60}
+    death = {"rank": 1, "at_s": at_s, "state": state, "start_s": 4.9, "load_bytes_per_s": 1e12}
+    cards = ("h100-sxm", "h100-sxm")
+    plan = make_plan(gpus=2, **shape)
+    dies = make_plan(gpus=2, **shape, trouble={"lost_ranks": [death]})
+    still, found = (bill(replace(one, cards=cards), QUICK) for one in (plan, dies))
+    # a window that begins where the ring stood may count a chunk more than its time is worth
+    assert found["streams"] <= 1.03
+    assert found["usd_per_stream_hour"] >= still["usd_per_stream_hour"] / 1.03
+    metrics = compute_metrics(simulate_deployment(dies, QUICK))
+    assert metrics["fps"] <= 16.5
+    assert [one["fps"] <= 16.5 for one in metrics["sessions"]] == [True]
+
+
+def test_a_pipeline_that_starts_cold_is_paid_for_from_the_first_frame_on() -> None:
+    cold = {"cold_start": {"start_s": 5, "load_bytes_per_s": 1e12}}
+    plan = make_plan(gpus=2, source_fps=16.0, chunks=60, trouble=cold)
+    assert bill(replace(plan, cards=("h100-sxm", "h100-sxm")), QUICK)["streams"] <= 1.01
+
+
 def test_without_a_card_or_a_price_nothing_is_said() -> None:
     for plan in (make_plan(gpus=1, steps=1, chunks=40), on(("h100-pcie",))):
         assert compute_metrics(simulate_deployment(plan, SLOW))["cost"] is None

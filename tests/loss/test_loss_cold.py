@@ -10,7 +10,9 @@ from loss_cases import dying, emissions, latencies, shapes
 
 from builders import FlatLatency, make_plan
 from streamtwin.cli.checks import check_can_run
+from streamtwin.core.decision_log import replayed
 from streamtwin.core.errors import ScenarioError
+from streamtwin.core.log_checks import check_whole, scenario_of
 from streamtwin.core.metrics import compute_metrics
 from streamtwin.core.recovery import PROVENANCE, begins_s, cold_start_of, weights_bytes
 from streamtwin.sim.replicas import simulate_deployment
@@ -95,13 +97,29 @@ def test_a_camera_does_not_wait_for_weights() -> None:
 
 
 def test_sessions_at_the_door_lose_patience_meanwhile() -> None:
+    """Who has waited for 2 s goes, whether anybody looks or not; who came late is let in."""
+    joins_s = (0.0, 1.0, 3.5)
     shape = {
         "gpus": 1, "steps": 1, "sessions": 3, "chunks": 10, "source_fps": 8.0,
+        "visits": [{"join_s": at_s} for at_s in joins_s],
         "entry": {"policy": "memory", "room": 1, "max_queued": 3, "patience_s": 2.0},
     }  # fmt: skip
-    metrics = compute_metrics(simulate(cold(shape, start_s=4), FlatLatency()))
-    assert metrics["entry"]["admitted"] >= 1
-    assert metrics["ttff_s"] > 4
+    records = simulate(cold(shape, start_s=4), FlatLatency())
+    entry = compute_metrics(records)["entry"]
+    away = [(one["session"], one["outcome"], one["time_s"]) for one in entry["away"]]
+    assert away == [(0, "gave_up", 2.0), (1, "gave_up", 3.0)]
+    assert min(emissions(records)) == (2, 0)
+    check_whole(records)
+    assert replayed(scenario_of(records), records.decisions) is None
+
+
+def test_everybody_is_back_when_the_last_that_waited_has_a_frame() -> None:
+    shape = {"gpus": 1, "steps": 1, "sessions": 3, "chunks": 10, "source_fps": 4.0}
+    records = simulate(cold(shape, start_s=2), FlatLatency())
+    (told,) = compute_metrics(records)["recoveries"]
+    firsts = [emissions(records)[session, 0] for session in range(3)]
+    assert told["recover_s"] == min(firsts)
+    assert told["recover_all_s"] == max(firsts)
 
 
 def test_every_copy_starts_cold() -> None:

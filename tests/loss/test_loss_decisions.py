@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from loss_cases import STATES, dying, latencies, shapes
 
-from builders import FlatLatency
+from builders import FlatLatency, make_plan
 from streamtwin.core.decision_log import replayed, seen_in_full
 from streamtwin.core.log_checks import check_whole, scenario_of
 from streamtwin.core.plan import Plan
@@ -31,12 +31,26 @@ def check(plan: Plan, latency: FlatLatency) -> None:
     assert difference is None, difference
 
 
-@settings(deadline=None, max_examples=30)
-@given(shapes(), latencies, STATES, st.floats(0.0, 3.0))
+@settings(max_examples=60)
+@given(shapes(), latencies, STATES, st.floats(0.0, 3.0), st.sampled_from([{}, COSTS]))
 def test_every_policy_chooses_again_what_it_chose(
-    shape: dict[str, Any], latency: FlatLatency, state: str, at_s: float
+    shape: dict[str, Any], latency: FlatLatency, state: str, at_s: float, costs: dict[str, Any]
 ) -> None:
-    check(dying(shape, at_s=at_s, state=state, **COSTS), latency)
+    moved = {**shape, "conditioning": MOVING["conditioning"]}
+    check(dying(moved, at_s=at_s, state=state, **costs), latency)
+
+
+@pytest.mark.parametrize("at_s", [0.27, 0.5, 1.6, 2.3])
+def test_what_is_done_again_is_mixed_as_it_was(at_s: float) -> None:
+    """Rates follow from all frames before, so a session goes on as if nobody had died."""
+    motion = [(0.1 + 0.01 * chunk,) * (5 if chunk == 0 else 4) for chunk in range(60)]
+    shape = {**MOVING, "sessions": 1}
+    found = []
+    for plan in (dying(shape, rank=1, at_s=at_s, state="restored", **COSTS), make_plan(**shape)):
+        records = simulate_deployment(plan, FlatLatency(), motion)
+        noise = [(d.chunk, d.chose) for d in records.decisions if d.family == "noise"]
+        found.append(sorted(noise))
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("state", ["lost", "restored"])

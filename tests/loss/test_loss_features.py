@@ -231,6 +231,21 @@ def test_members_of_a_stage_stand_with_it() -> None:
         assert all(ended_s <= began_s for (_, ended_s), (began_s, _) in pairwise(own))
 
 
+@pytest.mark.parametrize("restarts", ["rank", "all"])
+@pytest.mark.parametrize(
+    "shape", [{"gpus": 3}, {"gpus": 4, "parallelism": "ulysses", "sequence_ranks": 2}], ids=str
+)
+def test_every_rank_s_record_says_what_it_loads_itself(shape: dict, restarts: str) -> None:
+    plan = dying(
+        {**shape, "chunks": 20}, rank=1, at_s=0.5, state="lost", restarts=restarts, **COSTS
+    )
+    stood = [s for s in simulate(plan, Exchanging()).spans if s.kind == "recovery"]
+    again = range(plan.ranks) if restarts == "all" else [1]
+    own = [weights_bytes(plan, rank) if rank in again else 0 for rank in range(plan.ranks)]
+    assert [s.size_bytes for s in stood] == own
+    assert [s.peer for s in stood] == [-1 if rank == 1 else 1 for rank in range(plan.ranks)]
+
+
 class Exchanging(FlatLatency):
     """Exchanges take as long as hops."""
 

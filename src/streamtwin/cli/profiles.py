@@ -87,7 +87,16 @@ def host_request(scenario: Scenario, ranks: int, device: str) -> "CalibrationReq
 
 
 def _known(request: "CalibrationRequest", extrapolate: bool) -> "Profile | None":
-    """This host's own profile if it answers *request*; says why not otherwise."""
+    """This host's profile that answers *request*, its own or a grid's; says why there is none."""
+    own = _own(request, extrapolate)
+    found = _in_a_grid(request, extrapolate) if isinstance(own, str) else own
+    if found is None:
+        remark(str(own))
+    return found
+
+
+def _own(request: "CalibrationRequest", extrapolate: bool) -> "Profile | str":
+    """The profile that this host has of *request*'s model; in words why it does not answer."""
     from streamtwin.calibrate.environment import read_environment  # noqa: PLC0415
     from streamtwin.calibrate.locate import find_profile  # noqa: PLC0415
     from streamtwin.calibrate.profile import check_host, read_profile  # noqa: PLC0415
@@ -96,19 +105,13 @@ def _known(request: "CalibrationRequest", extrapolate: bool) -> "Profile | None"
         profile = read_profile(find_profile(_name(request)))
         check_host(profile, read_environment(device_name(request.device)))
     except UserError:
-        found = _in_a_grid(request, extrapolate)
-        if found is not None:
-            return found
-        remark(f"this host has no profile of {request.model} yet: calibrating")
-        return None
+        return f"this host has no profile of {request.model} yet: calibrating"
     except CalibrationError as error:
-        remark(f"{error}\ncalibrating anew")
-        return None
+        return f"{error}\ncalibrating anew"
     differs = [field for field in profile.covers(request) if not (extrapolate and field == "ranks")]
-    if differs:
-        remark(f"this host's profile has other {', '.join(differs)}: calibrating")
-        return None
-    return profile
+    return (
+        f"this host's profile has other {', '.join(differs)}: calibrating" if differs else profile
+    )
 
 
 def _in_a_grid(request: "CalibrationRequest", extrapolate: bool) -> "Profile | None":

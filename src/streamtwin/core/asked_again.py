@@ -142,7 +142,7 @@ def _session_admission(asker: Asker, one: Decision) -> str:
         asker.queued.add(one.session)
     view = SessionView(**{n: int(v) if n in _COUNTS else v for n, v in one.saw.items()})  # type: ignore[arg-type]
     # who has waited too long, or makes room in a full line for somebody newer, goes unasked
-    if one.chose == "gave_up" and waited and entry.patience_s is not None:
+    if one.chose == "gave_up" and entry.patience_s is not None:
         return "gave_up"
     if one.chose == "refuse" and waited and view.inside and entry.full == "drop_oldest":
         return "refuse"

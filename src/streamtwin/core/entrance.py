@@ -47,6 +47,8 @@ class Entrance:
     def look(self, now_s: float) -> list[SessionBook]:
         """Answer whoever has come by *now_s*, or waits and may enter or has waited too long.
 
+        Who has lost patience before anybody looked, as while a ring stands, has gone unasked.
+
         Returns the books of those whose input begins, or will never come.
         """
         self._settled = []
@@ -54,10 +56,13 @@ class Entrance:
             self._changed = self._ask_again(now_s)
         self._changed = False
         while self._line and self._leaves_s(self._line[0]) <= now_s:
-            session = self._line.popleft()
-            self._send_away(session, now_s, self._view(session, 0), "gave_up")
+            self._gives_up(self._line.popleft())
         while self._coming and self._joins_s(self._coming[0]) <= now_s:
-            self._ask(self._coming.popleft(), now_s)
+            session = self._coming.popleft()
+            if self._leaves_s(session) <= now_s:
+                self._gives_up(session)
+            else:
+                self._ask(session, now_s)
         return self._settled
 
     def left(self, sessions: Iterable[int]) -> None:
@@ -119,6 +124,10 @@ class Entrance:
         self._note(session, now_s, view, how)
         self.books[session].queue.refuse()
         self._settled.append(self.books[session])
+
+    def _gives_up(self, session: int) -> None:
+        """Let *session* leave at the instant at which it has waited long enough."""
+        self._send_away(session, self._leaves_s(session), self._view(session, 0), "gave_up")
 
     def _note(self, session: int, now_s: float, view: SessionView, choice: str) -> None:
         policy = self.plan.scenario.workload.entry.policy

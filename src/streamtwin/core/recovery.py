@@ -1,6 +1,6 @@
 """How long is a pipeline down, why, and what does the record say of it?"""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from streamtwin.core.loss import WHY, ColdStart, LostRank
@@ -25,7 +25,8 @@ class Recovery:
     """Instants in seconds since the start of the stream, and bytes; `state`: what became of it.
 
     The ring stands from `died_s` to `resumed_s`. `rank` is the one that died, or of a cold start the
-    one that is ready last.
+    one that is ready last. Every one of `loads` loads its own weights, and has its caches of `restored`
+    sessions brought back; `weights_bytes` and `state_bytes` are the most that one of them loads.
     """
 
     rank: int
@@ -37,6 +38,14 @@ class Recovery:
     resumed_s: float
     weights_bytes: int
     state_bytes: int
+    loads: Collection[int]
+    restored: int
+
+    def loaded_bytes(self, plan: Plan, rank: int) -> int:
+        """Bytes that *rank* of *plan* loads meanwhile."""
+        if rank not in self.loads:
+            return 0
+        return weights_bytes(plan, rank) + state_bytes(plan, rank, self.restored)
 
 
 def recovery_of(plan: Plan, lost: LostRank, sessions: int) -> Recovery:
@@ -44,16 +53,17 @@ def recovery_of(plan: Plan, lost: LostRank, sessions: int) -> Recovery:
 
     Ranks that start together load side by side, so the one with most bytes counts.
     """
-    again = range(plan.ranks) if lost.restarts == "all" else [lost.rank]
+    again = range(plan.ranks) if lost.restarts == "all" else (lost.rank,)
     weights = max(weights_bytes(plan, rank) for rank in again)
-    state = max(state_bytes(plan, rank, sessions) for rank in again)
-    brought = state if lost.state == "restored" else 0
+    restored = sessions if lost.state == "restored" else 0
+    brought = max(state_bytes(plan, rank, restored) for rank in again)
     detected_s = lost.at_s + lost.detect_s
     started_s = detected_s + lost.start_s
     loaded_s = started_s + weights / lost.load_bytes_per_s
     resumed_s = loaded_s + brought / lost.restore_bytes_per_s
     return Recovery(
-        lost.rank, lost.state, lost.at_s, detected_s, started_s, loaded_s, resumed_s, weights, brought
+        lost.rank, lost.state, lost.at_s, detected_s, started_s, loaded_s, resumed_s, weights, brought,
+        again, restored,
     )  # fmt: skip
 
 
@@ -65,7 +75,8 @@ def cold_start_of(plan: Plan) -> Recovery | None:
     last = max(range(plan.ranks), key=lambda rank: weights_bytes(plan, rank))
     weights = weights_bytes(plan, last)
     loaded_s = cold.start_s + weights / cold.load_bytes_per_s
-    return Recovery(last, COLD, 0.0, 0.0, cold.start_s, loaded_s, loaded_s, weights, 0)
+    every = range(plan.ranks)
+    return Recovery(last, COLD, 0.0, 0.0, cold.start_s, loaded_s, loaded_s, weights, 0, every, 0)
 
 
 def begins_s(plan: Plan) -> float:

@@ -99,9 +99,14 @@ class Scoreboard:
 
     @property
     def covers(self) -> bool:
-        """Whether intervals hold about as much as they say; true where nothing was tested."""
+        """Whether intervals hold about as much as they say; where nothing was tested nobody knows."""
         inside, tested = self.coverage
-        return not tested or COVERAGE[0] <= inside / tested <= COVERAGE[1]
+        return tested > 0 and COVERAGE[0] <= inside / tested <= COVERAGE[1]
+
+    @property
+    def empty(self) -> list[Band]:
+        """Bands of load that no deployment lies in, so that nothing is said of them."""
+        return [band for band in BANDS if band not in {one.band for one in self.scores}]
 
     def _summary(self, kind: Kind, band: Band | None) -> Summary | None:
         own = [one for one in self.scores if one.kind == kind and band in (None, one.band)]

@@ -34,7 +34,8 @@ def scoreboard_tables(board: Scoreboard) -> list[Table]:
     for one in board.summaries:
         style = "" if one.ok else "bold red"
         table.add_row(WORDS[one.kind], *_summary(one), style=style)
-    table.caption, table.caption_justify = coverage_words(board), "left"
+    words = [coverage_words(board), *empty_words(board)]
+    table.caption, table.caption_justify = "\n".join(words), "left"
     return [table]
 
 
@@ -46,7 +47,11 @@ def render_scoreboard(
         "scoreboard.html.j2",
         name=name,
         question=question,
-        words=[words_of(board, kind) for kind in BOUNDS] + [coverage_words(board)],
+        words=[
+            *(words_of(board, kind) for kind in BOUNDS),
+            coverage_words(board),
+            *empty_words(board),
+        ],
         figure=inline_svg(scoreboard_svg(board), CAPTION),
         caption=CAPTION,
         headings=("", *HEADINGS),
@@ -84,6 +89,11 @@ def coverage_words(board: Scoreboard) -> str:
         f"({100 * inside / tested:.0f} %, bound {low} to {high} % {kept}). Repeats of one deployment "
         "share their host's state, so they are fewer trials than they look."
     )
+
+
+def empty_words(board: Scoreboard) -> list[str]:
+    """That some loads were not tried, if so."""
+    return [f"No deployment has a load {', '.join(board.empty)}."] if board.empty else []
 
 
 def document(board: Scoreboard) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from streamtwin.core.plan import Plan
 from streamtwin.core.records import Span
-from streamtwin.core.recovery import COLD, Recovery, cold_start_of, events_of, weights_bytes
+from streamtwin.core.recovery import COLD, Recovery, cold_start_of, events_of
 from streamtwin.sim.log import RunLog
 
 
@@ -17,7 +17,7 @@ def note_downtime(
     """
     log.decisions += events_of(recovery, saw or {})
     if recovery.resumed_s > recovery.died_s:
-        log.spans += [_stood(plan, stage.rank, recovery) for stage in plan.stages]
+        log.spans += [_stood(plan, rank, recovery) for rank in range(plan.ranks)]
 
 
 def note_cold_start(plan: Plan, log: RunLog) -> None:
@@ -28,10 +28,6 @@ def note_cold_start(plan: Plan, log: RunLog) -> None:
 
 
 def _stood(plan: Plan, rank: int, recovery: Recovery) -> Span:
-    cold, dead = recovery.state == COLD, recovery.rank == rank
-    loads = recovery.weights_bytes + recovery.state_bytes if dead else 0
-    size_bytes = weights_bytes(plan, rank) if cold else loads
-    peer = -1 if cold or dead else recovery.rank
-    return Span(
-        rank, "recovery", recovery.died_s, recovery.resumed_s, 0, -1, 0, 0, size_bytes, peer
-    )
+    own = recovery.state == COLD or recovery.rank == rank
+    loaded, peer = recovery.loaded_bytes(plan, rank), -1 if own else recovery.rank
+    return Span(rank, "recovery", recovery.died_s, recovery.resumed_s, 0, -1, 0, 0, loaded, peer)

@@ -1,7 +1,7 @@
 """What do the members of a stage that do not lead it do meanwhile?
 
-They take part in every pass from its begin to its end, stand while the ring stands, and wait for their leader's call in between,
-as `streamtwin.runtime.members` records it.
+They take part in every pass from its begin to its end, and wait for their leader's call in between,
+as `streamtwin.runtime.members` records it. That they stand while the ring stands is noted already.
 """
 
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ def member_spans(plan: Plan, spans: Iterable[Span]) -> list[Span]:
         return []
     passes: dict[int, list[Span]] = {stage.rank: [] for stage in plan.stages if not stage.vae_only}
     for span in spans:
-        if span.kind in {"dit", "recovery"}:
+        if span.kind in {"dit", "recovery"} and span.rank in passes:
             passes[span.rank].append(span)
     return [
         each
@@ -37,7 +37,7 @@ def member_spans(plan: Plan, spans: Iterable[Span]) -> list[Span]:
 
 
 def _of_member(member: int, led: list[Span]) -> list[Span]:
-    """Of *member*: the passes, and the standing still, that its leader has *led*, each after a wait for its call."""
+    """Of *member*: the passes that its leader has *led*, each after a wait for its call."""
     made, until_s = list[Span](), 0.0
     for span in led:
         wait = replace(
@@ -45,6 +45,6 @@ def _of_member(member: int, led: list[Span]) -> list[Span]:
             peer=span.rank,
         )  # fmt: skip
         made += [wait] if wait.seconds > 0 else []
-        made.append(replace(span, rank=member))
+        made += [replace(span, rank=member)] if span.kind == "dit" else []
         until_s = span.ended_s
     return made
