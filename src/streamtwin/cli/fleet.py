@@ -105,8 +105,8 @@ def _no_profile(cards: "Cards", place: int, scenario: Scenario) -> str:
 
     return (
         f"deployment.gpus.{place}.gpu = {cards.gpu!r}: no profile of such a card answers for model = "
-        f"{scenario.model!r} and vae = {scenario.vae!r} at {scenario.resolution}; calibrate on one, or give the entry a profile: one of "
-        f"{', '.join(list_profiles())}"
+        f"{scenario.model!r} and vae = {scenario.vae!r} at {scenario.resolution}; calibrate on one, or "
+        f"give the entry a profile: one of {', '.join(list_profiles())}"
     )
 
 

@@ -1,7 +1,7 @@
 """What happened? The one record format that both executors write and everything else reads."""
 
-# Nobody changes a span, a chunk's record or a decision once a run is sealed. They are not frozen because making one would
-# take five times as long, and a run makes hundreds of thousands.
+# Nobody changes a span, a chunk's record or a decision once a run is sealed. They are not frozen because
+# making one would take five times as long, and a run makes hundreds of thousands.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

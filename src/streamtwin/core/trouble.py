@@ -56,7 +56,10 @@ class SlowLink(_SlowTime):
 
 
 class Trouble(Section):
-    """All that goes wrong. What is slow or cold is so in every replica, on the same ranks; a rank that dies is one of all."""
+    """All that goes wrong.
+
+    What is slow or cold is so in every replica, on the same ranks; a rank that dies is one of all.
+    """
 
     slow_cards: list[SlowCard] = Field([])
     slow_links: list[SlowLink] = Field([])

@@ -42,7 +42,8 @@ def simulate(
     noise, whose processes start anew and are all a little faster or slower than expected (see
     `sim.services`), and whose sessions are drawn anew (see `core.roster`). *engine* computes the
     same records in another way, if it applies (see `sim.recurrence`); `auto` takes it where it does.
-    Without *redraw* sessions stay those of the plan. *first_rank* is rank 0's number among those of several replicas: each draws its own noise.
+    Without *redraw* sessions stay those of the plan. *first_rank* is rank 0's number among those of
+    several replicas: each draws its own noise.
     The same arguments give the same records, bit for bit.
 
     Raises:
