@@ -92,5 +92,7 @@ def test_without_a_card_or_a_price_nothing_is_said() -> None:
 def test_the_price_of_a_card_that_nobody_knows_is_refused() -> None:
     with pytest.raises(ScenarioError, match=r"prices\.h100: no card .* choose one of a100-sxm"):
         parse_scenario("workload: {chunks: 9}\nprices: {h100: 2.0}", "mine.yaml")
+    with pytest.raises(ScenarioError, match="less than or equal to 1000000"):
+        parse_scenario("workload: {chunks: 9}\nprices: {h100-sxm: 1.0e+308}", "mine.yaml")
     with pytest.raises(ScenarioError, match="greater than 0"):
         parse_scenario("workload: {chunks: 9}\nprices: {h100-sxm: 0}", "mine.yaml")

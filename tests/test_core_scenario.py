@@ -192,6 +192,20 @@ def test_each_further_mistake_has_its_line_too(tmp_path: Path) -> None:
         find_scenario(str(path))
 
 
+def test_a_bomb_of_merged_keys_is_answered_at_once(tmp_path: Path) -> None:
+    """Each level merges the one before nine times over."""
+    levels = [f"b{n}: &m{n} {{<<: [{', '.join(9 * [f'*m{n - 1}'])}]}}" for n in range(1, 9)]
+    path = tmp_path / "bomb.yaml"
+    path.write_text("\n".join(["b0: &m0 {a: 1, b: 2}", *levels]))
+    with pytest.raises(ScenarioError, match=r"more than 100,000 keys are merged"):
+        find_scenario(str(path))
+
+
+def test_what_is_no_file_is_not_read() -> None:
+    with pytest.raises(ScenarioError, match="it is no file"):
+        find_scenario("/dev/zero")
+
+
 def test_a_bomb_of_aliases_is_answered_at_once(tmp_path: Path) -> None:
     lines = ["a0: &a0 [1, 1]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30)]

@@ -11,6 +11,8 @@ from builders import FlatLatency, make_plan
 from streamtwin.core.errors import ScenarioError
 from streamtwin.core.latency import Prediction
 from streamtwin.core.metrics import compute_metrics
+from streamtwin.sim import uncertainty
+from streamtwin.sim.replicas import simulate_deployment
 from streamtwin.sim.replications import (
     compare_plans,
     differences,
@@ -145,6 +147,25 @@ def test_a_long_stream_has_the_intervals_of_a_shorter_one():
         low, high = calibration_intervals(plan, latency, (), expected(plan, latency))["fps"]
         widths.append(log(high / low))
     assert widths[1] == pytest.approx(widths[0], rel=0.1)
+
+
+def test_a_long_live_stream_is_cut_where_a_shorter_one_shows_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A camera that the pipeline keeps up with: draws have some hundred chunks, not all 2,000."""
+    latency = KnownLatency(fit_rel_std=0.05)
+    plan = make_plan(gpus=2, steps=1, chunks=2000, source_fps=8.0)
+    found, drawn = expected(plan, latency), []
+
+    def noted(each, *arguments, **options):
+        drawn.append(each.scenario.chunks)
+        return simulate_deployment(each, *arguments, **options)
+
+    monkeypatch.setattr(uncertainty, "simulate_deployment", noted)
+    intervals = calibration_intervals(plan, latency, (), found)
+    assert max(drawn) < 300
+    for name, (low, high) in intervals.items():
+        assert low <= found[name] <= high
 
 
 def test_what_grows_with_the_stream_keeps_its_interval_around_it():

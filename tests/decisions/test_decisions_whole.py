@@ -49,6 +49,27 @@ def test_what_cannot_be_asked_again_is_said(fields: dict[str, Any], words: str) 
         replayed(scenario_of(records), log)
 
 
+@pytest.mark.parametrize(
+    ("family", "fields", "words"),
+    [
+        ("partition", {"policy": "optimal", "saw": {}}, "costs of 0 blocks, 0 stages"),
+        ("batching", {"policy": "slo_aware"}, "batching policy 'slo_aware' saw"),
+        (
+            "batching",
+            {"policy": "model_predictive", "saw": {"rows": 0, "room": 1, "waiting": 1e12, "batch": 1, "steps": 1}},
+            "waiting = 1e[+]12: one chunk a session",
+        ),
+    ],
+)  # fmt: skip
+def test_a_log_that_leads_a_policy_astray_is_refused(
+    family: str, fields: dict[str, Any], words: str
+) -> None:
+    records = run(batching={"batch": 2}, sessions=2)
+    log = changed(records, index_of(records, family), **fields)
+    with pytest.raises(UserError, match=words):
+        replayed(scenario_of(records), log)
+
+
 def test_logs_of_different_scenarios_are_refused() -> None:
     one, other = run(), run(gpus=3, chunks=15)
     with pytest.raises(UserError) as raised:

@@ -127,6 +127,8 @@ MISTAKES = {
     "{rank: 0}": "trouble.lost_ranks.0.at_s",
     "{rank: 0, at_s: 1, detect_s: -0.1}": "trouble.lost_ranks.0.detect_s",
     "{rank: 0, at_s: 1, start_s: .inf}": "trouble.lost_ranks.0.start_s",
+    "{rank: 0, at_s: 1, start_s: 1.0e+17}": "start_s = 1e+17: Input should be less than or equal to",
+    "{rank: 0, at_s: 1, load_bytes_per_s: 1.0e-300}": "load_bytes_per_s = 1e-300: Input should be",
     "{rank: 0, at_s: 1, load_bytes_per_s: 0}": "trouble.lost_ranks.0.load_bytes_per_s",
     "{rank: 0, at_s: 1, restore_bytes_per_s: -1}": "trouble.lost_ranks.0.restore_bytes_per_s",
     "{rank: 0, at_s: 1, state: gone}": "'lost' or 'restored'",

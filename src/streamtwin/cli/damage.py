@@ -12,7 +12,14 @@ def sound(*runs: Path) -> Iterator[None]:
     """Say which folder is damaged when what stands in it makes no sense."""
     try:
         yield
-    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        ArithmeticError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         folders = ", ".join(str(run) for run in runs)
         raise UserError(
             f"{folders}: damaged, or not a result of this program ({type(error).__name__}: {error})"

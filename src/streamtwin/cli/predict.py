@@ -1,13 +1,13 @@
 """What does the twin say of a scenario, and how sure is it?"""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamtwin.cli.fleet import capacities, card_names
-from streamtwin.cli.output import remark
+from streamtwin.cli.output import progress, remark
 from streamtwin.cli.profiles import itemsize_of, latency_of, lazily
 from streamtwin.core.entrance import check_room
 from streamtwin.core.errors import RunError, ScenarioError
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from streamtwin.core.motion import Motion
     from streamtwin.runtime.video import Clip
     from streamtwin.sim.engines import Engine
+
+
+LONG = 2000
+"""Chunks from which on simulating them several times is long work."""
 
 
 def read_clip(scenario: Scenario, path: Path | None) -> "Clip":
@@ -76,14 +80,26 @@ def predict(
     """Simulate *plan*: its records, and its metrics with the intervals that calibration allows."""
     from streamtwin.sim.replicas import simulate_deployment  # noqa: PLC0415
     from streamtwin.sim.replications import figures_of  # noqa: PLC0415
-    from streamtwin.sim.uncertainty import calibration_intervals  # noqa: PLC0415
+    from streamtwin.sim.uncertainty import DRAWS, calibration_intervals  # noqa: PLC0415
 
     latency = latency_of(profile, plan.scenario)
     records = simulate_deployment(plan, latency, motion, engine=engine)
     with long_enough(plan):
         metrics = compute_metrics(records)
-        metrics["intervals"] = calibration_intervals(plan, latency, motion, figures_of(metrics))
+        with watched(plan, DRAWS) as done:
+            told = calibration_intervals(plan, latency, motion, figures_of(metrics), done)
+        metrics["intervals"] = told
     return records, metrics
+
+
+@contextmanager
+def watched(plan: Plan, draws: int) -> Iterator[Callable[[], None]]:
+    """What to call behind each of *draws* simulations; shows progress where they take long."""
+    if plan.scenario.all_chunks < LONG:
+        yield lambda: None
+        return
+    with progress("how sure that is", draws) as bar:
+        yield bar.step
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from streamtwin.core import catalog
 from streamtwin.core.entrance import FAMILY, chosen
 from streamtwin.core.errors import UserError, unknown_name
 from streamtwin.core.moved import counts_text
@@ -27,6 +28,7 @@ from streamtwin.core.records import Decision
 from streamtwin.core.recovery import FAMILY as TROUBLE
 from streamtwin.core.restarts import seen as position_seen
 from streamtwin.core.scenario import Scenario
+from streamtwin.core.section import MAX_SESSIONS
 from streamtwin.core.stages import of_every_rank
 from streamtwin.core.told_line import hear
 
@@ -60,7 +62,14 @@ class Asker:
             )
         try:
             said = family.ask(self, decision)
-        except (LookupError, TypeError, ValueError) as error:
+        except (
+            LookupError,
+            TypeError,
+            ValueError,
+            ArithmeticError,
+            RecursionError,
+            StopIteration,
+        ) as error:
             raise UserError(
                 f"what {decision.family} policy {decision.policy!r} saw at {decision.time_s:.3f} s is "
                 f"not all there ({type(error).__name__}: {error}): the log is damaged, or of another "
@@ -86,7 +95,10 @@ def _admission(_: Asker, one: Decision) -> str:
 
 
 def _batching(_: Asker, one: Decision) -> int:
-    return BATCHING[one.policy](LaneView.seen(one.saw))
+    view = LaneView.seen(one.saw)
+    if view.waiting > MAX_SESSIONS:
+        raise ValueError(f"waiting = {view.waiting:g}: one chunk a session waits at most")
+    return BATCHING[one.policy](view)
 
 
 def _dispatch(asker: Asker, one: Decision) -> Decision:
@@ -109,7 +121,10 @@ def _partition(asker: Asker, one: Decision) -> str:
     if one.policy == "given":
         counts = deployment.partition.blocks or []
     else:
-        counts = [len(part) for part in PARTITION[one.policy](StageCosts.seen(one.saw))]
+        costs, blocks = StageCosts.seen(one.saw), catalog.model(asker.scenario.model).blocks
+        if len(costs.block_s) != blocks or len(costs.fixed_s) != deployment.block_stages:
+            raise ValueError(f"costs of {len(costs.block_s)} blocks, {len(costs.fixed_s)} stages")
+        counts = [len(part) for part in PARTITION[one.policy](costs)]
     return counts_text(of_every_rank(counts, deployment))
 
 

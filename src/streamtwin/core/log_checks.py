@@ -26,8 +26,11 @@ def scenario_of(records: Records) -> Scenario:
     try:
         return Scenario.model_validate(dict(records.info.scenario))
     except ValidationError as error:
-        what = str(error).splitlines()[0]
-        raise UserError(f"the scenario in the records is none of this version: {what}") from error
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(
+            f"the scenario in the records is none of this version: {where}: {first['msg']}"
+        ) from error
 
 
 def check_whole(records: Records) -> None:

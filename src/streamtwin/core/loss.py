@@ -14,9 +14,9 @@ from pydantic import Field
 
 from streamtwin.core.deployment import Deployment
 from streamtwin.core.errors import ScenarioError
-from streamtwin.core.section import Positive, Section
+from streamtwin.core.section import Seconds, Section
 
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+BytesPerSecond = Annotated[float, Field(ge=1, allow_inf_nan=False)]
 
 WHY: dict[str, str] = {
     "detect_s": "torchrun's agent looks that often",
@@ -36,7 +36,8 @@ class ColdStart(Section):
         Seconds, Field(description="until it can load weights: process, card, communicators")
     ] = 10.0
     load_bytes_per_s: Annotated[
-        Positive, Field(description="at which a rank loads its weights, all ranks side by side")
+        BytesPerSecond,
+        Field(description="at which a rank loads its weights, all ranks side by side"),
     ] = 1e9
 
 
@@ -62,7 +63,7 @@ class LostRank(ColdStart):
         Field(description="the dead rank, or all of its ring: every rank loads its weights again"),
     ] = "rank"
     restore_bytes_per_s: Annotated[
-        Positive, Field(description="at which a rank's caches are brought back")
+        BytesPerSecond, Field(description="at which a rank's caches are brought back")
     ] = 25e9
 
 

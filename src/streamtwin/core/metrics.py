@@ -12,7 +12,7 @@ from streamtwin.core.cost import cost_figures
 from streamtwin.core.critical import critical_cycle
 from streamtwin.core.entry_metrics import entry_metrics
 from streamtwin.core.first_frame import warm_first_frame_s
-from streamtwin.core.intervals import overlap_s
+from streamtwin.core.intervals import Interval, overlap_s
 from streamtwin.core.judged import judged, strictest
 from streamtwin.core.little import in_pipeline
 from streamtwin.core.moved import blocks_at_end, moves_figures
@@ -78,7 +78,7 @@ def compute_metrics(records: Records) -> dict[str, Any]:
         "replicas": replica_metrics(records, _alone),
         "chunks": _outcomes(records),
         "recoveries": recovery_metrics(records),
-        "ranks": [_rank(records, time, steady) for time in rank_times(records, steady.interval)],
+        "ranks": _ranks(records, steady),
         "moves": moves_figures(records),
         "links": _links(records, steady),
         "cost": cost_figures(records, scenario, steady),
@@ -133,13 +133,19 @@ def _outcomes(records: Records) -> dict[str, int]:
     return {name: outcomes.count(name) for name in OUTCOMES}
 
 
-def _rank(records: Records, time: RankTime, steady: Steady) -> dict[str, Any]:
+def _ranks(records: Records, steady: Steady) -> list[dict[str, Any]]:
+    services: dict[int, list[Interval]] = {info.rank: [] for info in records.info.ranks}
+    for span in records.spans:
+        if span.kind in SERVICES:
+            services[span.rank].append((span.began_s, span.ended_s))
+    times = rank_times(records, steady.interval)
+    return [_rank(records, time, services[time.rank], steady) for time in times]
+
+
+def _rank(
+    records: Records, time: RankTime, services: Sequence[Interval], steady: Steady
+) -> dict[str, Any]:
     info = next(info for info in records.info.ranks if info.rank == time.rank)
-    services = [
-        (span.began_s, span.ended_s)
-        for span in records.spans
-        if span.rank == time.rank and span.kind in SERVICES
-    ]
     window_s = steady.interval[1] - steady.interval[0]
     return {
         "rank": time.rank,

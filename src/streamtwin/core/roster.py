@@ -130,12 +130,27 @@ def _chunks(scenario: Scenario, name: str | None, unit: float = 1.0) -> int:
     if length.duration_s is not None:
         return _chunks_in(scenario, name, unit * length.duration_s)
     assert length.chunks is not None
-    return min(MAX_CHUNKS, max(1, round(unit * length.chunks)))
+    return _checked(max(1, round(unit * length.chunks)), name)
 
 
 def _chunks_in(scenario: Scenario, name: str | None, duration_s: float) -> int:
     frames = 1 + int(duration_s * terms_of_class(scenario, name).playout_fps)
-    return min(MAX_CHUNKS, max(1, scenario.shape.chunks_in(frames)))
+    return _checked(max(1, scenario.shape.chunks_in(frames)), name)
+
+
+def _checked(chunks: int, name: str | None) -> int:
+    """*chunks* of a session of class *name*, if a run takes as many.
+
+    Raises:
+        ScenarioError: it does not.
+    """
+    if chunks > MAX_CHUNKS:
+        where = "workload" if name is None else f"workload.classes.{name}"
+        raise ScenarioError(
+            f"{where}: a session lasts {chunks:.4g} chunks, and one run takes at most {MAX_CHUNKS:,} a "
+            "session: shorten its chunks, its duration_s or their mean"
+        )
+    return chunks
 
 
 def _settled(scenario: Scenario, visits: Sequence[Visit], run: int) -> Scenario:

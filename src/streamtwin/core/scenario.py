@@ -11,7 +11,7 @@ from streamtwin.core.errors import ScenarioError
 from streamtwin.core.loss import check_losses
 from streamtwin.core.policies.rope import PositionView
 from streamtwin.core.promises import Slo, Viewer
-from streamtwin.core.section import MAX_CHUNKS, MAX_REPLICATIONS, Positive, Section
+from streamtwin.core.section import MAX_CHUNKS, MAX_REPLICATIONS, Section
 from streamtwin.core.specs import Resolution
 from streamtwin.core.trouble import Trouble, check_trouble
 from streamtwin.core.weight_sources import Weights
@@ -48,7 +48,7 @@ class Scenario(Section):
     viewer: Viewer = Viewer()
     trouble: Trouble = Trouble()
     prices: Annotated[
-        dict[Name, Positive],
+        dict[Name, Annotated[float, Field(gt=0, le=1e6)]],
         Field(
             description="USD per hour of a card, by its name in the catalogue, before that one's"
         ),

@@ -15,7 +15,7 @@ from streamtwin.core.layout import check_layout
 from streamtwin.core.places import Places
 from streamtwin.core.roster import with_roster
 from streamtwin.core.scenario import Scenario
-from streamtwin.core.yaml_text import parse_yaml
+from streamtwin.core.yaml_text import MAX_BYTES, parse_yaml
 
 _Data = dict[str, Any]
 
@@ -30,6 +30,12 @@ def read_scenario_text(path: Path) -> str:
         ScenarioError: it is missing, a folder, or not text.
     """
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise ScenarioError(f"{path}: cannot be read as a scenario: it is no file")
+        if path.is_file() and path.stat().st_size > MAX_BYTES:
+            raise ScenarioError(
+                f"{path}: cannot be read as a scenario: it has more than {MAX_BYTES:,} bytes"
+            )
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ScenarioError(f"{path}: cannot be read as a scenario: {error}") from error

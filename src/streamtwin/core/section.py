@@ -19,6 +19,10 @@ MAX_SESSIONS = 1000
 MAX_REPLICATIONS = 1000
 """Most replications of one scenario."""
 
+MAX_SECONDS = 1e6
+"""Longest time that a scenario may name: eleven days."""
+
+Seconds = Annotated[float, Field(ge=0, le=MAX_SECONDS)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 FrameRate = Annotated[float, Field(ge=0.1, le=100_000)]
 Rate = Annotated[float, Field(ge=0, le=1)]

@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from streamtwin.core.errors import ScenarioError
-from streamtwin.core.section import Positive, Section
+from streamtwin.core.section import MAX_SECONDS, Section
+
+Length = Annotated[float, Field(gt=0, le=MAX_SECONDS)]
 
 
 class Camera(Section):
@@ -37,8 +39,8 @@ class Camera(Section):
 class Phases(Section):
     """A session that alternates between sending frames and none."""
 
-    active_s: Annotated[Positive, Field(description="seconds in which frames come")]
-    idle_s: Annotated[Positive, Field(description="seconds in which none come")]
+    active_s: Annotated[Length, Field(description="seconds in which frames come")]
+    idle_s: Annotated[Length, Field(description="seconds in which none come")]
     lengths: Annotated[
         Literal["fixed", "exponential"],
         Field(description="whether phases last exactly so long, or on average"),
@@ -57,9 +59,9 @@ def check_idle(idle: Sequence[tuple[float, float]]) -> None:
     """
     until_s = 0.0
     for begin_s, end_s in idle:
-        if not until_s <= begin_s < end_s < float("inf"):
+        if not until_s <= begin_s < end_s <= MAX_SECONDS:
             raise ScenarioError(
                 f"workload.visits: idle phase [{begin_s}, {end_s}] behind {until_s} s: phases are "
-                "[begin, end] in seconds since the session joins, in order and apart"
+                f"[begin, end] in seconds since the session joins, in order, apart, at most {MAX_SECONDS:g}"
             )
         until_s = end_s

@@ -103,6 +103,9 @@ def session_window(records: Records, done: Sequence[ChunkRecord]) -> Steady:
     Blocks that move once, before anything is steady, belong to the warm-up, as in the reference,
     which counts frames from then on. Where the ring stood before, the window begins there: what waited
     meanwhile comes faster afterwards than any input, and is paid for with that time.
+
+    Raises:
+        RunError: no time passes in it.
     """
     assert len(done) >= ENOUGH
     info = records.info
@@ -119,6 +122,10 @@ def session_window(records: Records, done: Sequence[ChunkRecord]) -> Steady:
     began_s = _stood_s(records, done, (settled_s, ended_s))
     while first >= 0 and emitted_at(done[first]) > began_s:
         first -= 1
+    if not began_s < ended_s:
+        raise RunError(
+            f"all chunks of session {done[0].session} came at {ended_s:g} s: no rate can be measured"
+        )
     return Steady(first, last, (began_s, ended_s), reached, settled_s)
 
 

@@ -11,10 +11,10 @@ from streamtwin.core.errors import ScenarioError
 from streamtwin.core.loss import ColdStart, LostRank
 from streamtwin.core.pace import Pace, Slow
 from streamtwin.core.protocol import Layout
-from streamtwin.core.section import Section
+from streamtwin.core.section import Seconds, Section
 
 Rank = Annotated[int, Field(ge=0)]
-Instant = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Instant = Seconds
 Factor = Annotated[float, Field(ge=1, le=1000)]
 
 MAX_LOST = 1000

@@ -8,7 +8,7 @@ from math import inf
 from pathlib import Path
 
 from streamtwin.core.errors import ScenarioError
-from streamtwin.core.section import MAX_SESSIONS
+from streamtwin.core.section import MAX_SECONDS, MAX_SESSIONS
 
 COLUMNS = ("session", "join_s", "duration_s", "class")
 """Columns of a trace of sessions; the last may be missing."""
@@ -35,16 +35,19 @@ class Line:
     def wrong(self, column: str, why: str) -> ScenarioError:
         """The error that says where, which column, which value, and *why*."""
         return ScenarioError(
-            f"{self.path}:{self.number}: column {column} = {self.values[column]!r}: {why}"
+            f"{self.path}:{self.number}: column {column} = {self.values[column][:80]!r}: {why}"
         )
 
-    def number_of(self, column: str, least: float = 0.0) -> float:
-        """The finite number in *column*, at least *least*.
+    def number_of(self, column: str, least: float = 0.0, most: float = inf) -> float:
+        """The finite number in *column*, from *least* to *most*.
 
         Raises:
             ScenarioError: it is none.
         """
-        return self._parsed(column, float, "a number", least)
+        value = self._parsed(column, float, "a number", least)
+        if value > most:
+            raise self.wrong(column, f"give at most {most:g}")
+        return value
 
     def whole_of(self, column: str) -> int:
         """The whole number in *column*, at least 0.
@@ -73,24 +76,28 @@ def lines_of(path: Path, needed: Collection[str], known: Collection[str]) -> Ite
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ScenarioError(f"{path}: cannot be read as a trace: {error}") from error
     rows = csv.reader(io.StringIO(text, newline=""))
-    header = [name.strip() for name in next(rows, [])]
+    try:
+        header = [name.strip() for name in next(rows, [])]
+        lines = [(rows.line_num, values) for values in rows]
+    except csv.Error as error:
+        raise ScenarioError(f"{path}:{rows.line_num}: {error}") from error
     missing = [name for name in needed if name not in header]
     odd = [name for name in header if name not in known or header.count(name) > 1]
     if missing or odd:
-        what = f"lacks {', '.join(missing)}" if missing else f"has {odd[0]!r}"
+        what = f"lacks {', '.join(missing)}" if missing else f"has {odd[0][:80]!r}"
         raise ScenarioError(f"{path}:1: its header {what}; columns are {', '.join(known)}")
-    for values in rows:
+    for number, values in lines:
         if not any(value.strip() for value in values):
             continue
         if len(values) != len(header):
             raise ScenarioError(
-                f"{path}:{rows.line_num}: has {len(values)} values, its header {len(header)}"
+                f"{path}:{number}: has {len(values)} values, its header {len(header)}"
             )
         cells = (value.strip() for value in values)
-        yield Line(path, rows.line_num, dict(zip(header, cells, strict=True)))
+        yield Line(path, number, dict(zip(header, cells, strict=True)))
 
 
 def read_visits(path: Path, classes: Collection[str]) -> tuple[TraceVisit, ...]:
@@ -123,7 +130,9 @@ def _visit(line: Line, classes: Collection[str]) -> TraceVisit:
         raise line.wrong("class", legal)
     if named is None and classes and "class" in line.values:
         raise line.wrong("class", f"choose one of {', '.join(classes)}")
-    duration_s = line.number_of("duration_s")
+    duration_s = line.number_of("duration_s", most=MAX_SECONDS)
     if duration_s == 0:
         raise line.wrong("duration_s", "give more than 0 seconds")
-    return TraceVisit(line.whole_of("session"), line.number_of("join_s"), duration_s, named)
+    return TraceVisit(
+        line.whole_of("session"), line.number_of("join_s", most=MAX_SECONDS), duration_s, named
+    )

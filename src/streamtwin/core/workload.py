@@ -63,7 +63,11 @@ class Workload(Section):
         int, Field(ge=1, le=MAX_SESSIONS, description="streams, concurrent if they overlap")
     ] = 1
     visits: Annotated[
-        list[Visit], Field(description="sessions that differ, in order; the others are alike")
+        list[Visit],
+        Field(
+            max_length=MAX_SESSIONS,
+            description="sessions that differ, in order; the others are alike",
+        ),
     ] = Field([])
     arrivals: Annotated[
         Arrivals | None, Field(description="a process by which sessions join, instead of visits")

@@ -7,9 +7,24 @@ import yaml
 
 from streamtwin.core.errors import ScenarioError
 
+MAX_MERGED = 100_000
+"""Keys that one text may have, those that are merged from elsewhere counted each time."""
+
+MAX_BYTES = 2**24
+"""Longest text that is read: a scenario with a thousand sessions takes a hundredth of it."""
+
 
 class _StrictLoader(yaml.SafeLoader):
     """The safe loader, refusing a key that stands twice instead of dropping one of them."""
+
+    merged = 0
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Merge other mappings in, as many as a person would write: each may double what is there."""
+        super().flatten_mapping(node)
+        self.merged += len(node.value)
+        if self.merged > MAX_MERGED:
+            raise yaml.YAMLError(f"more than {MAX_MERGED:,} keys are merged by '<<'")
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]

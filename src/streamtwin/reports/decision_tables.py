@@ -30,7 +30,7 @@ def again_table(runs: Sequence[AskedAgain]) -> Table:
         verdict = "identical" if one.difference is None else words_again(one)
         style = "" if one.difference is None else "bold red"
         table.add_row(
-            escape(one.name), one.source, str(one.decisions), escape(verdict), style=style
+            escape(one.name), escape(one.source), str(one.decisions), escape(verdict), style=style
         )
     return table
 
@@ -43,7 +43,7 @@ def beside_table(one: Beside) -> Table:
         table.add_column(escape(heading), justify="right")
     for family, tally in one.families.items():
         cells = (tally.here, tally.there, tally.alike, tally.but_for_seconds)
-        table.add_row(family, *map(str, cells))
+        table.add_row(escape(family), *map(str, cells))
     table.caption, table.caption_justify = escape(words_beside(one)), "left"
     return table
 
@@ -61,14 +61,16 @@ def difference_table(heading: str, one: Difference, names: tuple[str, str]) -> T
         "time_s", *("-" if each is None else number(each.decision.time_s) for each in both)
     )
     if len({each.decision.policy for each in both if each}) > 1:
-        table.add_row("policy", *("-" if each is None else each.decision.policy for each in both))
+        table.add_row(
+            "policy", *("-" if each is None else escape(each.decision.policy) for each in both)
+        )
     if len({(each.decision.session, each.decision.chunk) for each in both if each}) > 1:
         table.add_row("about", *map(about, both))
     table.add_row("chose", *(escape(chosen(each)) for each in both), end_section=True)
     for wanted, style in ((unlike, "bold"), (list(dict.fromkeys(alike)), "")):
         for name in wanted:
             cells = (number(None if each is None else each.saw.get(name)) for each in both)
-            table.add_row(f"saw {name}", *cells, style=style)
+            table.add_row(f"saw {escape(name)}", *cells, style=style)
         table.add_section()
     return table
 

@@ -74,7 +74,7 @@ def number(value: float | str | None) -> str:
     if value is None:
         return "-"
     if isinstance(value, str):
-        return value
+        return "".join(c if c.isprintable() else "?" for c in value)
     return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(value)
 
 

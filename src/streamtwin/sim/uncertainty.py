@@ -7,7 +7,7 @@ the end of its own interval at once was rejected: no run is unlucky in everythin
 nearly all runs instead of 90 %.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from math import exp, log, sqrt
 from statistics import NormalDist, fmean, stdev
@@ -35,6 +35,12 @@ FIRST = 1_000_000
 
 STEADY_CHUNKS = 24
 """Chunks of a draw behind its warm-up: the figures are relative to a run equally long."""
+
+LIVE = 4
+"""A live stream is cut to so many times the length, since its queue takes a while to be as usual."""
+
+SAME, FLOOR = 0.01, 0.1
+"""By how much figures may differ, relative to themselves or to this, that are taken for the same."""
 
 SIGMAS = NormalDist().inv_cdf((1 + COVERAGE) / 2)
 """Standard deviations from the middle to an end of a prediction's interval."""
@@ -90,16 +96,24 @@ class DrawnLatency:
 
 
 def calibration_intervals(
-    plan: Plan, latency: LatencyModel, motion: Sequence[Motion], found: dict[str, float]
+    plan: Plan,
+    latency: LatencyModel,
+    motion: Sequence[Motion],
+    found: dict[str, float],
+    done: Callable[[], None] = lambda: None,
 ) -> dict[str, list[float]]:
     """The interval of each figure *found* of the expected run of *plan*, by the figure's name.
+
+    *done* is called behind each of `DRAWS` simulations.
 
     Raises:
         RunError: a run is too short to have figures.
     """
-    short = _shortened(plan)
-    expected = figures_of(compute_metrics(simulate_deployment(short, latency, motion)))
-    runs = [_drawn(short, latency, motion, FIRST + index) for index in range(DRAWS)]
+    short, expected = _shortened(plan, latency, motion, found)
+    runs = []
+    for index in range(DRAWS):
+        runs.append(_drawn(short, latency, motion, FIRST + index))
+        done()
     return {
         name: _interval(name, value, expected[name], [run[name] for run in runs])
         for name, value in found.items()
@@ -141,8 +155,14 @@ def _ends(values: Sequence[float]) -> tuple[float, float]:
     return middle - half, middle + half
 
 
-def _shortened(plan: Plan) -> Plan:
-    """*plan* with a shorter stream, where that shows the same: one session whose input always waits."""
+def _shortened(
+    plan: Plan, latency: LatencyModel, motion: Sequence[Motion], found: dict[str, float]
+) -> tuple[Plan, dict[str, float]]:
+    """*plan* with a shorter stream where that shows the same, and what is expected of it.
+
+    It does for one session whose input always waits. Of a live input the backlog may grow as long as
+    the stream lasts: there the figures themselves say whether a shorter one has the same.
+    """
     scenario = plan.scenario
     partition, workload = scenario.deployment.partition, scenario.workload
     chunks = plan.warmup_chunks + plan.tail_chunks + STEADY_CHUNKS
@@ -151,8 +171,25 @@ def _shortened(plan: Plan) -> Plan:
         chunks += first_look(plan) + plan.lanes
     driven = scenario.trouble.any or workload.motion or not workload.camera.exact
     crowd = workload.sessions > 1 or workload.visits
-    # of a live input that comes too fast, the backlog grows as long as the stream lasts
-    if crowd or moves or driven or workload.source_fps is not None or scenario.chunks <= chunks:
-        return plan
+    if workload.source_fps is not None:
+        chunks *= LIVE
+    if crowd or moves or driven or scenario.chunks <= chunks:
+        return plan, _expected(plan, latency, motion)
     shorter = workload.model_copy(update={"chunks": chunks, "duration_s": None})
-    return replace(plan, scenario=scenario.model_copy(update={"workload": shorter}))
+    short = replace(plan, scenario=scenario.model_copy(update={"workload": shorter}))
+    expected = _expected(short, latency, motion)
+    if workload.source_fps is None or _alike(expected, found):
+        return short, expected
+    return plan, _expected(plan, latency, motion)
+
+
+def _expected(plan: Plan, latency: LatencyModel, motion: Sequence[Motion]) -> dict[str, float]:
+    return figures_of(compute_metrics(simulate_deployment(plan, latency, motion)))
+
+
+def _alike(expected: dict[str, float], found: dict[str, float]) -> bool:
+    """Whether all figures *found* of the whole stream are those of a shorter one."""
+    return all(
+        abs(expected[name] - value) <= SAME * max(abs(value), FLOOR)
+        for name, value in found.items()
+    )
