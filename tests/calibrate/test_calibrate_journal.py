@@ -20,6 +20,7 @@ from streamtwin.calibrate.journal import lock, partial_folder
 from streamtwin.calibrate.locate import HOME, find_profile, list_profiles
 from streamtwin.calibrate.profile import read_profile
 from streamtwin.calibrate.run import Settings, calibrate
+from streamtwin.calibrate.schedule import MAX_STARTS
 from streamtwin.core.errors import CalibrationError, UserError
 
 BUDGET_S = 60.0
@@ -99,7 +100,7 @@ def test_every_start_has_a_number_of_its_own(tmp_path):
     runs = {}
     for one in profile.measurements:
         runs.setdefault((one.case, one.rank), []).append(one.run)
-    assert {tuple(each) for each in runs.values()} == {(0, 1, 2)}
+    assert {tuple(each) for each in runs.values()} == {tuple(range(MAX_STARTS))}
     assert len(set(runs)) == len(cases_of(profile))
 
 
@@ -113,7 +114,7 @@ def test_a_second_start_that_was_stopped_is_made_up_for(tmp_path):
     runs = {}
     for one in profile.measurements:
         runs.setdefault((one.case, one.rank), set()).add(one.run)
-    assert {len(each) for each in runs.values()} == {3}
+    assert {len(each) for each in runs.values()} == {MAX_STARTS}
 
 
 def test_a_torn_last_line_is_dropped_and_said(tmp_path):

@@ -12,8 +12,9 @@ from streamtwin.calibrate.design import Choice
 from streamtwin.calibrate.expected import Expectation
 from streamtwin.calibrate.grid import Part
 
-MAX_STARTS = 3
-"""Starts of each part at most: the third still tells scatter from chance, a fourth says little."""
+MAX_STARTS = 8
+"""Starts of each part at most. The third tells scatter from chance; more tell how much a shared host
+differs from minute to minute, which a larger budget is for."""
 
 
 @dataclass(frozen=True, slots=True)
