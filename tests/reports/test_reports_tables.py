@@ -125,6 +125,14 @@ def test_names_in_brackets_are_text_and_no_markup() -> None:
     assert "[i]v" in _text(comparison_table(ValidationResult("[i]v", (odd,))))
 
 
+def test_a_long_label_is_wrapped_before_a_number_is_cut_off() -> None:
+    long = replace(_result(1.0).deployments[0], label="W=2 N=2 two sessions at 8 fps")
+    text = _text(comparison_table(ValidationResult("v", (long,))), width=80)
+    assert "predicted" in text
+    assert "not judged" in text
+    assert "…" not in text
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(1.5, "1500"), (0.0123, "12.3"), (0.00123, "1.23"), (0, "0.00")]
 )

@@ -44,6 +44,7 @@ def metrics_tables(metrics: _Metrics) -> list[Table]:
 def comparison_table(result: ValidationResult) -> Table:
     """Predicted beside measured for every deployment, with error, spread and bound."""
     table = slim_table(f"{result.name}: predicted and measured", ("",))
+    table.columns[0].no_wrap = False  # rather a long label in two lines than numbers cut off
     for heading in ("predicted", "measured", "error %", "spread %", "bound %"):
         table.add_column(heading, justify="right")
     table.add_column("verdict")
