@@ -12,6 +12,7 @@ from streamtwin.core.layout import lay_out
 from streamtwin.core.library import find_scenario
 from streamtwin.core.ops import DitPass, Hop, Op, VaeDecode, VaeEncode
 from streamtwin.core.plan import Plan
+from streamtwin.core.replayed import PaceTrace
 
 CHUNKS_AN_HOUR = 14_400
 """Chunks of four frames in an hour at 16 frames/s."""
@@ -69,6 +70,10 @@ class Scaled:
     def between(self, op: Op) -> float:
         """None either."""
         return 0.0
+
+    def pace(self, rank: int) -> PaceTrace | None:
+        """None either."""
+        return None
 
 
 def space(size: int) -> list[tuple[Plan, LatencyModel]]:

@@ -11,6 +11,7 @@ from streamtwin.core.layout import lay_out
 from streamtwin.core.ops import DitPass, Hop, Op, VaeDecode, VaeEncode
 from streamtwin.core.plan import Plan
 from streamtwin.core.records import Recorder
+from streamtwin.core.replayed import PaceTrace
 from streamtwin.core.ring import Item
 from streamtwin.core.scenario_file import check_scenario
 from streamtwin.core.turns import TakeBack, Turn, Wait
@@ -50,6 +51,9 @@ class FlatLatency:
 
     def between(self, op: Op) -> float:
         return self.between_rel_std
+
+    def pace(self, rank: int) -> PaceTrace | None:
+        return None
 
 
 def make_plan(**changes: Any) -> Plan:

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from streamtwin.calibrate.cases import Case
 from streamtwin.calibrate.fit import fit_all, fit_family
+from streamtwin.calibrate.fit_file import dump_fits
 from streamtwin.calibrate.fitted import Fit, Parameter
 from streamtwin.calibrate.forms import FORMS, coordinates
 from streamtwin.calibrate.observed import observe
 from streamtwin.calibrate.profile import make_profile, read_profile, write_profile
-from streamtwin.calibrate.samples import dump_fits
 from streamtwin.core.errors import CalibrationError
 from streamtwin.core.ops import (
     FAMILIES,

@@ -72,12 +72,13 @@ def test_replaces_an_older_profile(profile, folder):
     assert [entry.name for entry in folder.parent.iterdir()] == ["bench"]
 
 
-@pytest.mark.parametrize("step", ["dump_fits", "write_samples"])
+@pytest.mark.parametrize("step", ["fit_file.dump_fits", "samples.write_samples"])
 def test_a_write_that_fails_leaves_the_old_profile(profile, folder, monkeypatch, step):
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(profile_module.samples, step, fail)
+    module, name = step.split(".")
+    monkeypatch.setattr(getattr(profile_module, module), name, fail)
     with pytest.raises(OSError, match="disk full"):
         write_profile(replace(profile, name="newer"), folder)
     monkeypatch.undo()

@@ -11,6 +11,7 @@ from streamtwin.core.latency import LatencyModel, Prediction, Provenance
 from streamtwin.core.mesh import cards_of
 from streamtwin.core.ops import Collective, DitPass, Hop, Op, VaeDecode, VaeEncode
 from streamtwin.core.plan import Plan
+from streamtwin.core.replayed import PaceTrace
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,9 @@ class RowLatency:
 
     def between(self, op: Op) -> float:
         return 0.0
+
+    def pace(self, rank: int) -> PaceTrace | None:
+        return None
 
 
 def fleet_of(plan: Plan, *models: LatencyModel, own_link: str = "nvlink4") -> Fleet:

@@ -66,6 +66,8 @@ class Measurement:
     """Which start of the processes the times come from; starts differ more than repetitions do."""
     states: tuple[DeviceState, ...] = ()
     """State of the card right behind each time; empty where nothing tells it."""
+    began_s: tuple[float, ...] = ()
+    """When each time began, by a clock that all ranks of the host share; empty: nobody noted it."""
 
     @property
     def steady(self) -> tuple[float, ...]:
@@ -142,11 +144,18 @@ class _Series:
     times: list[float] = field(default_factory=list)
     core_shares: list[float] = field(default_factory=list)
     states: list[DeviceState] = field(default_factory=list)
+    began_s: list[float] = field(default_factory=list)
 
     @property
     def measured(self) -> Measurement:
-        times, shares, states = tuple(self.times), tuple(self.core_shares), tuple(self.states)
-        return Measurement(self.case, self.rank, times, shares, states=states)
+        return Measurement(
+            self.case,
+            self.rank,
+            tuple(self.times),
+            tuple(self.core_shares),
+            states=tuple(self.states),
+            began_s=tuple(self.began_s),
+        )
 
     @property
     def minimal(self) -> bool:
@@ -163,6 +172,7 @@ class _Series:
     ) -> None:
         """Perform the case once more, and read the *gauge* before the card has cooled."""
         began_s, held_s = clock(), core_clock() if core_clock else 0.0
+        self.began_s.append(began_s)
         self.times.append(runner.time_s(self.case, clock))
         lasted_s = clock() - began_s
         known = core_clock is not None and lasted_s > 0

@@ -17,9 +17,13 @@ from streamtwin.calibrate.harness import (
     relative_iqr,
     undisturbed_at,
 )
+from streamtwin.calibrate.host_pace import HostPace, Timed, host_pace
 from streamtwin.calibrate.variance import Start
 from streamtwin.core.errors import CalibrationError
-from streamtwin.core.ops import Hop
+from streamtwin.core.ops import DitPass, Hop, VaeDecode, VaeEncode
+
+COMPUTED = (DitPass, VaeEncode, VaeDecode)
+"""Operations that a rank computes by itself: the host's pace is theirs."""
 
 FAR = 3.0
 """Interquartile ranges beyond the quartiles from where on a time is an accident (Tukey's outer
@@ -40,6 +44,8 @@ class Observed:
     starts: tuple[Start, ...] = ()
     throttled: bool = False
     """Whether heat or power slowed the card in too many of the times."""
+    paces: tuple[float, ...] = ()
+    """How slow the host was at each of the clean times; empty: as on average."""
 
     @property
     def typical_s(self) -> float:
@@ -64,9 +70,12 @@ class Observed:
     @property
     def by_start(self) -> dict[Start, list[float]]:
         """The clean times by the start of a process that they come from."""
+        return self._by_start(self.clean)
+
+    def _by_start(self, values: Sequence[float]) -> dict[Start, list[float]]:
         found: dict[Start, list[float]] = {}
-        for start, time in zip(self.starts or ((0, 0),) * len(self.clean), self.clean, strict=True):
-            found.setdefault(start, []).append(time)
+        for start, value in zip(self.starts or ((0, 0),) * len(values), values, strict=True):
+            found.setdefault(start, []).append(value)
         return found
 
     @property
@@ -83,18 +92,25 @@ class Observed:
         What starts differ by is no scatter within a run; the simulator draws it apart. Disturbed
         times stay out: what other processes took belongs to the host of that day. The mean of n
         times is nearer to them than the expectation, which the power sqrt(n / (n - 1)) makes good.
+        What the host's own pace gave each time is out too; it is played again by itself.
         """
+        paces = self._by_start(self.paces or (1.0,) * len(self.clean))
         found: list[float] = []
-        for times in self.by_start.values():
-            typical_s, count = self._expected_s(times), len(times)
-            power = sqrt(count / (count - 1)) if count > 1 else 1.0
-            found += [(time / typical_s) ** power for time in times]
+        for start, times in self.by_start.items():
+            typical_s, power = self._expected_s(times), inflation(len(times))
+            ratios = [(time / typical_s) ** power for time in times]
+            found += [ratio / pace for ratio, pace in zip(ratios, paces[start], strict=True)]
         return tuple(found)
 
     @property
     def stable(self) -> bool:
         """Whether the clean times spread little enough to trust the typical one."""
         return relative_iqr(self.clean) <= UNSTABLE
+
+
+def inflation(count: int) -> float:
+    """The power that makes good how near *count* times are to their own mean."""
+    return sqrt(count / (count - 1)) if count > 1 else 1.0
 
 
 def expected_s(times: Sequence[float]) -> float:
@@ -125,14 +141,31 @@ def observe(measurements: Iterable[Measurement]) -> list[Observed]:
     Raises:
         CalibrationError: a time is not a positive number, or a case has none after its warm-up.
     """
-    ranks: dict[Case, list[Measurement]] = {}
+    taken: dict[Case, list[Measurement]] = {}
     for measurement in measurements:
         if measurement.case.tag not in BESIDE:
-            ranks.setdefault(measurement.case, []).append(measurement)
-    return [_pool(case, each) for case, each in ranks.items()]
+            taken.setdefault(measurement.case, []).append(measurement)
+    every = [one for each in taken.values() for one in each]
+    paces = {ranks: pace_while(every, ranks) for ranks in {case.ranks for case in taken}}
+    return [_pool(case, each, paces[case.ranks]) for case, each in taken.items()]
 
 
-def _pool(case: Case, ranks: list[Measurement]) -> Observed:
+def pace_while(measurements: Iterable[Measurement], ranks: int) -> HostPace | None:
+    """How the host's pace changed while *ranks* ranks computed; None: not, or nothing tells it.
+
+    Times that other processes disturbed count: that is how a host becomes slow.
+    """
+    times = [
+        Timed(one.run, one.rank, began_s + seconds / 2, seconds, usual_s)
+        for one in measurements
+        if one.case.ranks == ranks and isinstance(one.case.op, COMPUTED) and one.began_s
+        for usual_s in (expected_s(one.steady),)
+        for seconds, began_s in zip(one.steady, one.began_s[one.warmups :], strict=True)
+    ]
+    return host_pace(times)
+
+
+def _pool(case: Case, ranks: list[Measurement], pace: HostPace | None) -> Observed:
     times = [_checked(one, time) for one in ranks for time in one.steady]
     shares = [share for one in ranks for share in one.core_shares[one.warmups :]]
     starts = [(one.run, one.rank) for one in ranks for _ in one.steady]
@@ -144,7 +177,25 @@ def _pool(case: Case, ranks: list[Measurement]) -> Observed:
     if not kept:
         raise CalibrationError(f"{case.op} at {case.ranks} ranks: no time in which it held a core")
     clean = tuple(time for _, time in kept)
-    return Observed(case, clean, tuple(starts[at] for at, _ in kept), often(slowed))
+    slow = _paces(ranks, pace) if pace is not None and isinstance(case.op, COMPUTED) else ()
+    return Observed(
+        case,
+        clean,
+        tuple(starts[at] for at, _ in kept),
+        often(slowed),
+        tuple(slow[at] for at, _ in kept) if slow else (),
+    )
+
+
+def _paces(ranks: Sequence[Measurement], pace: HostPace) -> list[float]:
+    """How slow the host was at each steady time of *ranks*."""
+    return [
+        1.0 if began_s is None else pace.at(one.run, one.rank, began_s + seconds / 2)
+        for one in ranks
+        for seconds, began_s in zip(
+            one.steady, one.began_s[one.warmups :] or (None,) * len(one.steady), strict=True
+        )
+    ]
 
 
 def _checked(one: Measurement, time: float) -> float:

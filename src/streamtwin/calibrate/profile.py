@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from streamtwin.calibrate import samples
+from streamtwin.calibrate import fit_file, samples
 from streamtwin.calibrate.cases import CalibrationRequest
 from streamtwin.calibrate.digests import check_digests, digests_of
 from streamtwin.calibrate.environment import Environment
@@ -24,7 +24,7 @@ from streamtwin.calibrate.fitted import Fit
 from streamtwin.calibrate.harness import Measurement
 from streamtwin.calibrate.meta import META, Meta, plain, read_meta
 from streamtwin.calibrate.model import ProfileLatency
-from streamtwin.calibrate.observed import Observed, observe
+from streamtwin.calibrate.observed import Observed, observe, pace_while
 from streamtwin.calibrate.plausible import check_form, check_plausible
 from streamtwin.calibrate.published_rows import PublishedRow, read_rows
 from streamtwin.core.errors import CalibrationError
@@ -95,9 +95,8 @@ class Profile:
         if self.device != "cpu":  # each rank has a card of its own: what one does, all do
             there = {fit.family for fit in fits}
             fits += tuple(f for f in self.fits if f.ranks == 1 and f.family not in there)
-        return ProfileLatency(
-            self.provenance, nearest, fits, extrapolate, abs(log2(ranks / nearest))
-        )
+        distance, pace = abs(log2(ranks / nearest)), pace_while(self.measurements, nearest)
+        return ProfileLatency(self.provenance, nearest, fits, extrapolate, distance, pace)
 
 
 def check_host(profile: Profile, environment: Environment) -> None:
@@ -143,7 +142,7 @@ def write_profile(profile: Profile, folder: Path) -> None:
     try:
         draft.chmod(0o755)
         samples.write_samples(draft / SAMPLES, profile.measurements, profile.environment.key)
-        (draft / FITS).write_bytes(samples.dump_fits(profile.fits))
+        (draft / FITS).write_bytes(fit_file.dump_fits(profile.fits))
         meta = Meta(
             profile.name,
             profile.environment,
@@ -196,7 +195,7 @@ def read_profile(folder: Path) -> Profile:
             f"{folder / SAMPLES}: has {rows} raw times, {META} says raw_times = {meta.raw_times}"
         )
     check_digests(folder, meta.sources_sha256, (SAMPLES,))
-    fits = _join(samples.read_fits(folder / FITS), measurements, folder / FITS)
+    fits = _join(fit_file.read_fits(folder / FITS), measurements, folder / FITS)
     return Profile(
         meta.name,
         meta.environment,
@@ -210,7 +209,7 @@ def read_profile(folder: Path) -> Profile:
 
 def _unmeasured(meta: Meta, folder: Path) -> Profile:
     """A profile without raw times: of published figures, or derived from another one."""
-    fits = samples.read_fits(folder / FITS)
+    fits = fit_file.read_fits(folder / FITS)
     if not fits:
         raise CalibrationError(f"{folder / FITS}: has no fit")
     for fit in fits:

@@ -1,4 +1,4 @@
-"""How do raw times and fits become files, and files raw times and fits again?
+"""How do raw times become a file, and a file raw times again?
 
 `samples.csv` has one row a raw time, warm-ups included. Columns that an operation does not have
 stay empty.
@@ -10,15 +10,11 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Literal, get_args, get_origin
 
-from pydantic import TypeAdapter, ValidationError
-
 from streamtwin.calibrate.bounds import AMOUNT, COLUMNS_WITHIN, FLAG, Bounds, number_of, said
 from streamtwin.calibrate.cases import Case
 from streamtwin.calibrate.device_state import DeviceState
-from streamtwin.calibrate.fitted import Fit
 from streamtwin.calibrate.forms import subject_of
 from streamtwin.calibrate.harness import WARMUPS, Measurement
-from streamtwin.calibrate.meta import explain
 from streamtwin.calibrate.state_columns import REASON_COLUMN, STATE_COLUMNS, read_state, state_cells
 from streamtwin.core.errors import CalibrationError
 from streamtwin.core.ops import FAMILIES, Family, Op, family_of
@@ -34,15 +30,19 @@ COLUMNS = (
     "repetition",
     "warmup",
     "core_share",
+    "began_s",
     *STATE_COLUMNS,
     "seconds",
     "environment",
 )
 
+WITHOUT_INSTANTS = tuple(column for column in COLUMNS if column != "began_s")
+"""Those of files that do not say when times began."""
+
 Row = dict[str, str]
-_Taken = tuple[float, float, DeviceState | None, int]
-"""Seconds, share of the core, the card's state, and whether it is a warm-up: what a row says beside
-its case."""
+_Taken = tuple[float, float, DeviceState | None, int, float | None]
+"""Seconds, share of the core, the card's state, whether it is a warm-up, and when it began: what a
+row says beside its case."""
 
 Group = tuple[Family, str, int]
 
@@ -65,14 +65,16 @@ def sample_rows(one: Measurement, environment: str, since: int = 0) -> Iterator[
     """The rows of a measurement's times, without the first *since* of them."""
     case = _case_columns(one.case)
     states = one.states or (None,) * len(one.times)
-    taken = list(zip(one.times, one.core_shares, states, strict=True))
-    for repetition, (seconds, share, state) in enumerate(taken[since:], since):
+    began_s = [repr(each) for each in one.began_s] or [""] * len(one.times)
+    taken = list(zip(one.times, one.core_shares, states, began_s, strict=True))
+    for repetition, (seconds, share, state, began) in enumerate(taken[since:], since):
         yield case | {
             "run": one.run,
             "rank": one.rank,
             "repetition": repetition,
             "warmup": int(repetition < one.warmups),
             "core_share": repr(share),
+            "began_s": began,
             **state_cells(state),
             "seconds": repr(seconds),
             "environment": environment,
@@ -116,7 +118,7 @@ def read_samples(path: Path, environment: str, finished: bool = True) -> tuple[M
 def _measurements(
     path: Path, reader: "csv.DictReader[str]", environment: str
 ) -> tuple[Measurement, ...]:
-    if tuple(reader.fieldnames or ()) != COLUMNS:
+    if tuple(reader.fieldnames or ()) not in (COLUMNS, WITHOUT_INSTANTS):
         raise CalibrationError(f"{path}: columns are not {', '.join(COLUMNS)}")
     taken: dict[tuple[Case, int, int], list[_Taken]] = {}
     for row in reader:
@@ -125,14 +127,22 @@ def _measurements(
         key = (line.case(), line.integer("run"), line.integer("rank"))
         series = taken.setdefault(key, [])
         warm = line.follows(len(series), all(one[3] for one in series))
-        series.append((line.seconds(), line.number_in("core_share"), line.state(series), warm))
+        share, state = line.number_in("core_share"), line.state(series)
+        series.append((line.seconds(), share, state, warm, line.began_s(series)))
     return tuple(_measurement(*key, taken_) for key, taken_ in taken.items())
 
 
 def _measurement(case: Case, run: int, rank: int, taken: Sequence[_Taken]) -> Measurement:
-    times, shares, states, warm = zip(*taken, strict=True)
+    times, shares, states, warm, began_s = zip(*taken, strict=True)
     return Measurement(
-        case, rank, times, shares, sum(warm), run=run, states=tuple(filter(None, states))
+        case,
+        rank,
+        times,
+        shares,
+        sum(warm),
+        run=run,
+        states=tuple(filter(None, states)),
+        began_s=() if began_s[0] is None else began_s,
     )
 
 
@@ -149,7 +159,7 @@ class Line:
 
     def check(self, environment: str) -> None:
         """The row is whole and was taken in *environment*."""
-        missing = [column for column in COLUMNS if self.row[column] is None]
+        missing = [column for column in WITHOUT_INSTANTS if self.row[column] is None]
         if missing or None in self.row:
             raise self.wrong((missing or [COLUMNS[-1]])[0], "the row is cut off or too long")
         if self.row["environment"] != environment:
@@ -186,6 +196,18 @@ class Line:
         """The raw time."""
         return self.number_in("seconds")
 
+    def began_s(self, before: Sequence[_Taken]) -> float | None:
+        """When the time began, not before those *before* of the same case; None: nobody noted it."""
+        known = bool(self.row.get("began_s"))
+        if before and (before[-1][4] is None) == known:
+            raise self.wrong("began_s", "all times of a case tell when they began, or none")
+        if not known:
+            return None
+        began_s = self.number_in("began_s")
+        if before and before[-1][4] is not None and began_s < before[-1][4]:
+            raise self.wrong("began_s", f"is before {before[-1][4]!r}, when the time before began")
+        return began_s
+
     def state(self, before: Sequence[_Taken]) -> DeviceState | None:
         """The card's state; the rows *before* of the same case have one too, or none has."""
         state = read_state(self.row, self.number_in, self.wrong)
@@ -215,22 +237,3 @@ class Line:
         if kind is bool:
             return bool(value)
         return value if kind is float else int(value)
-
-
-def dump_fits(fits: Sequence[Fit]) -> bytes:
-    """The fits as JSON, without the points, which follow from the raw times."""
-    return TypeAdapter(tuple[Fit, ...]).dump_json(tuple(fits), indent=1)
-
-
-def read_fits(path: Path) -> tuple[Fit, ...]:
-    """Read and check fits.
-
-    Raises:
-        CalibrationError: names file, field and value.
-    """
-    try:
-        return TypeAdapter(tuple[Fit, ...]).validate_json(path.read_bytes())
-    except OSError as error:
-        raise CalibrationError(f"{path}: cannot be read: {error}") from error
-    except ValidationError as error:
-        raise CalibrationError(f"{path}: {explain(error)}") from error

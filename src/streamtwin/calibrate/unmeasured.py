@@ -4,8 +4,8 @@ from pathlib import Path
 
 import yaml
 
-from streamtwin.calibrate import samples
 from streamtwin.calibrate.digests import digests_of
+from streamtwin.calibrate.fit_file import dump_fits
 from streamtwin.calibrate.meta import META, Meta
 from streamtwin.calibrate.profile import ASSUMPTIONS, FIGURES, FITS, Profile
 
@@ -25,5 +25,5 @@ def write_unmeasured(profile: Profile, folder: Path) -> None:
         raw_times=0,
         sources_sha256=digests_of(folder, SOURCES if profile.figures else ()),
     )
-    (folder / FITS).write_bytes(samples.dump_fits(profile.fits) + b"\n")
+    (folder / FITS).write_bytes(dump_fits(profile.fits) + b"\n")
     (folder / META).write_text(yaml.safe_dump(meta.as_dict(), sort_keys=False), "utf-8")

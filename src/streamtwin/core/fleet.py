@@ -16,6 +16,7 @@ from streamtwin.core.mesh import link_among, link_between
 from streamtwin.core.ops import Op
 from streamtwin.core.plan import Plan, Stage
 from streamtwin.core.protocol import Layout
+from streamtwin.core.replayed import PaceTrace
 from streamtwin.core.ring import Item
 from streamtwin.core.shared_latency import SharedLatency
 
@@ -71,6 +72,10 @@ class Fleet:
         """What rank 0's model knows of runs; see `LatencyModel`."""
         return self.models[0].between(op)
 
+    def pace(self, rank: int) -> PaceTrace | None:
+        """What the model of *rank* has seen; see `LatencyModel`."""
+        return self.models[rank].pace(rank)
+
     def link(self, edge: Edge) -> LatencyModel | None:
         """The model of *edge* where it is not what the sender's profile knows."""
         spec = link_between(self.layout, self.cards, edge.sender, edge.receiver)
@@ -109,6 +114,10 @@ class Changed:
     def between(self, op: Op) -> float:
         """What the changed model knows of runs; see `LatencyModel`."""
         return self.model.between(op)
+
+    def pace(self, rank: int) -> PaceTrace | None:
+        """What the changed model has seen; see `LatencyModel`."""
+        return self.model.pace(rank)
 
     def shared(self, members: range) -> LatencyModel:
         """The model of a stage that *members* share."""

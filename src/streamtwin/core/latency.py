@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from streamtwin.core.ops import Op
+from streamtwin.core.replayed import PaceTrace
 
 ProvenanceKind = Literal["measured", "published", "derived", "assumed"]
 
@@ -60,4 +61,11 @@ class LatencyModel(Protocol):
 
     def between(self, op: Op) -> float:
         """Relative standard deviation of the mean time of *op* from one run to the next."""
+        ...
+
+    def pace(self, rank: int) -> PaceTrace | None:
+        """How the host's pace changed on *rank* while it was measured; None: nothing tells it.
+
+        `noise` is what services scatter by beside it.
+        """
         ...

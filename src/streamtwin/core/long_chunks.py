@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from streamtwin.core.errors import CalibrationError
 from streamtwin.core.latency import LatencyModel, Prediction, Provenance
 from streamtwin.core.ops import Op, VaeDecode, VaeEncode
+from streamtwin.core.replayed import PaceTrace
 
 FIRST = 2
 """Latents of the shortest chunk that begins a stream: the VAE's first latent is of one frame."""
@@ -61,6 +62,10 @@ class LongChunks:
             return self.base.between(op)
         except CalibrationError:
             return self.base.between(latent_by_latent(op)[0][0])
+
+    def pace(self, rank: int) -> PaceTrace | None:
+        """That of the model for short chunks."""
+        return self.base.pace(rank)
 
 
 def latent_by_latent(op: Op) -> tuple[tuple[Op, int], ...]:

@@ -16,6 +16,7 @@ from math import floor
 from streamtwin.core.errors import CalibrationError
 from streamtwin.core.latency import LatencyModel, Prediction, Provenance
 from streamtwin.core.ops import Collective, DitPass, Op
+from streamtwin.core.replayed import PaceTrace
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,10 @@ class SharedLatency:
     def between(self, op: Op) -> float:
         """What runs differ by, as for the whole pass or the same exchange."""
         return self._answering(op).between(op)
+
+    def pace(self, rank: int) -> PaceTrace | None:
+        """That of its first member, who computes as all do."""
+        return self.bases[0].pace(rank)
 
     def _predict(self, op: Op) -> Prediction:
         if isinstance(op, DitPass):

@@ -19,6 +19,7 @@ from streamtwin.core.motion import Motion
 from streamtwin.core.ops import Family, Op, family_of
 from streamtwin.core.plan import Plan
 from streamtwin.core.records import Records
+from streamtwin.core.replayed import PaceTrace
 from streamtwin.sim.replicas import simulate_deployment
 
 FACTOR = 0.9
@@ -63,6 +64,10 @@ class ScaledLatency:
     def between(self, op: Op) -> float:
         """That of the model scaled."""
         return self.latency.between(op)
+
+    def pace(self, rank: int) -> PaceTrace | None:
+        """That of the model scaled: it is relative."""
+        return self.latency.pace(rank)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,10 @@
 """How long does each single service take? A prediction, and noise as the profile saw it.
 
-Two kinds of noise are kept apart. Within a run each service draws a factor of its own. Between runs
-a process that starts anew has another layout of its memory and finds its host in another state,
-and keeps both for as long as it runs: so a rank draws one factor for each kind of service. Run 0 is
-the expected run, in which all these factors are 1; others are what may happen instead.
+Three kinds of noise are kept apart. Within a run each service draws a factor of its own. All services of
+some moment are slow where the host is (`core.replayed`). Between runs a process that starts anew has
+another layout of its memory and finds its host in another state, and keeps both for as long as it
+runs: so a rank draws one factor for each kind of service. Run 0 is the expected run, in which all
+these factors are 1; others are what may happen instead.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from streamtwin.core.ops import (
     VaeEncode,
     family_of,
 )
+from streamtwin.core.replayed import Replayed, typical_start_s
 from streamtwin.sim.draws import uniforms
 
 Level = Literal["low", "mean", "high"]
@@ -40,8 +42,9 @@ ASIDE = 20
 Parts = Callable[[DitPass], Sequence[tuple[Op, int]]]
 """Of which services a pass consists, each with how often it occurs."""
 
-BETWEEN = 1
-"""Marks the stream of what runs differ by, so that it shares no draw with the services."""
+BETWEEN, HOST = 1, 2
+"""Mark the streams of what runs differ by, and of the instant from which the host's pace is played
+again, so that they share no draw with the services."""
 
 
 class ServiceTimes:
@@ -57,8 +60,9 @@ class ServiceTimes:
         level: Level = "mean",
         run: int = 0,
         parts: Parts | None = None,
+        first_rank: int = 0,
     ) -> None:
-        self._parts = parts
+        self._parts, self._rank, self._host = parts, rank, [seed, first_rank, run, HOST]
         self.latency, self.noise, self.level, self.run = latency, noise, level, run
         again = [run] if run else []
         self._draws = {
@@ -72,6 +76,20 @@ class ServiceTimes:
         """Who said it, for each kind of service that was asked for."""
         self.scatters = False
         """Whether any service time was drawn from repetitions."""
+
+    @property
+    def pace(self) -> Replayed | None:
+        """How the host's own pace changes what work takes; None: not at all.
+
+        All ranks of a run live through the same moments. The expected run begins at a typical one.
+        """
+        trace = self.latency.pace(self._rank) if self.noise else None
+        if trace is None:
+            return None
+        if not self.run:
+            return Replayed(trace, typical_start_s(trace))
+        share = np.random.default_rng(self._host).random()
+        return Replayed(trace, share * trace.length_s)
 
     def __call__(self, op: Op) -> float:
         """Time of one service of *op*: its predicted time times a factor seen in calibration."""

@@ -101,5 +101,7 @@ def _noise(times: Sequence[ServiceTimes]) -> str:
     """From what service times scatter, or why they do not."""
     if not any(own.noise for own in times):
         return "none: not asked for"
-    scattered = any(own.scatters for own in times)
-    return "repetitions in the profile" if scattered else "none: the profile has no repetitions"
+    if not any(own.scatters for own in times):
+        return "none: the profile has no repetitions"
+    paced = any(own.pace for own in times)
+    return f"repetitions in the profile{', and the pace of its host' if paced else ''}"

@@ -9,6 +9,7 @@ from streamtwin.core.motion import Motion
 from streamtwin.core.pace import Pace
 from streamtwin.core.plan import Plan, Stage
 from streamtwin.core.records import Span, SpanKind
+from streamtwin.core.replayed import Replayed
 from streamtwin.core.ring import Item, Row
 from streamtwin.core.slip import Meter, Slip
 from streamtwin.sim.costs import Costs
@@ -40,9 +41,9 @@ class Lasting(Protocol):
 
 
 class Paced:
-    """What lets a rank's time pass while it works on a card that is slow for a while."""
+    """What lets a rank's time pass while it works on a card, or a host, that is slow for a while."""
 
-    def __init__(self, service: Lasting, clock: Clock, pace: Pace) -> None:
+    def __init__(self, service: Lasting, clock: Clock, pace: Pace | Replayed) -> None:
         self._service, self._clock, self._pace = service, clock, pace
 
     def lasts(self, seconds: float) -> object:
@@ -50,7 +51,7 @@ class Paced:
         return self._service.lasts(self._pace.takes_s(self._clock.now, seconds))
 
 
-def paced(service: Lasting, clock: Clock, pace: Pace | None) -> Lasting:
+def paced(service: Lasting, clock: Clock, pace: Pace | Replayed | None) -> Lasting:
     """*service* at *pace*; as it is where there is none."""
     return service if pace is None else Paced(service, clock, pace)
 
@@ -79,9 +80,9 @@ class Station:
         self._rank, self._steps, self._shape = stage.rank, plan.steps, plan.scenario.shape
         self._sent = {link: deque[Parcel]() for link in outward}
         self._service = service
-        trouble = plan.scenario.trouble
-        self._pass_work = paced(service, env, trouble.pace_of(plan.ranks_of(stage)))
-        self._vae_work = paced(service, env, trouble.pace_of((stage.rank,)))
+        trouble, work = plan.scenario.trouble, paced(service, env, times.pace)
+        self._pass_work = paced(work, env, trouble.pace_of(plan.ranks_of(stage)))
+        self._vae_work = paced(work, env, trouble.pace_of((stage.rank,)))
         self.awaits: Parcel | None = None
         """What it has waited for last: an item to come, or one of its own to be taken."""
         self._moves = self.exchange.moves

@@ -31,7 +31,7 @@ class Draw:
         """What draws the times of *rank* from *model*."""
         return ServiceTimes(
             model, plan.scenario.seed, self.first_rank + rank, noise=self.noise, level=self.level,
-            run=self.run, parts=parts,
+            run=self.run, parts=parts, first_rank=self.first_rank,
         )  # fmt: skip
 
 

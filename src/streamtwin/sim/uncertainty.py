@@ -20,6 +20,7 @@ from streamtwin.core.metrics import compute_metrics
 from streamtwin.core.motion import Motion
 from streamtwin.core.ops import FAMILIES, Op, family_of
 from streamtwin.core.plan import Plan
+from streamtwin.core.replayed import PaceTrace
 from streamtwin.core.scheduler import first_look
 from streamtwin.sim.replicas import simulate_deployment
 from streamtwin.sim.replications import figures_of, student
@@ -84,6 +85,10 @@ class DrawnLatency:
     def between(self, op: Op) -> float:
         """That of the model drawn around."""
         return self.latency.between(op)
+
+    def pace(self, rank: int) -> PaceTrace | None:
+        """That of the model drawn around, or none."""
+        return self.latency.pace(rank) if self.scatters else None
 
     def _factor(self, op: Op, told: Prediction) -> float:
         if told.mean_s <= 0:
