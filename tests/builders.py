@@ -31,6 +31,7 @@ class FlatLatency:
     between_rel_std: float = 0.0
     provenance: Provenance = BY_HAND
     pass_s: float = 0.0
+    trace: PaceTrace | None = None
 
     def predict(self, op: Op) -> Prediction:
         match op:
@@ -53,7 +54,7 @@ class FlatLatency:
         return self.between_rel_std
 
     def pace(self, rank: int) -> PaceTrace | None:
-        return None
+        return self.trace
 
 
 def make_plan(**changes: Any) -> Plan:

@@ -82,10 +82,10 @@ class Replayed:
     """What *trace*, played from *offset_s* on, makes of work; see `core.pace.Pace`."""
 
     def __init__(self, trace: PaceTrace, offset_s: float) -> None:
-        self._trace, self._offset_s = trace, offset_s
+        self.trace, self.offset_s = trace, offset_s
 
     def takes_s(self, began_s: float, work_s: float) -> float:
         """Seconds that *work_s* seconds of work of average pace take when they begin at *began_s*."""
-        begins_s = self._offset_s + began_s
-        done_s = self._trace.work_until(begins_s) + work_s
-        return max(0.0, self._trace.instant_of(done_s) - begins_s)
+        begins_s = self.offset_s + began_s
+        done_s = self.trace.work_until(begins_s) + work_s
+        return max(0.0, self.trace.instant_of(done_s) - begins_s)

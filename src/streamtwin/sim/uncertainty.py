@@ -35,7 +35,7 @@ DRAWS = 32
 FIRST = 1_000_000
 """Number of the first draw, far from those of replications, so that they share no luck."""
 
-STEADY_CHUNKS = 24
+STEADY_CHUNKS = 96
 """Chunks of a draw behind its warm-up: the figures are relative to a run equally long."""
 
 LIVE = 4

@@ -1,0 +1,118 @@
+"""A host whose own pace changes: moments hit all at once, the tail is longer, runs differ."""
+
+from dataclasses import replace
+from statistics import fmean
+
+import numpy as np
+import pytest
+from test_causes_replications import KnownLatency
+
+from builders import FlatLatency, make_plan
+from streamtwin.core.metrics import compute_metrics
+from streamtwin.core.replayed import PaceTrace, normal
+from streamtwin.sim.replications import figures_of, replicate
+from streamtwin.sim.services import ServiceTimes
+from streamtwin.sim.simulate import simulate
+from streamtwin.sim.uncertainty import calibration_intervals
+
+
+def moments(seed: int = 0, spread: float = 0.2) -> PaceTrace:
+    """Two minutes in which each quarter of a second is slow much as the one before."""
+    draw = np.random.default_rng(seed)
+    logs = [0.0]
+    for _ in range(479):
+        logs.append(0.8 * logs[-1] + 0.6 * spread * draw.normal())
+    return normal(0.25, np.exp(logs).tolist())
+
+
+STEADY = FlatLatency()
+PACED = FlatLatency(trace=moments())
+
+
+def figures(plan, latency, run: int = 0) -> dict[str, float]:
+    return figures_of(compute_metrics(simulate(plan, latency, run=run)))
+
+
+def alone(latency: FlatLatency) -> FlatLatency:
+    """The same scatter, with every service drawn by itself."""
+    assert latency.trace is not None
+    return replace(latency, trace=None, factors=latency.trace.factors)
+
+
+def test_services_of_one_moment_are_slow_on_every_rank() -> None:
+    """Two ranks that compute at once draw the same moments, though each draws its own noise."""
+    plan = make_plan(gpus=2, steps=2, chunks=200)
+    spans = [s for s in simulate(plan, PACED, run=3).spans if s.kind == "dit" and s.rows == 2]
+    slowness: list[dict[float, float]] = [{}, {}]
+    shortest = min(s.ended_s - s.began_s for s in spans)
+    for span in spans:
+        slowness[span.rank][round(span.began_s, 0)] = (span.ended_s - span.began_s) / shortest
+    both = sorted(slowness[0].keys() & slowness[1].keys())
+    pairs = [[own[at] for at in both] for own in slowness]
+    assert len(both) > 10
+    assert np.corrcoef(*pairs)[0, 1] > 0.5
+
+
+def test_moments_lengthen_the_tail_and_leave_the_mean() -> None:
+    """The services of a chunk do not make up for one another, as they would one by one."""
+    plan = make_plan(gpus=2, steps=2, chunks=600, source_fps=16.0)
+    own, apart = (
+        [figures(plan, latency, run) for run in range(1, 6)] for latency in (PACED, alone(PACED))
+    )
+    tails = [fmean(run["latency_s p95"] - run["latency_s p50"] for run in r) for r in (own, apart)]
+    assert tails[0] > 1.5 * tails[1]
+    busy = make_plan(gpus=1, steps=1, chunks=2000)
+    period = figures(busy, PACED)["period_s"]
+    assert period == pytest.approx(figures(busy, STEADY)["period_s"], rel=0.01)
+
+
+def test_the_moments_of_a_run_are_its_own_and_the_same_again() -> None:
+    plan = make_plan(gpus=2, steps=2, chunks=60)
+    runs = [simulate(plan, PACED, run=run).spans for run in (0, 1, 2, 1)]
+    assert runs[1] == runs[3]
+    assert runs[0] != runs[1] != runs[2]
+
+
+def test_without_noise_a_host_has_no_moments() -> None:
+    plan = make_plan(gpus=2, steps=2, chunks=30, service_noise=False)
+    assert simulate(plan, PACED).spans == simulate(plan, STEADY).spans
+    assert ServiceTimes(PACED, 0, 0, noise=False).pace is None
+
+
+def test_copies_live_through_moments_of_their_own() -> None:
+    def offset_s(first_rank: int, rank: int) -> float:
+        times = ServiceTimes(PACED, 0, rank, noise=True, run=1, first_rank=first_rank)
+        assert times.pace is not None
+        return times.pace.offset_s
+
+    assert offset_s(0, 0) == offset_s(0, 1)
+    assert offset_s(0, 0) != offset_s(2, 2)
+
+
+def test_the_records_say_that_the_pace_was_played() -> None:
+    plan = make_plan(gpus=1)
+    scattered = replace(PACED, factors=(0.9, 1.1))
+    for latency, words in (
+        (scattered, "repetitions in the profile, and the pace of its host"),
+        (replace(scattered, trace=None), "repetitions in the profile"),
+    ):
+        assert simulate(plan, latency).info.provenance["noise"] == words
+
+
+def test_intervals_cover_runs_on_a_host_with_moments() -> None:
+    """90 % of runs lie inside; had each service been drawn alone, far fewer would."""
+    latency = KnownLatency(trace=moments(), between_rel_std=0.01)
+    covered: dict[str, dict[str, list[float]]] = {"moments": {}, "alone": {}}
+    for gpus in (1, 2):
+        for seed in range(4):
+            plan = make_plan(gpus=gpus, steps=2, chunks=40, source_fps=16.0, seed=seed)
+            runs = replicate(plan, latency, count=25)
+            for how, model in (("moments", latency), ("alone", alone(latency))):
+                told = calibration_intervals(plan, model, (), figures(plan, model))
+                for name in ("latency_s p50", "latency_s p95"):
+                    low, high = told[name]
+                    inside = fmean(low <= value <= high for value in runs[name])
+                    covered[how].setdefault(name, []).append(inside)
+    assert 0.85 <= fmean(covered["moments"]["latency_s p95"]) <= 0.97
+    assert fmean(covered["alone"]["latency_s p95"]) < 0.6
+    assert fmean(covered["moments"]["latency_s p50"]) >= 0.8
