@@ -100,6 +100,15 @@ def test_a_round_of_starts_on_another_day_costs_no_memory() -> None:
     assert len(pace.traces[0].factors) < 5000
 
 
+def test_two_rounds_of_starts_are_two_stretches_whatever_their_clocks_say() -> None:
+    once = measured(EPISODES, 0.05)
+    twice = once + [replace(one, run=1) for one in measured(EPISODES[::-1], 0.05, seed=1)]
+    first, both = trace_of(once), trace_of(twice)
+    assert first is not None
+    assert both is not None
+    assert len(both.factors) == pytest.approx(2 * len(first.factors), rel=0.1)
+
+
 def test_few_times_and_times_without_an_instant_tell_nothing() -> None:
     assert trace_of(measured(EPISODES, 0.05, rounds=2)) is None
     assert trace_of([replace(one, began_s=()) for one in measured(EPISODES, 0.05)]) is None
