@@ -18,7 +18,9 @@ from streamtwin.cli.profile_view import view_of
 from streamtwin.core.ops import DitPass, Hop, VaeEncode
 from streamtwin.reports.figures.curves import curves_figure
 from streamtwin.reports.figures.drawing import house_style
+from streamtwin.reports.figures.pace import pace_figure
 from streamtwin.reports.figures.roofline import counted, roofline_figure, roofline_svg
+from streamtwin.reports.pace_view import PaceView
 from streamtwin.reports.profile_page import render_profile
 from streamtwin.reports.profile_tables import profile_tables
 from streamtwin.reports.profile_view import (
@@ -276,3 +278,17 @@ def test_labels_are_of_the_operations(on_card: ProfileView) -> None:
             assert ("embeds" in label.replace("unembeds", "")) is op.embeds
         if isinstance(op, VaeEncode):
             assert label.endswith(", first") is op.first
+
+
+def test_the_pace_of_the_host_is_drawn_as_it_was(on_cpu: ProfileView) -> None:
+    one = PaceView(1, 0.5, ((1.0, 1.5, 0.75),))
+    two = PaceView(2, 0.2, ((1.0, 1.5), (1.0, 1.25)))
+    with house_style():
+        figure = pace_figure((one, two))
+    steps = [patch.get_data() for axes in figure.axes for patch in axes.patches]
+    assert [list(step.values) for step in steps] == [[1.0, 1.5, 0.75], [1.0, 1.5], [1.0, 1.25]]
+    assert [step.edges[-1] for step in steps] == pytest.approx([1.5, 0.4, 0.4])
+    page = render_profile(replace(on_cpu, paces=(one, two)))
+    _read(page)
+    assert "2 ranks compute: 50.0 % longer than on average, or more" in page
+    assert "Pace of the host" not in render_profile(on_cpu)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from streamtwin.cli.profile_pace import paces_of
 from streamtwin.cli.unmeasured_view import answers_of, figures_of
 from streamtwin.core import catalog
 from streamtwin.core.op_costs import bytes_of, flops_of
@@ -41,6 +42,7 @@ def view_of(profile: "Profile") -> ProfileView:
         ceilings=ceilings_of(profile),
         answers=answers_of(profile),
         figures=figures_of(profile),
+        paces=paces_of(profile),
     )
 
 

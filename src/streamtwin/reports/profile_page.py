@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from streamtwin.reports.figures.curves import curves_svg
+from streamtwin.reports.figures.pace import pace_svg
 from streamtwin.reports.figures.published import figures_svg
 from streamtwin.reports.figures.roofline import roofline_svg
+from streamtwin.reports.pace_view import PaceView
 from streamtwin.reports.profile_view import (
     CaseView,
     FitView,
@@ -50,6 +52,11 @@ ROOF_CAPTION = (
     "roof is held by launches, by moving more than it must, or by slow kernels."
 )
 
+PACE_CAPTION = (
+    "How many times as long as on average all services took, step by step of the time in which they "
+    "were measured. A simulation with noise plays it again, from an instant of its own."
+)
+
 
 def render_profile(profile: ProfileView) -> str:
     """Make the page of *profile*."""
@@ -67,6 +74,9 @@ def render_profile(profile: ProfileView) -> str:
         else None,
         figures_caption=FIGURES_CAPTION,
         reasons=reasons_of(profile),
+        pace=inline_svg(pace_svg(profile.paces), PACE_CAPTION) if profile.paces else None,
+        pace_caption=PACE_CAPTION,
+        pace_words=[pace_words(one) for one in profile.paces],
         ceilings=[(one.name, _rate(one.flops_per_s, "FLOP/s") or _rate(one.bytes_per_s, "B/s"),
                    one.source) for one in profile.ceilings],
     )  # fmt: skip
@@ -89,6 +99,12 @@ def figure_cells(figure: FigureView) -> Cells:
         figure.unit,
         figure.source,
     )
+
+
+def pace_words(pace: PaceView) -> str:
+    """How slow the slowest moments were, in one sentence."""
+    slower = _percent(pace.slowest_twentieth)
+    return f"{pace.title}: {slower} longer than on average, or more, in a twentieth of the time."
 
 
 def reasons_of(profile: ProfileView) -> list[Cells]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from streamtwin.reports.pace_view import PaceView
 from streamtwin.reports.unmeasured import AnswerView, AssumedView, FigureView
 
 FLOOR_SHARE = 0.5
@@ -173,6 +174,8 @@ class ProfileView:
     answers: tuple[AnswerView, ...] = ()
     """What it says of a deployment's operations, where no case was measured."""
     figures: tuple[FigureView, ...] = ()
+    paces: tuple[PaceView, ...] = ()
+    """How the host's pace changed while it was measured."""
 
     @property
     def ridge(self) -> float | None:
