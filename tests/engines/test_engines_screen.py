@@ -57,7 +57,6 @@ def shapes(draw) -> dict:
         "sink": 1,
         "chunks": draw(st.integers(3, 40)),
         "live": live,
-        "viewer": {"start_buffer_chunks": draw(st.integers(1, 4))},
         "service_noise": False,
     }
 
@@ -74,6 +73,10 @@ def families(draw) -> list[tuple[Plan, FlatLatency]]:
                 source_fps=draw(rates),
                 slowdown=draw(st.sampled_from([{}, {0: 1.7}])),
                 resolution=draw(st.sampled_from([[128, 192], [64, 96]])),
+                viewer={
+                    "start_buffer_chunks": draw(st.integers(1, 4)),
+                    "start_buffer_s": draw(st.sampled_from([0.0, 0.4, 3.0])),
+                },
             ),
             draw(latencies),
         )

@@ -58,8 +58,8 @@ def screen(plans: Sequence[Plan], latency: Callable[[Plan], LatencyModel]) -> li
         most = max(1, min(AT_ONCE, INSTANTS_AT_ONCE // plans[alike[0]].scenario.chunks))
         for first in range(0, len(alike), most):
             part = alike[first : first + most]
-            together = [plans[number] for number in part]
-            figures = _together(together, [latency(plan) for plan in together])
+            some = [plans[number] for number in part]
+            figures = together(some, [latency(plan) for plan in some])
             found |= {n: Screened(f, None) for n, f in zip(part, figures, strict=True)}
     return [found[number] for number in range(len(plans))]
 
@@ -118,14 +118,19 @@ def shape_of(plan: Plan) -> Hashable:
         (deployment.overlaps, deployment.decodes_before_send),
         (deployment.chunk_latents, deployment.window, scenario.chunks),
         scenario.workload.source_fps is None,
-        scenario.viewer.start_buffer_chunks,
     )
 
 
-def _together(
+def together(
     plans: Sequence[Plan], latencies: Sequence[LatencyModel], early: tuple[bool, ...] = ()
 ) -> list[Figures]:
-    """Figures of *plans* of one shape, which decide alike as far as *early* says."""
+    """Figures of *plans* of one shape, to which `walks` applies, in order, each on its own latencies.
+
+    They decide alike as far as *early* says.
+
+    Raises:
+        RunError: fewer than three chunks are emitted.
+    """
     live = releases(plans)
     leapt = leap_each(plans, latencies, live)
     if leapt is not None:
@@ -138,7 +143,7 @@ def _together(
         for decides in (True, False):
             part = np.flatnonzero(differ.mask == decides).tolist()
             some, known = [plans[i] for i in part], [latencies[i] for i in part]
-            figures = _together(some, known, (*differ.early, decides))
+            figures = together(some, known, (*differ.early, decides))
             found |= dict(zip(part, figures, strict=True))
         return [found[i] for i in range(len(plans))]
     return figures_of(plans, course, live)

@@ -8,32 +8,22 @@ nearly all runs instead of 90 %.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from math import exp, log, sqrt
-from statistics import NormalDist, fmean, stdev
+from statistics import fmean, stdev
 
-import numpy as np
-
-from streamtwin.core.fleet import through
-from streamtwin.core.latency import LatencyModel, Prediction, Provenance
+from streamtwin.core.latency import LatencyModel
 from streamtwin.core.metrics import compute_metrics
 from streamtwin.core.motion import Motion
-from streamtwin.core.ops import FAMILIES, Op, family_of
 from streamtwin.core.plan import Plan
-from streamtwin.core.replayed import PaceTrace
 from streamtwin.core.scheduler import first_look
+from streamtwin.sim.drawn import COVERAGE, drawn_runs
 from streamtwin.sim.replicas import simulate_deployment
 from streamtwin.sim.replications import figures_of, student
 from streamtwin.sim.services import Level
 
-COVERAGE = 0.9
-"""Share of runs that an interval is meant to cover: that of a prediction's own."""
-
 DRAWS = 32
 """Simulations behind an interval. Student's t makes up for there being few."""
-
-FIRST = 1_000_000
-"""Number of the first draw, far from those of replications, so that they share no luck."""
 
 STEADY_CHUNKS = 96
 """Chunks of a draw behind its warm-up: the figures are relative to a run equally long."""
@@ -43,62 +33,6 @@ LIVE = 4
 
 SAME, FLOOR = 0.01, 0.1
 """By how much figures may differ, relative to themselves or to this, that are taken for the same."""
-
-SIGMAS = NormalDist().inv_cdf((1 + COVERAGE) / 2)
-"""Standard deviations from the middle to an end of a prediction's interval."""
-
-LEAST = 0.01
-"""What a low end counts for at least, relative to the mean: nothing takes no time at all."""
-
-
-@dataclass(frozen=True, slots=True)
-class DrawnLatency:
-    """*latency* as it may really be: each family off by a factor out of its intervals.
-
-    The part of an interval that runs differ by is left out, because `ServiceTimes` draws that.
-    """
-
-    latency: LatencyModel
-    seed: int
-    draw: int
-    scatters: bool
-    """Whether services scatter within a run."""
-    _known: dict[Op, Prediction] = field(default_factory=dict)
-
-    @property
-    def provenance(self) -> Provenance:
-        """That of the model drawn around."""
-        return self.latency.provenance
-
-    def predict(self, op: Op) -> Prediction:
-        """The drawn time of *op*, with nothing left open."""
-        if op not in self._known:
-            told = self.latency.predict(op)
-            mean_s = told.mean_s * self._factor(op, told)
-            self._known[op] = replace(told, mean_s=mean_s, low_s=mean_s, high_s=mean_s)
-        return self._known[op]
-
-    def noise(self, op: Op) -> Sequence[float]:
-        """That of the model drawn around, or none."""
-        return self.latency.noise(op) if self.scatters else ()
-
-    def between(self, op: Op) -> float:
-        """That of the model drawn around."""
-        return self.latency.between(op)
-
-    def pace(self, rank: int) -> PaceTrace | None:
-        """That of the model drawn around, or none."""
-        return self.latency.pace(rank) if self.scatters else None
-
-    def _factor(self, op: Op, told: Prediction) -> float:
-        if told.mean_s <= 0:
-            return 1.0
-        family = list(FAMILIES.values()).index(family_of(op))
-        luck = float(np.random.default_rng([self.seed, family, self.draw]).normal())
-        end_s = told.high_s if luck >= 0 else max(told.low_s, LEAST * told.mean_s)
-        whole = log(end_s / told.mean_s) / SIGMAS
-        between = sqrt(log(1 + self.latency.between(op) ** 2))
-        return exp(sqrt(max(0.0, whole**2 - between**2)) * luck)
 
 
 def calibration_intervals(
@@ -116,28 +50,11 @@ def calibration_intervals(
         RunError: a run is too short to have figures.
     """
     short, expected = _shortened(plan, latency, motion, found)
-    runs = []
-    for index in range(DRAWS):
-        runs.append(_drawn(short, latency, motion, FIRST + index))
-        done()
+    runs = drawn_runs(short, latency, motion, DRAWS, done)
     return {
         name: _interval(name, value, expected[name], [run[name] for run in runs])
         for name, value in found.items()
     }
-
-
-def _drawn(
-    plan: Plan, latency: LatencyModel, motion: Sequence[Motion], draw: int
-) -> dict[str, float]:
-    scenario = plan.scenario
-    drawn = through(
-        lambda model: DrawnLatency(model, scenario.seed, draw, scenario.service_noise), latency
-    )
-    # the same sessions come: their luck is no part of what calibration leaves open
-    records = simulate_deployment(
-        plan, drawn, motion, noise=True, run=draw, engine="auto", redraw=False
-    )
-    return figures_of(compute_metrics(records))
 
 
 def _interval(name: str, value: float, expected: float, drawn: Sequence[float]) -> list[float]:

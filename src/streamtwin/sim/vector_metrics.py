@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from streamtwin.core.errors import RunError
 from streamtwin.core.plan import Plan
 from streamtwin.core.steady import ENOUGH, whole_turns
+from streamtwin.core.viewer import start_chunk
 from streamtwin.sim.maxplus import Course, Releases
 from streamtwin.sim.vector_ranks import Instants
 
@@ -27,6 +28,18 @@ class Figures:
     latency_max_s: float
     deadline_miss_rate: float
     steady_reached: bool
+
+    @property
+    def by_name(self) -> dict[str, float]:
+        """Those that runs are compared by: see `sim.replications.figures_of`."""
+        return {
+            "fps": self.fps,
+            "period_s": self.period_s,
+            "ttff_s": self.ttff_s,
+            "latency_s p50": self.latency_p50_s,
+            "latency_s p95": self.latency_p95_s,
+            "deadline_miss_rate": self.deadline_miss_rate,
+        }
 
 
 def figures_of_metrics(metrics: Mapping[str, Any]) -> Figures:
@@ -108,9 +121,13 @@ def _steady(plan: Plan, chunks: int) -> tuple[int, int, bool]:
 
 def _missed(plans: Sequence[Plan], emitted_s: Instants, frames: np.ndarray) -> np.ndarray:
     """Which chunks came after their turn: see `core.viewer.play` and `session_metrics.missed`."""
-    buffered = plans[0].scenario.viewer.start_buffer_chunks
-    fps = np.array([plan.scenario.playout_fps for plan in plans])
-    start_s = emitted_s[min(buffered, len(emitted_s)) - 1]
+    each = [(plan.scenario.playout_fps, plan.scenario.viewer) for plan in plans]
+    fps, whole = np.array([own for own, _ in each]), frames.tolist()
+    starts = [
+        start_chunk(whole, own, viewer.start_buffer_chunks, viewer.start_buffer_s)
+        for own, viewer in each
+    ]
+    start_s = emitted_s[starts, np.arange(len(plans))]
     due_s = np.cumsum(np.vstack([start_s, frames[:-1, None] / fps]), axis=0)
     late: np.ndarray = emitted_s > due_s + 1e-6
     return late
