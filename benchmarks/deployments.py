@@ -7,12 +7,11 @@ from itertools import product
 from streamtwin.calibrate.locate import shipped_profiles
 from streamtwin.calibrate.model import ProfileLatency
 from streamtwin.calibrate.profile import read_profile
-from streamtwin.core.latency import LatencyModel, Prediction, Provenance
+from streamtwin.core.latency import HostState, LatencyModel, Prediction, Provenance
 from streamtwin.core.layout import lay_out
 from streamtwin.core.library import find_scenario
 from streamtwin.core.ops import DitPass, Hop, Op, VaeDecode, VaeEncode
 from streamtwin.core.plan import Plan
-from streamtwin.core.replayed import PaceTrace
 
 CHUNKS_AN_HOUR = 14_400
 """Chunks of four frames in an hour at 16 frames/s."""
@@ -71,9 +70,9 @@ class Scaled:
         """None either."""
         return 0.0
 
-    def pace(self, rank: int) -> PaceTrace | None:
+    def host(self, rank: int) -> HostState:
         """None either."""
-        return None
+        return HostState()
 
 
 def space(size: int) -> list[tuple[Plan, LatencyModel]]:

@@ -6,17 +6,17 @@ from typing import Any
 
 from streamtwin.core.controller import Controller
 from streamtwin.core.errors import CalibrationError
-from streamtwin.core.latency import Prediction, Provenance
+from streamtwin.core.latency import HostState, Prediction, Provenance
 from streamtwin.core.layout import lay_out
 from streamtwin.core.ops import DitPass, Hop, Op, VaeDecode, VaeEncode
 from streamtwin.core.plan import Plan
 from streamtwin.core.records import Recorder
-from streamtwin.core.replayed import PaceTrace
 from streamtwin.core.ring import Item
 from streamtwin.core.scenario_file import check_scenario
 from streamtwin.core.turns import TakeBack, Turn, Wait
 
 BY_HAND = Provenance("assumed", "test", "2026-01-01")
+NOTHING_KNOWN = HostState()
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class FlatLatency:
     between_rel_std: float = 0.0
     provenance: Provenance = BY_HAND
     pass_s: float = 0.0
-    trace: PaceTrace | None = None
+    on: HostState = NOTHING_KNOWN
 
     def predict(self, op: Op) -> Prediction:
         match op:
@@ -53,8 +53,8 @@ class FlatLatency:
     def between(self, op: Op) -> float:
         return self.between_rel_std
 
-    def pace(self, rank: int) -> PaceTrace | None:
-        return self.trace
+    def host(self, rank: int) -> HostState:
+        return self.on
 
 
 def make_plan(**changes: Any) -> Plan:

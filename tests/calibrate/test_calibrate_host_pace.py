@@ -12,9 +12,10 @@ from test_calibrate_harness import Replay
 
 from streamtwin.calibrate.cases import Case
 from streamtwin.calibrate.harness import Measurement, measure
-from streamtwin.calibrate.observed import COMPUTED, inflation, observe, pace_while
+from streamtwin.calibrate.observed import inflation, observe, pace_while
 from streamtwin.calibrate.profile import make_profile, read_profile, write_profile
 from streamtwin.core.errors import CalibrationError
+from streamtwin.core.ops import COMPUTED
 from streamtwin.core.replayed import PaceTrace
 
 CASES = [case for case in all_cases() if isinstance(case.op, COMPUTED)]
@@ -118,9 +119,9 @@ def test_few_times_and_times_without_an_instant_tell_nothing() -> None:
 def test_the_mean_of_noise_is_one_beside_a_pace() -> None:
     profile = make_profile("paced", ENVIRONMENT, [], measured(EPISODES, 0.05))
     latency = profile.latency_model(2)
-    assert latency.pace(0) is not None
-    assert latency.pace(1) != latency.pace(0)
-    assert latency.pace(2) == latency.pace(0)  # more ranks than were measured share
+    assert latency.host(0).trace is not None
+    assert latency.host(1).trace != latency.host(0).trace
+    assert latency.host(2).trace == latency.host(0).trace  # more ranks than were measured share
     for case in CASES:
         assert np.mean(latency.noise(case.op)) == pytest.approx(1.0, rel=1e-12)
     assert inflation(1) == 1.0
@@ -158,7 +159,7 @@ def keep(folder, rows: list[list[str]]) -> None:
 def test_a_file_keeps_the_instants(folder) -> None:
     again = read_profile(folder)
     assert again.measurements == tuple(measured(EPISODES, 0.05))
-    assert again.latency_model(2).pace(0) == trace_of(measured(EPISODES, 0.05))
+    assert again.latency_model(2).host(0).trace == trace_of(measured(EPISODES, 0.05))
 
 
 @pytest.mark.parametrize(

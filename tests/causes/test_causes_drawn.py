@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders import FlatLatency, make_plan
+from streamtwin.core.latency import HostState
 from streamtwin.core.plan import Plan
 from streamtwin.core.replayed import normal
 from streamtwin.sim import drawn
@@ -60,7 +61,7 @@ def test_runs_computed_at_once_are_those_simulated_one_by_one(plan: Plan) -> Non
     [
         replace(OPEN, factors=(0.9, 1.1)),
         replace(OPEN, between_rel_std=0.1),
-        replace(OPEN, trace=normal(0.1, [1.0, 1.5])),
+        replace(OPEN, on=HostState(normal(0.1, [1.0, 1.5]))),
     ],
 )
 def test_what_scatters_is_simulated(latency: FlatLatency, alone: list[int]) -> None:

@@ -8,7 +8,9 @@ import pytest
 from test_causes_replications import KnownLatency
 
 from builders import FlatLatency, make_plan
+from streamtwin.core.latency import HostState
 from streamtwin.core.metrics import compute_metrics
+from streamtwin.core.ops import Hop, VaeDecode, VaeEncode
 from streamtwin.core.replayed import PaceTrace, normal
 from streamtwin.sim.replications import figures_of, replicate
 from streamtwin.sim.services import ServiceTimes
@@ -26,7 +28,7 @@ def moments(seed: int = 0, spread: float = 0.2) -> PaceTrace:
 
 
 STEADY = FlatLatency()
-PACED = FlatLatency(trace=moments())
+PACED = FlatLatency(on=HostState(moments(), of_all=True))
 
 
 def figures(plan, latency, run: int = 0) -> dict[str, float]:
@@ -35,8 +37,8 @@ def figures(plan, latency, run: int = 0) -> dict[str, float]:
 
 def alone(latency: FlatLatency) -> FlatLatency:
     """The same scatter, with every service drawn by itself."""
-    assert latency.trace is not None
-    return replace(latency, trace=None, factors=latency.trace.factors)
+    assert latency.on.trace is not None
+    return replace(latency, on=HostState(), factors=latency.on.trace.factors)
 
 
 def test_services_of_one_moment_are_slow_on_every_rank() -> None:
@@ -94,14 +96,14 @@ def test_the_records_say_that_the_pace_was_played() -> None:
     scattered = replace(PACED, factors=(0.9, 1.1))
     for latency, words in (
         (scattered, "repetitions in the profile, and the pace of its host"),
-        (replace(scattered, trace=None), "repetitions in the profile"),
+        (replace(scattered, on=HostState()), "repetitions in the profile"),
     ):
         assert simulate(plan, latency).info.provenance["noise"] == words
 
 
 def test_intervals_cover_runs_on_a_host_with_moments() -> None:
     """90 % of runs lie inside; had each service been drawn alone, far fewer would."""
-    latency = KnownLatency(trace=moments(), between_rel_std=0.01)
+    latency = KnownLatency(on=HostState(moments(), of_all=True), between_rel_std=0.01)
     covered: dict[str, dict[str, list[float]]] = {"moments": {}, "alone": {}}
     for gpus in (1, 2):
         for seed in range(4):
@@ -116,3 +118,41 @@ def test_intervals_cover_runs_on_a_host_with_moments() -> None:
     assert 0.85 <= fmean(covered["moments"]["latency_s p95"]) <= 0.97
     assert fmean(covered["alone"]["latency_s p95"]) < 0.6
     assert fmean(covered["moments"]["latency_s p50"]) >= 0.8
+
+
+def run_factors(common: float, of_all: bool) -> np.ndarray:
+    """How slow encoding and decoding are on two ranks in many runs: a row for each."""
+    latency = FlatLatency(factors=(1.0,), between_rel_std=0.05, on=HostState(None, common, of_all))
+    ops = (VaeEncode("tiny", 128, 192, 1, False), VaeDecode("tiny", 128, 192, 1, False))
+    return np.array(
+        [
+            [
+                ServiceTimes(latency, 0, rank, noise=True, run=run)(op) / latency.predict(op).mean_s
+                for run in range(1, 400)
+            ]
+            for rank in (0, 1)
+            for op in ops
+        ]
+    )
+
+
+@pytest.mark.parametrize(("common", "of_all", "within", "across"), [
+    (0.0, True, 0.0, 0.0), (0.8, True, 0.8, 0.8), (0.8, False, 0.8, 0.0), (1.0, True, 1.0, 1.0),
+])  # fmt: skip
+def test_what_a_host_has_in_common_is_shared_by_what_it_computes(
+    common: float, of_all: bool, within: float, across: float
+) -> None:
+    factors = run_factors(common, of_all)
+    alike = np.corrcoef(factors)
+    assert alike[0, 1] == pytest.approx(within, abs=0.12)
+    assert alike[0, 2] == pytest.approx(across, abs=0.12)
+    assert factors.mean() == pytest.approx(1.0, abs=0.01)
+    assert np.log(factors).std() == pytest.approx(0.05, rel=0.15)
+
+
+def test_transfers_share_nothing_with_what_is_computed() -> None:
+    latency = FlatLatency(factors=(1.0,), between_rel_std=0.05, on=HostState(None, 1.0, True))
+    hop, encode = Hop(1000), VaeEncode("tiny", 128, 192, 1, False)
+    times = [[ServiceTimes(latency, 0, 0, noise=True, run=r)(op) for r in range(1, 400)]
+             for op in (hop, encode)]  # fmt: skip
+    assert np.corrcoef(times)[0, 1] == pytest.approx(0.0, abs=0.15)

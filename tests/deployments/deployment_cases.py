@@ -7,11 +7,10 @@ from builders import BY_HAND
 from streamtwin.core import catalog
 from streamtwin.core.errors import CalibrationError
 from streamtwin.core.fleet import Fleet
-from streamtwin.core.latency import LatencyModel, Prediction, Provenance
+from streamtwin.core.latency import HostState, LatencyModel, Prediction, Provenance
 from streamtwin.core.mesh import cards_of
 from streamtwin.core.ops import Collective, DitPass, Hop, Op, VaeDecode, VaeEncode
 from streamtwin.core.plan import Plan
-from streamtwin.core.replayed import PaceTrace
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,8 @@ class RowLatency:
     def between(self, op: Op) -> float:
         return 0.0
 
-    def pace(self, rank: int) -> PaceTrace | None:
-        return None
+    def host(self, rank: int) -> HostState:
+        return HostState()
 
 
 def fleet_of(plan: Plan, *models: LatencyModel, own_link: str = "nvlink4") -> Fleet:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from builders import FlatLatency, make_plan
 from streamtwin.core.errors import ScenarioError
 from streamtwin.core.forecast import Forecast
+from streamtwin.core.latency import HostState
 from streamtwin.core.plan import Plan
 from streamtwin.core.records import Records
 from streamtwin.core.replayed import normal
@@ -24,7 +25,9 @@ latencies = st.builds(
     hop_s=st.floats(0.0001, 0.05),
     factors=st.sampled_from([(), (), (0.9, 1.0, 1.1), (0.5, 1.0, 3.0)]),
     between_rel_std=st.sampled_from([0.0, 0.1]),
-    trace=st.sampled_from([None, None, normal(0.03, (1.0, 1.6, 0.8, 1.1, 3.0))]),
+    on=st.sampled_from(
+        [HostState(), HostState(normal(0.03, (1.0, 1.6, 0.8, 1.1, 3.0)), 0.5, True)]
+    ),
 )
 ROUND = FlatLatency(encode_s=0.02, block_s=0.01, decode_s=0.03, hop_s=0.01)
 """Times that make many instants coincide."""

@@ -7,11 +7,9 @@ from statistics import fmean
 
 from streamtwin.calibrate.fitted import Fit, Point
 from streamtwin.calibrate.forms import FORMS, coordinates, subject_of
-from streamtwin.calibrate.host_pace import HostPace
 from streamtwin.core.errors import CalibrationError
-from streamtwin.core.latency import Prediction, Provenance
+from streamtwin.core.latency import HostState, Prediction, Provenance
 from streamtwin.core.ops import Op, family_of
-from streamtwin.core.replayed import PaceTrace
 
 MOSTLY = 0.5
 """Share of a prediction from which on what stands behind it counts as what it is."""
@@ -33,8 +31,8 @@ class ProfileLatency:
     extrapolate: bool = False
     ranks_distance: float = 0.0
     """How far the number of ranks that is asked for lies from `ranks`; 0: that many were measured."""
-    host: HostPace | None = None
-    """How the host's pace changed while the fits' times were taken."""
+    states: tuple[HostState, ...] = (HostState(),)
+    """What is known of the host of each rank that was measured."""
     _predictions: dict[Op, Prediction] = field(init=False, default_factory=dict)
     _noise: dict[Op, Sequence[float]] = field(init=False, default_factory=dict)
 
@@ -111,11 +109,9 @@ class ProfileLatency:
         """
         return self._fit(op).spread.between_rel_std or 0.0
 
-    def pace(self, rank: int) -> PaceTrace | None:
-        """How the host's pace changed on *rank*; of more ranks than were measured some share one."""
-        if self.host is None:
-            return None
-        return self.host.traces[sorted(self.host.traces)[rank % len(self.host.traces)]]
+    def host(self, rank: int) -> HostState:
+        """What is known of the host of *rank*; of more ranks than were measured some share one."""
+        return self.states[rank % len(self.states)]
 
     def _distance(self, fit: Fit, op: Op) -> float:
         """How far *op* lies outside the calibrated range, in spans of its farthest coordinate."""

@@ -20,10 +20,7 @@ from streamtwin.calibrate.harness import (
 from streamtwin.calibrate.host_pace import HostPace, Timed, host_pace
 from streamtwin.calibrate.variance import Start
 from streamtwin.core.errors import CalibrationError
-from streamtwin.core.ops import DitPass, Hop, VaeDecode, VaeEncode
-
-COMPUTED = (DitPass, VaeEncode, VaeDecode)
-"""Operations that a rank computes by itself: the host's pace is theirs."""
+from streamtwin.core.ops import COMPUTED, Hop
 
 FAR = 3.0
 """Interquartile ranges beyond the quartiles from where on a time is an accident (Tukey's outer

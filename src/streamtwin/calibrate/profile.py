@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import log2
 from pathlib import Path
 
@@ -22,13 +22,14 @@ from streamtwin.calibrate.environment import Environment
 from streamtwin.calibrate.fit import fit_all, with_points
 from streamtwin.calibrate.fitted import Fit
 from streamtwin.calibrate.harness import Measurement
+from streamtwin.calibrate.host_state import host_states
 from streamtwin.calibrate.meta import META, Meta, plain, read_meta
 from streamtwin.calibrate.model import ProfileLatency
-from streamtwin.calibrate.observed import Observed, observe, pace_while
+from streamtwin.calibrate.observed import Observed, observe
 from streamtwin.calibrate.plausible import check_form, check_plausible
 from streamtwin.calibrate.published_rows import PublishedRow, read_rows
 from streamtwin.core.errors import CalibrationError
-from streamtwin.core.latency import LatencyModel, Provenance
+from streamtwin.core.latency import HostState, LatencyModel, Provenance
 
 SAMPLES = "samples.csv"
 FITS = "fit.json"
@@ -51,6 +52,9 @@ class Profile:
     """Figures of others that a published profile is fitted to."""
     left_out: tuple[str, ...] = ()
     """What was asked and not measured, each with the reason."""
+    _hosts: dict[int, tuple[HostState, ...]] = field(
+        default_factory=dict, init=False, compare=False
+    )
 
     @property
     def ranks(self) -> tuple[int, ...]:
@@ -95,8 +99,10 @@ class Profile:
         if self.device != "cpu":  # each rank has a card of its own: what one does, all do
             there = {fit.family for fit in fits}
             fits += tuple(f for f in self.fits if f.ranks == 1 and f.family not in there)
-        distance, pace = abs(log2(ranks / nearest)), pace_while(self.measurements, nearest)
-        return ProfileLatency(self.provenance, nearest, fits, extrapolate, distance, pace)
+        if nearest not in self._hosts:
+            self._hosts[nearest] = host_states(self.measurements, nearest, self.device == "cpu")
+        distance, states = abs(log2(ranks / nearest)), self._hosts[nearest]
+        return ProfileLatency(self.provenance, nearest, fits, extrapolate, distance, states)
 
 
 def check_host(profile: Profile, environment: Environment) -> None:

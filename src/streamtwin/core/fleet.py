@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 
 from streamtwin.core.catalog import GpuSpec, LinkSpec
 from streamtwin.core.edges import Edge
-from streamtwin.core.latency import LatencyModel, Prediction, Provenance, ProvenanceKind
+from streamtwin.core.latency import HostState, LatencyModel, Prediction, Provenance, ProvenanceKind
 from streamtwin.core.link_latency import LinkLatency
 from streamtwin.core.long_chunks import LongChunks
 from streamtwin.core.mesh import link_among, link_between
 from streamtwin.core.ops import Op
 from streamtwin.core.plan import Plan, Stage
 from streamtwin.core.protocol import Layout
-from streamtwin.core.replayed import PaceTrace
 from streamtwin.core.ring import Item
 from streamtwin.core.shared_latency import SharedLatency
 
@@ -72,9 +71,9 @@ class Fleet:
         """What rank 0's model knows of runs; see `LatencyModel`."""
         return self.models[0].between(op)
 
-    def pace(self, rank: int) -> PaceTrace | None:
+    def host(self, rank: int) -> HostState:
         """What the model of *rank* has seen; see `LatencyModel`."""
-        return self.models[rank].pace(rank)
+        return self.models[rank].host(rank)
 
     def link(self, edge: Edge) -> LatencyModel | None:
         """The model of *edge* where it is not what the sender's profile knows."""
@@ -115,9 +114,9 @@ class Changed:
         """What the changed model knows of runs; see `LatencyModel`."""
         return self.model.between(op)
 
-    def pace(self, rank: int) -> PaceTrace | None:
+    def host(self, rank: int) -> HostState:
         """What the changed model has seen; see `LatencyModel`."""
-        return self.model.pace(rank)
+        return self.model.host(rank)
 
     def shared(self, members: range) -> LatencyModel:
         """The model of a stage that *members* share."""

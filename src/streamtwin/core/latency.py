@@ -39,6 +39,20 @@ class Prediction:
         assert 0 <= self.low_s <= self.mean_s <= self.high_s, self
 
 
+@dataclass(frozen=True, slots=True)
+class HostState:
+    """What services on one host have in common; by default nothing is known.
+
+    `trace` is how its pace changed while it was measured. `common` is the share of the variance
+    between runs that all that is computed on it has in common: a run that encodes slowly decodes
+    slowly. `of_all`: all ranks are on it, as on the cores of a CPU; else each has a card of its own.
+    """
+
+    trace: PaceTrace | None = None
+    common: float = 0.0
+    of_all: bool = False
+
+
 class LatencyModel(Protocol):
     """L(op): the one oracle that the simulator asks."""
 
@@ -63,9 +77,6 @@ class LatencyModel(Protocol):
         """Relative standard deviation of the mean time of *op* from one run to the next."""
         ...
 
-    def pace(self, rank: int) -> PaceTrace | None:
-        """How the host's pace changed on *rank* while it was measured; None: nothing tells it.
-
-        `noise` is what services scatter by beside it.
-        """
+    def host(self, rank: int) -> HostState:
+        """What is known of the host of *rank*; `noise` is what services scatter by beside it."""
         ...

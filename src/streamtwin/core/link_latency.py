@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 from streamtwin.core.catalog import LinkSpec
 from streamtwin.core.errors import CalibrationError
-from streamtwin.core.latency import Prediction, Provenance
+from streamtwin.core.latency import HostState, Prediction, Provenance
 from streamtwin.core.ops import Collective, Hop, Migration, Op, family_of
-from streamtwin.core.replayed import PaceTrace
 
 LAUNCH_S = 2e-5
 """What an exchange costs beyond its messages: the host's call and the card's kernel. An
@@ -69,9 +68,9 @@ class LinkLatency:
         """Nothing is known of runs."""
         return 0.0
 
-    def pace(self, rank: int) -> PaceTrace | None:  # noqa: ARG002 - the protocol's signature
+    def host(self, rank: int) -> HostState:  # noqa: ARG002 - the protocol's signature
         """Nothing was measured."""
-        return None
+        return HostState()
 
 
 def exchange_s(link: LinkSpec, op: Collective) -> float:

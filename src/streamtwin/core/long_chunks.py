@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from streamtwin.core.errors import CalibrationError
-from streamtwin.core.latency import LatencyModel, Prediction, Provenance
+from streamtwin.core.latency import HostState, LatencyModel, Prediction, Provenance
 from streamtwin.core.ops import Op, VaeDecode, VaeEncode
-from streamtwin.core.replayed import PaceTrace
 
 FIRST = 2
 """Latents of the shortest chunk that begins a stream: the VAE's first latent is of one frame."""
@@ -63,9 +62,9 @@ class LongChunks:
         except CalibrationError:
             return self.base.between(latent_by_latent(op)[0][0])
 
-    def pace(self, rank: int) -> PaceTrace | None:
+    def host(self, rank: int) -> HostState:
         """That of the model for short chunks."""
-        return self.base.pace(rank)
+        return self.base.host(rank)
 
 
 def latent_by_latent(op: Op) -> tuple[tuple[Op, int], ...]:

@@ -89,6 +89,9 @@ class Copy:
 
 Op = DitPass | VaeEncode | VaeDecode | Hop | Collective | Migration | Copy
 
+COMPUTED = (DitPass, VaeEncode, VaeDecode)
+"""Operations that a rank computes by itself, on whose host's state they depend."""
+
 Family = Literal["dit", "encode", "decode", "hop", "collective", "migration", "copy"]
 """Operations of one kind, which one fit covers and one word names."""
 

@@ -14,9 +14,8 @@ from dataclasses import dataclass, field, replace
 from math import floor
 
 from streamtwin.core.errors import CalibrationError
-from streamtwin.core.latency import LatencyModel, Prediction, Provenance
+from streamtwin.core.latency import HostState, LatencyModel, Prediction, Provenance
 from streamtwin.core.ops import Collective, DitPass, Op
-from streamtwin.core.replayed import PaceTrace
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +60,9 @@ class SharedLatency:
         """What runs differ by, as for the whole pass or the same exchange."""
         return self._answering(op).between(op)
 
-    def pace(self, rank: int) -> PaceTrace | None:
+    def host(self, rank: int) -> HostState:
         """That of its first member, who computes as all do."""
-        return self.bases[0].pace(rank)
+        return self.bases[0].host(rank)
 
     def _predict(self, op: Op) -> Prediction:
         if isinstance(op, DitPass):

@@ -8,13 +8,12 @@ from statistics import NormalDist
 import numpy as np
 
 from streamtwin.core.fleet import through
-from streamtwin.core.latency import LatencyModel, Prediction, Provenance
+from streamtwin.core.latency import HostState, LatencyModel, Prediction, Provenance
 from streamtwin.core.metrics import compute_metrics
 from streamtwin.core.motion import Motion
 from streamtwin.core.ops import FAMILIES, Op, family_of
 from streamtwin.core.plan import Plan
 from streamtwin.core.repeats import steady_items
-from streamtwin.core.replayed import PaceTrace
 from streamtwin.sim.replicas import simulate_deployment
 from streamtwin.sim.replications import figures_of
 from streamtwin.sim.screen import together, walks
@@ -67,9 +66,9 @@ class DrawnLatency:
         """That of the model drawn around."""
         return self.latency.between(op)
 
-    def pace(self, rank: int) -> PaceTrace | None:
-        """That of the model drawn around, or none."""
-        return self.latency.pace(rank) if self.scatters else None
+    def host(self, rank: int) -> HostState:
+        """That of the model drawn around; nothing, where services do not scatter."""
+        return self.latency.host(rank) if self.scatters else HostState()
 
     def _factor(self, op: Op, told: Prediction) -> float:
         if told.mean_s <= 0:
@@ -133,6 +132,6 @@ def _scatters(plan: Plan, latency: LatencyModel) -> bool:
     ops: list[Op] = [plan.encode(0), plan.encode(1), plan.decode(0), plan.decode(1)]
     ops += [plan.dit_pass(stage, item) for stage in plan.stages if not stage.vae_only]
     ops += [plan.hop(item, edge) for edge in plan.edges]
-    return latency.pace(0) is not None or any(
+    return latency.host(0).trace is not None or any(
         latency.noise(op) or latency.between(op) for op in ops
     )

@@ -13,13 +13,12 @@ from typing import Any
 
 from streamtwin.core.closed_period import period_terms
 from streamtwin.core.fleet import Fleet, through
-from streamtwin.core.latency import LatencyModel, Prediction, Provenance
+from streamtwin.core.latency import HostState, LatencyModel, Prediction, Provenance
 from streamtwin.core.metrics import compute_metrics
 from streamtwin.core.motion import Motion
 from streamtwin.core.ops import Family, Op, family_of
 from streamtwin.core.plan import Plan
 from streamtwin.core.records import Records
-from streamtwin.core.replayed import PaceTrace
 from streamtwin.sim.replicas import simulate_deployment
 
 FACTOR = 0.9
@@ -65,9 +64,9 @@ class ScaledLatency:
         """That of the model scaled."""
         return self.latency.between(op)
 
-    def pace(self, rank: int) -> PaceTrace | None:
+    def host(self, rank: int) -> HostState:
         """That of the model scaled: it is relative."""
-        return self.latency.pace(rank)
+        return self.latency.host(rank)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 Three kinds of noise are kept apart. Within a run each service draws a factor of its own. All services of
 some moment are slow where the host is (`core.replayed`). Between runs a process that starts anew has
 another layout of its memory and finds its host in another state, and keeps both for as long as it
-runs: so a rank draws one factor for each kind of service. Run 0 is the expected run, in which all
-these factors are 1; others are what may happen instead.
+runs: so a rank draws one factor for each kind of service, and a host one for all that it computes. Run
+0 is the expected run, in which all these factors are 1; others are what may happen instead.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,6 +16,7 @@ import numpy as np
 from streamtwin.core.errors import CalibrationError
 from streamtwin.core.latency import LatencyModel, ProvenanceKind
 from streamtwin.core.ops import (
+    COMPUTED,
     Collective,
     Copy,
     DitPass,
@@ -42,9 +43,9 @@ ASIDE = 20
 Parts = Callable[[DitPass], Sequence[tuple[Op, int]]]
 """Of which services a pass consists, each with how often it occurs."""
 
-BETWEEN, HOST = 1, 2
-"""Mark the streams of what runs differ by, and of the instant from which the host's pace is played
-again, so that they share no draw with the services."""
+BETWEEN, HOST, PACE = 1, 2, 3
+"""Mark the streams of what runs differ by, of the host's state, and of the instant from which its pace
+is played again, so that they share no draw with the services."""
 
 
 class ServiceTimes:
@@ -62,7 +63,9 @@ class ServiceTimes:
         parts: Parts | None = None,
         first_rank: int = 0,
     ) -> None:
-        self._parts, self._rank, self._host = parts, rank, [seed, first_rank, run, HOST]
+        self._parts, self._host = parts, latency.host(rank)
+        # cores of one host share its state; a card has one of its own
+        self._on_host = [seed, first_rank if self._host.of_all else rank, run, HOST]
         self.latency, self.noise, self.level, self.run = latency, noise, level, run
         again = [run] if run else []
         self._draws = {
@@ -83,12 +86,12 @@ class ServiceTimes:
 
         All ranks of a run live through the same moments. The expected run begins at a typical one.
         """
-        trace = self.latency.pace(self._rank) if self.noise else None
+        trace = self._host.trace if self.noise else None
         if trace is None:
             return None
         if not self.run:
             return Replayed(trace, typical_start_s(trace))
-        share = np.random.default_rng(self._host).random()
+        share = np.random.default_rng([*self._on_host, PACE]).random()
         return Replayed(trace, share * trace.length_s)
 
     def __call__(self, op: Op) -> float:
@@ -133,7 +136,8 @@ class ServiceTimes:
     def _run_factor(self, op: Op) -> float:
         """By how much this run is slower at *op* than the expected one; its mean over runs is 1.
 
-        Lognormal, so that it is positive, with the relative standard deviation seen between runs.
+        Lognormal, so that it is positive, with the relative standard deviation seen between runs, of
+        which all that is computed on a host has its `common` share in common.
         """
         if not self.noise or not self.run:
             return 1.0
@@ -141,6 +145,9 @@ class ServiceTimes:
         seed, rank, run, between = self._between
         stream = STREAMS[type(op)]
         shift = float(np.random.default_rng([seed, rank, stream, run, between]).normal())
+        if isinstance(op, COMPUTED):
+            common = float(np.random.default_rng([*self._on_host, BETWEEN]).normal())
+            shift = sqrt(self._host.common) * common + sqrt(1 - self._host.common) * shift
         return exp(sigma * shift - sigma**2 / 2)
 
     def _lookup(self, op: Op) -> tuple[float, np.ndarray]:
