@@ -11,7 +11,7 @@ from streamtwin.calibrate.host_state import PRIOR_SHARE, common_share, host_stat
 from streamtwin.calibrate.observed import observe
 from streamtwin.calibrate.variance import PRIOR_DEGREES
 from streamtwin.core.latency import HostState
-from streamtwin.core.ops import COMPUTED, family_of
+from streamtwin.core.ops import COMPUTED, Hop, family_of
 
 CASES = [case for case in all_cases() if isinstance(case.op, COMPUTED)]
 
@@ -52,3 +52,15 @@ def test_runs_that_were_not_compared_tell_nothing() -> None:
 def test_few_runs_leave_what_is_taken_for_granted() -> None:
     few = [common_share(observe(starts(0.0, seed, runs=2))) for seed in range(6)]
     assert fmean(few) == pytest.approx(PRIOR_SHARE * PRIOR_DEGREES / (PRIOR_DEGREES + 1), abs=0.15)
+
+
+def test_transfers_have_no_part_in_it() -> None:
+    computed = starts(1.0, 0)
+    draw = np.random.default_rng(1)
+    hops = [
+        measurement(case, list(cost_s(case) * draw.normal(1, 0.2) * np.ones(5)), 0, run)
+        for case in all_cases(2)
+        if isinstance(case.op, Hop)
+        for run in range(12)
+    ]
+    assert common_share(observe(computed + hops)) == common_share(observe(computed))
