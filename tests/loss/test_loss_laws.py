@@ -1,7 +1,6 @@
 """A rank dies: laws that hold whatever the deployment."""
 
 from collections import Counter
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -119,18 +118,6 @@ def test_a_later_recovery_is_never_earlier_for_any_frame(
     )
     assert sooner.keys() == later.keys()
     assert all(later[key] >= sooner[key] - 1e-9 for key in sooner)
-
-
-@given(shapes(), latencies, STATES)
-@runs
-def test_a_death_behind_the_end_changes_nothing(
-    shape: dict[str, Any], latency: FlatLatency, state: str
-) -> None:
-    calm, records = (
-        still(shape, latency),
-        simulate(dying(shape, at_s=1e6, state=state, start_s=5), latency),
-    )
-    assert replace(records, info=calm.info) == calm
 
 
 @pytest.mark.parametrize("at_s", [1.6, 1.9, 2.3])

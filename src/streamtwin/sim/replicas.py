@@ -13,7 +13,7 @@ from streamtwin.core.motion import Motion
 from streamtwin.core.plan import Plan
 from streamtwin.core.policies.router import WEIGHS_NOTHING
 from streamtwin.core.records import RankInfo, Recorder, Records, RunInfo
-from streamtwin.core.recovery import recovery_provenance
+from streamtwin.core.recovery import recovery_provenance, without_effect
 from streamtwin.core.roster import redrawn
 from streamtwin.core.routing import Routing, replica_plan, route
 from streamtwin.core.run_info import run_info
@@ -66,6 +66,11 @@ def simulate_deployment(
         whole.spans += records.spans
         whole.chunks |= {(one.session, one.chunk): one for one in records.chunks}
         whole.decisions += records.decisions
+    whole.decisions += [
+        without_effect(lost, 0.0)
+        for lost in plan.scenario.trouble.lost_ranks
+        if not routing.sessions[lost.rank // plan.ranks]
+    ]
     return whole.records(_info(plan, told))
 
 
