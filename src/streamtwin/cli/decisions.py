@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
 
-from streamtwin.cli.naming import naming
+from streamtwin.cli.naming import naming, of_variant
 from streamtwin.cli.output import show
 from streamtwin.core.records import Records
 
@@ -44,8 +44,7 @@ def compare_decisions(runs: Sequence[Path], *, as_json: bool) -> None:
     for run in runs:
         with sound(run):
             read.append(read_run(run).records)
-            with naming(run):
-                again.append(asked_again(str(run), read[-1]))
+            again.append(asked_again(str(run), read[-1]))
     pairs = []
     for run, records in zip(runs[1:], read[1:], strict=True):
         with naming(f"{runs[0]} and {run}"):
@@ -103,7 +102,10 @@ def with_decisions(
     from streamtwin.reports.decisions import validated, validated_document  # noqa: PLC0415
     from streamtwin.reports.store import finite_or_null  # noqa: PLC0415
 
-    found = [validated(one.label, one.predicted, one.measured) for one in tried]
+    found = []
+    for one in tried:
+        with of_variant(one.label, one.predicted.info.scenario):
+            found.append(validated(one.label, one.predicted, one.measured))
     words = [f"{one.label}: {line}" for one in found for line in words_validated(one)]
     decisions = finite_or_null({**validated_document(found), "words": words})
     return {**document, "decisions": decisions}, [table, validated_table(found)]

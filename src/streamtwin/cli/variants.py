@@ -111,7 +111,7 @@ def _save(
 ) -> Path:
     """Write the page, the figures as JSON, and every run in a folder of its own."""
     from streamtwin.cli.save import scenario_yaml  # noqa: PLC0415
-    from streamtwin.cli.validate import slug  # noqa: PLC0415
+    from streamtwin.cli.trials import slug  # noqa: PLC0415
     from streamtwin.reports.store import write_run  # noqa: PLC0415
     from streamtwin.reports.variants_page import render_variants  # noqa: PLC0415
     from streamtwin.reports.whole_file import write_text  # noqa: PLC0415

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from streamtwin.core.brief import brief, cut
 from streamtwin.core.errors import UserError
 from streamtwin.core.log_counts import check_counts
 from streamtwin.core.records import Decision, Records
@@ -59,7 +60,10 @@ def check_same_scenario(here: Records, there: Records) -> None:
     # where service times come from, and what is made of the records, decides nothing by itself
     unlike = [key for key in unlike if key.partition(".")[0] not in NOT_THE_RUN]
     if unlike:
-        named = [f"{key} = {ours.get(key)!r} and {theirs.get(key)!r}" for key in unlike[:3]]
+        named = [
+            f"{cut(key)} = {brief(ours.get(key))} and {brief(theirs.get(key))}"
+            for key in unlike[:3]
+        ]
         more = f", and {len(unlike) - 3} more" if len(unlike) > 3 else ""
         raise UserError(f"are of different scenarios: {'; '.join(named)}{more}")
 
