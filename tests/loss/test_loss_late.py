@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loss_cases import FREE, STATES, dying, latencies, shapes
+from loss_cases import FREE, STATES, dying, shapes
 
-from builders import FlatLatency, make_plan
+from builders import FlatLatency, latencies, make_plan
 from streamtwin.core.metrics import compute_metrics
 from streamtwin.core.records import Decision, Records
 from streamtwin.core.recovery import FAMILY
@@ -20,7 +20,7 @@ def told(records: Records) -> list[Decision]:
     return [one for one in records.decisions if one.family == FAMILY]
 
 
-@given(shapes(), latencies, STATES, st.floats(0.5, 2.0))
+@given(shapes(), latencies(), STATES, st.floats(0.5, 2.0))
 @settings(deadline=None, max_examples=40)
 def test_a_death_has_an_effect_as_long_as_there_is_work(
     shape: dict[str, Any], latency: FlatLatency, state: str, share: float
