@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hypothesis import strategies as st
+
 from streamtwin.core.controller import Controller
 from streamtwin.core.errors import CalibrationError
 from streamtwin.core.latency import HostState, Prediction, Provenance
@@ -55,6 +57,13 @@ class FlatLatency:
 
     def host(self, rank: int) -> HostState:
         return self.on
+
+
+def latencies(**own: st.SearchStrategy[Any]) -> st.SearchStrategy[FlatLatency]:
+    """Service times about as long as real ones, and as unlike each other; *own* draws some its own way."""
+    seconds, block_s = st.floats(0.001, 0.1), st.floats(0.001, 0.03)
+    drawn = {"encode_s": seconds, "block_s": block_s, "decode_s": seconds}
+    return st.builds(FlatLatency, **{**drawn, "hop_s": st.floats(0.0001, 0.02), **own})
 
 
 def make_plan(**changes: Any) -> Plan:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from builders import FlatLatency, make_plan
+from builders import FlatLatency, latencies, make_plan
 from streamtwin.core.camera import ReleaseClock
 from streamtwin.core.errors import RunError
 from streamtwin.core.latency import Prediction
@@ -21,15 +21,7 @@ from streamtwin.core.policies.noise import NOISE, MotionView
 from streamtwin.core.records import SERVICES, Records
 from streamtwin.sim.simulate import simulate
 
-seconds = st.floats(0.001, 0.1)
-latencies = st.builds(
-    FlatLatency,
-    encode_s=seconds,
-    block_s=st.floats(0.001, 0.03),
-    decode_s=seconds,
-    hop_s=st.floats(0.0001, 0.02),
-    factors=st.sampled_from([(), (0.9, 1.0, 1.1), (0.5, 1.0, 3.0)]),
-)
+any_latency = latencies(factors=st.sampled_from([(), (0.9, 1.0, 1.1), (0.5, 1.0, 3.0)]))
 
 
 def plans_with(
@@ -67,7 +59,7 @@ def emitting(plan: Plan, latency: FlatLatency) -> Records:
     return records
 
 
-@given(plans, latencies)
+@given(plans, any_latency)
 @runs
 def test_every_chunk_is_emitted_or_dropped(plan: Plan, latency: FlatLatency) -> None:
     records = simulate(plan, latency)
@@ -78,7 +70,7 @@ def test_every_chunk_is_emitted_or_dropped(plan: Plan, latency: FlatLatency) -> 
         assert "dropped" not in outcome.values()
 
 
-@given(plans, latencies)
+@given(plans, any_latency)
 @runs
 def test_one_service_at_a_time_per_device(plan: Plan, latency: FlatLatency) -> None:
     records = simulate(plan, latency)
@@ -87,7 +79,7 @@ def test_one_service_at_a_time_per_device(plan: Plan, latency: FlatLatency) -> N
             assert before.ended_s <= after.began_s
 
 
-@given(plans, latencies)
+@given(plans, any_latency)
 @runs
 def test_causes_come_before_effects(plan: Plan, latency: FlatLatency) -> None:
     records = simulate(plan, latency)
@@ -101,7 +93,7 @@ def test_causes_come_before_effects(plan: Plan, latency: FlatLatency) -> None:
             assert ended[span.item] < arrived[span.item] <= span.began_s
 
 
-@given(plans, latencies)
+@given(plans, any_latency)
 @runs
 def test_rank_0_sends_only_when_the_lane_before_is_back(plan: Plan, latency: FlatLatency) -> None:
     assume(plan.ranks > 1)
@@ -114,7 +106,7 @@ def test_rank_0_sends_only_when_the_lane_before_is_back(plan: Plan, latency: Fla
             assert returned[due] <= began_s
 
 
-@given(plans, latencies)
+@given(plans, any_latency)
 @runs
 def test_chunks_pass_every_step_once_in_order(plan: Plan, latency: FlatLatency) -> None:
     records = simulate(plan, latency)
@@ -125,7 +117,7 @@ def test_chunks_pass_every_step_once_in_order(plan: Plan, latency: FlatLatency) 
     assert [c.chunk for c in order] == sorted(c.chunk for c in emitted)
 
 
-@given(plans, latencies)
+@given(plans, any_latency)
 @runs
 def test_nothing_is_known_before_it_exists(plan: Plan, latency: FlatLatency) -> None:
     """Chunks are released by the input's clock, taken after that, and time never goes back."""
@@ -145,14 +137,14 @@ def test_nothing_is_known_before_it_exists(plan: Plan, latency: FlatLatency) -> 
             assert before.began_s < before.ended_s <= after.began_s
 
 
-@given(plans, latencies)
+@given(plans, any_latency)
 @runs
 def test_a_lane_carries_no_more_rows_than_it_may(plan: Plan, latency: FlatLatency) -> None:
     records = simulate(plan, latency)
     assert max(s.rows for s in records.spans if s.kind == "dit") <= plan.max_rows
 
 
-@given(plans, latencies)
+@given(plans, any_latency)
 @runs
 def test_every_decision_follows_from_what_was_seen(plan: Plan, latency: FlatLatency) -> None:
     """The recorded view is the whole of what the policy knew: asked again, it says the same."""
@@ -186,7 +178,7 @@ def test_drop_oldest_keeps_the_newest_and_drop_newest_the_oldest() -> None:
     assert max(oldest) < 23
 
 
-@given(plans, latencies)
+@given(plans, any_latency)
 @runs
 def test_bubbles_sum_to_idle_time(plan: Plan, latency: FlatLatency) -> None:
     metrics = compute_metrics(emitting(plan, latency))
@@ -196,7 +188,7 @@ def test_bubbles_sum_to_idle_time(plan: Plan, latency: FlatLatency) -> None:
         assert min(rank["bubbles"].values()) >= 0
 
 
-@given(plans, latencies)
+@given(plans, any_latency)
 @runs
 def test_a_simulated_rank_is_idle_only_for_somebody(plan: Plan, latency: FlatLatency) -> None:
     """Work conservation: virtual processes have no host time of their own."""
@@ -205,7 +197,7 @@ def test_a_simulated_rank_is_idle_only_for_somebody(plan: Plan, latency: FlatLat
         assert rank["bubbles"]["host"] == pytest.approx(0.0, abs=1e-9)
 
 
-@given(plans, latencies)
+@given(plans, any_latency)
 @runs
 def test_same_seed_same_bytes(plan: Plan, latency: FlatLatency) -> None:
     assert pickle.dumps(simulate(plan, latency)) == pickle.dumps(simulate(plan, latency))
@@ -217,7 +209,7 @@ def test_the_seed_changes_noisy_runs() -> None:
     assert [s.ended_s for s in first.spans] != [s.ended_s for s in second.spans]
 
 
-@given(fixed_decision_plans, latencies, st.floats(1.0, 3.0))
+@given(fixed_decision_plans, any_latency, st.floats(1.0, 3.0))
 @runs
 def test_a_faster_device_never_finishes_later(
     plan: Plan, latency: FlatLatency, factor: float

@@ -8,20 +8,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from builders import FlatLatency, make_plan
+from builders import latencies, make_plan
 from streamtwin.core.records import SERVICES
 from streamtwin.core.steady import emitted_chunks
 from streamtwin.sim.simulate import simulate
 
-seconds = st.floats(0.001, 0.1)
-latencies = st.builds(
-    FlatLatency,
-    encode_s=seconds,
-    block_s=st.floats(0.001, 0.03),
-    decode_s=seconds,
-    hop_s=st.floats(0.0001, 0.02),
-    factors=st.sampled_from([(), (0.5, 1.0, 3.0)]),
-)
+any_latency = latencies(factors=st.sampled_from([(), (0.5, 1.0, 3.0)]))
 shapes = st.fixed_dictionaries(
     {
         "gpus": st.integers(3, 5),
@@ -50,7 +42,7 @@ def in_flight(ups, downs):
     return area / (events[-1][0] - events[0][0])
 
 
-@given(shapes, latencies)
+@given(shapes, any_latency)
 @settings(max_examples=50, deadline=None)
 def test_littles_law_in_every_run(shape, latency):
     """Chunks in the pipeline, counted by its services, are throughput times latency by its chunks.
@@ -72,7 +64,7 @@ def test_littles_law_in_every_run(shape, latency):
     assert waiting == pytest.approx(len(done) / whole_s * age_s, rel=1e-9)
 
 
-@given(shapes, latencies, st.sampled_from([2.0, 0.25]))
+@given(shapes, any_latency, st.sampled_from([2.0, 0.25]))
 @settings(max_examples=30, deadline=None)
 def test_twice_the_unit_of_time_is_twice_every_instant(shape, latency, unit):
     """To the last bit, cameras and sessions that join later included: powers of two do not round."""
@@ -98,7 +90,7 @@ def test_twice_the_unit_of_time_is_twice_every_instant(shape, latency, unit):
         assert two.emitted_s == (one.emitted_s and unit * one.emitted_s)
 
 
-@given(shapes, latencies)
+@given(shapes, any_latency)
 @settings(max_examples=40, deadline=None)
 def test_every_chunk_is_served_once_and_accounted_for(shape, latency):
     """Conservation: released = emitted + dropped + in flight, and each emitted one decoded once."""
@@ -115,7 +107,7 @@ def test_every_chunk_is_served_once_and_accounted_for(shape, latency):
         }
 
 
-@given(shapes, latencies)
+@given(shapes, any_latency)
 @settings(max_examples=40, deadline=None)
 def test_no_rank_works_faster_than_its_services_allow(shape, latency):
     """Capacity: work of a rank fits between its first and its last instant, links carry one at a time."""
@@ -133,7 +125,7 @@ def test_no_rank_works_faster_than_its_services_allow(shape, latency):
             assert before.ended_s <= after.began_s
 
 
-@given(shapes, latencies, st.sampled_from(["encode_s", "block_s", "decode_s", "hop_s"]))
+@given(shapes, any_latency, st.sampled_from(["encode_s", "block_s", "decode_s", "hop_s"]))
 @settings(max_examples=40, deadline=None)
 def test_any_faster_service_makes_no_chunk_later(shape, latency, what):
     """Decisions fixed: all chunks enter, in lanes that are never left empty."""

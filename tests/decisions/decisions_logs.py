@@ -5,7 +5,7 @@ from typing import Any
 
 from builders import FlatLatency, make_plan
 from streamtwin.core.records import Decision, Records
-from streamtwin.sim.simulate import simulate
+from streamtwin.sim.replicas import simulate_deployment
 
 CROWDED: dict[str, Any] = {
     "gpus": 2,
@@ -20,7 +20,7 @@ CROWDED: dict[str, Any] = {
 
 
 def run(**changes: Any) -> Records:
-    return simulate(make_plan(**{**CROWDED, **changes}), FlatLatency())
+    return simulate_deployment(make_plan(**{**CROWDED, **changes}), FlatLatency())
 
 
 def index_of(records: Records, family: str, nth: int = 0) -> int:

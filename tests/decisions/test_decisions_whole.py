@@ -9,21 +9,42 @@ from decisions_logs import changed, index_of, run
 from streamtwin.core.decision_log import replayed
 from streamtwin.core.errors import UserError
 from streamtwin.core.log_checks import check_same_scenario, check_whole, scenario_of
-from streamtwin.core.records import Records
+
+MOVES = {"schedule": {9: [4, 2], 20: [2, 4]}}
+DIES = {"lost_ranks": [{"rank": 1, "at_s": 1.0, "start_s": 1}, {"rank": 0, "at_s": 900}]}
+DOOR = {"policy": "memory", "room": 1, "max_queued": 2}
+
+WHOLE: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "crowded": (
+        {"conditioning": {"rope_refresh": "reset", "rope_threshold": 6}},
+        {"partition", "admission", "dispatch", "noise", "rope", "batching"},
+    ),
+    "lanes of sessions": ({"lanes": "sessions"}, {"dispatch", "batching"}),
+    "no stream batch": ({"stream_batch": False}, {"dispatch", "batching"}),
+    "copies": ({"replicas": 3}, {"partition", "router", "batching"}),
+    "a door": ({"entry": DOOR}, {"session_admission", "batching"}),
+    "moves": ({"partition": MOVES}, {"rebalance", "batching"}),
+    "deaths": ({"trouble": DIES}, {"trouble", "dispatch", "batching"}),
+    "cold copies": ({"replicas": 2, "trouble": {"cold_start": {}}}, {"trouble", "partition"}),
+}
 
 
-def cut_short(records: Records, family: str) -> Records:
-    last = index_of(records, family, -1)
-    return replace(records, decisions=records.decisions[:last] + records.decisions[last + 1 :])
-
-
-@pytest.mark.parametrize("family", ["admission", "dispatch", "noise", "partition", "rope"])
-def test_a_log_without_all_its_decisions_is_refused(family: str) -> None:
-    refreshed = {"rope_refresh": "reset", "rope_threshold": 6}
-    records = run(conditioning=refreshed)
+@pytest.mark.parametrize("case", WHOLE)
+def test_a_log_without_one_of_its_decisions_is_refused(case: str) -> None:
+    changes, families = WHOLE[case]
+    records = run(**changes)
     check_whole(records)
-    with pytest.raises(UserError, match=f"of family '{family}'.*truncated or damaged"):
-        check_whole(cut_short(records, family))
+    for family in families:
+        gone = [
+            index
+            for index, one in enumerate(records.decisions)
+            if (one.family, one.chose) != ("session_admission", "queue") and one.family == family
+        ]
+        assert gone
+        for index in gone:
+            rest = records.decisions[:index] + records.decisions[index + 1 :]
+            with pytest.raises(UserError, match=f"of family '{family}'.*truncated or damaged"):
+                check_whole(replace(records, decisions=rest))
 
 
 def test_a_run_without_a_log_is_refused() -> None:

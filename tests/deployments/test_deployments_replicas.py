@@ -8,12 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders import make_plan
+from streamtwin.core.capacity import need_bytes
+from streamtwin.core.errors import ScenarioError
 from streamtwin.core.metrics import compute_metrics
 from streamtwin.core.policies.router import ROUTER, ReplicaView
 from streamtwin.core.records import Records, Span
 from streamtwin.core.replica_metrics import replica_records
 from streamtwin.core.routing import replica_plan, route
-from streamtwin.sim.replicas import simulate_deployment
+from streamtwin.sim.engines import ENGINES
+from streamtwin.sim.replicas import check_deployment, simulate_deployment
 from streamtwin.sim.simulate import simulate
 
 runs = settings(deadline=None)
@@ -150,3 +153,23 @@ def test_sessions_keep_their_noise_and_prompts_wherever_they_go() -> None:
     assert [second.noise_key(one) for one in (0, 1)] == [7, 2]
     assert second.prompt_of(0, 0) == "rain"
     assert second.deployment.replicas == 1
+
+
+@given(st.integers(1, 3), st.integers(1, 6), st.integers(0, 3), st.booleans())
+@runs
+def test_what_is_refused_beforehand_is_what_a_simulation_refuses(
+    replicas: int, sessions: int, room: int, dies: bool
+) -> None:
+    """A copy has to hold its own sessions only, and only a copy that serves some can do without."""
+    dead = [{"rank": replicas - 1, "at_s": 0.1}] if dies else []
+    plan = make_plan(chunks=4, sessions=sessions, replicas=replicas, trouble={"lost_ranks": dead})
+    plan = replace(plan, capacity_bytes=(float(need_bytes(plan, 0, room)),))
+    for engine in ENGINES:
+        said = []
+        for ask in (check_deployment, simulate_deployment):
+            try:
+                ask(plan, RowLatency(), engine=engine)
+                said.append("")
+            except ScenarioError as error:
+                said.append(str(error))
+        assert said[0] == said[1]

@@ -4,7 +4,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from builders import FlatLatency, make_plan
+from builders import make_plan
 from streamtwin.core.plan import Plan
 from streamtwin.core.records import Records
 
@@ -13,14 +13,6 @@ FREE: dict[str, Any] = {
 }  # fmt: skip
 """Recovery takes no time."""
 
-seconds = st.floats(0.001, 0.1)
-latencies = st.builds(
-    FlatLatency,
-    encode_s=seconds,
-    block_s=st.floats(0.001, 0.03),
-    decode_s=seconds,
-    hop_s=st.floats(0.0001, 0.02),
-)
 
 STATES = st.sampled_from(["lost", "restored"])
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loss_cases import dying, emissions, latencies, shapes
+from loss_cases import dying, emissions, shapes
 
-from builders import FlatLatency, make_plan
+from builders import FlatLatency, latencies, make_plan
 from streamtwin.cli.checks import check_can_run
 from streamtwin.core.decision_log import replayed
 from streamtwin.core.errors import ScenarioError
@@ -44,7 +44,7 @@ def test_a_file_is_later_by_exactly_as_much(gpus: int) -> None:
     assert then_s == first_s + 2.5
 
 
-@given(shapes(), latencies, st.floats(0, 2))
+@given(shapes(), latencies(), st.floats(0, 2))
 @runs
 def test_both_engines_give_the_same(
     shape: dict[str, Any], latency: FlatLatency, start_s: float

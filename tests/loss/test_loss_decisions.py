@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loss_cases import STATES, dying, latencies, shapes
+from loss_cases import STATES, dying, shapes
 
-from builders import FlatLatency, make_plan
+from builders import FlatLatency, latencies, make_plan
 from streamtwin.core.decision_log import replayed, seen_in_full
 from streamtwin.core.log_checks import check_whole, scenario_of
 from streamtwin.core.plan import Plan
@@ -32,7 +32,7 @@ def check(plan: Plan, latency: FlatLatency) -> None:
 
 
 @settings(max_examples=60)
-@given(shapes(), latencies, STATES, st.floats(0.0, 3.0), st.sampled_from([{}, COSTS]))
+@given(shapes(), latencies(), STATES, st.floats(0.0, 3.0), st.sampled_from([{}, COSTS]))
 def test_every_policy_chooses_again_what_it_chose(
     shape: dict[str, Any], latency: FlatLatency, state: str, at_s: float, costs: dict[str, Any]
 ) -> None:

@@ -1,6 +1,7 @@
 """Variants of a scenario side by side: a line each, and what holds each of them back."""
 
 import json
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,32 @@ def test_every_variant_is_predicted_and_kept(
         assert on[1] > off[1]
     assert len(list((tmp_path / "runs").glob("*/metrics.json"))) == len(told)
     assert (tmp_path / "runs" / "report.html").stat().st_size > 10_000
+
+
+REFUSED = {
+    "recurrence": ("deployment.partition.schedule={5: [14, 16]}", "'recurrence' does not apply"),
+    "auto": ("workload.sessions=200", "200 session(s) do not fit"),
+    "simpy": ("deployment.gpus=31", "deployment.gpus = 31"),
+}
+
+
+@pytest.mark.parametrize("engine", REFUSED)
+def test_a_variant_that_is_refused_is_named_before_any_is_predicted(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, engine: str
+) -> None:
+    override, words = REFUSED[engine]
+    text = (files("streamtwin.scenarios") / "stream-batch.yaml").read_text("utf-8")
+    head = text.partition("variants:")[0].replace("gpus: 1", "gpus: 2")
+    file, out = tmp_path / "mine.yaml", tmp_path / "runs"
+    file.write_text(f"{head}variants: {json.dumps({'good': [], 'bad': [override]})}", "utf-8")
+    status, _, err = simulated(
+        capsys, str(file), "--variants", "--engine", engine, "--out", str(out)
+    )
+    assert status == 2
+    assert "variant 'bad'" in err
+    assert words in err
+    assert "predicting" not in err, "the good one was simulated in vain"
+    assert not out.exists()
 
 
 MISTAKES = {

@@ -26,10 +26,15 @@ from streamtwin.cli.run import run as run_command
 from streamtwin.cli.seated import find_seat
 from streamtwin.cli.simulate import simulate as simulate_command
 from streamtwin.cli.validate import validate as validate_command
+from streamtwin.core.brief import cut
 from streamtwin.core.errors import RunError, StreamtwinError
 
 INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143
 """Exit statuses of a process that SIGINT, SIGPIPE or SIGTERM ended, as shells give them."""
+
+
+MAX_TOLD = 8000
+"""Most characters of a message about what the user gave: memory of many ranks, rank by rank, fits."""
 
 
 @runtime_checkable
@@ -109,11 +114,14 @@ def _explain(error: BaseException) -> int:
     if isinstance(error, Stopped):
         complain(str(error) or "stopped")
         return error.status
-    if isinstance(error, StreamtwinError):
+    if isinstance(error, RunError):  # stacks of ranks that hang are long, and wanted
         complain(str(error))
-        return 3 if isinstance(error, RunError) else 2
+        return 3
+    if isinstance(error, StreamtwinError):
+        complain(cut(str(error), MAX_TOLD))
+        return 2
     if isinstance(error, OSError):
-        complain(f"{error.filename or 'output'}: {error.strerror or error}")
+        complain(f"{cut(str(error.filename or 'output'))}: {error.strerror or error}")
         return 2
     raise error
 

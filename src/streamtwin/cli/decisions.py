@@ -4,28 +4,18 @@
 runs and their prediction.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
 
+from streamtwin.cli.naming import naming, of_variant
 from streamtwin.cli.output import show
-from streamtwin.core.errors import UserError
 from streamtwin.core.records import Records
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-T = TypeVar("T")
-
-
-def _naming(what: object, ask: Callable[..., T], *arguments: object) -> T:
-    """What *ask* says, its complaints beginning with *what* they are about."""
-    try:
-        return ask(*arguments)
-    except UserError as error:
-        raise UserError(f"{what}: {error}") from error
 
 
 def compare_decisions(runs: Sequence[Path], *, as_json: bool) -> None:
@@ -54,11 +44,11 @@ def compare_decisions(runs: Sequence[Path], *, as_json: bool) -> None:
     for run in runs:
         with sound(run):
             read.append(read_run(run).records)
-            again.append(_naming(run, asked_again, str(run), read[-1]))
-    pairs = [
-        _naming(f"{runs[0]} and {run}", beside, (str(runs[0]), str(run)), read[0], records)
-        for run, records in zip(runs[1:], read[1:], strict=True)
-    ]
+            again.append(asked_again(str(run), read[-1]))
+    pairs = []
+    for run, records in zip(runs[1:], read[1:], strict=True):
+        with naming(f"{runs[0]} and {run}"):
+            pairs.append(beside((str(runs[0]), str(run)), read[0], records))
     same = all(one.difference is None for one in again)
     tables = [again_table(again)]
     tables += [
@@ -112,7 +102,10 @@ def with_decisions(
     from streamtwin.reports.decisions import validated, validated_document  # noqa: PLC0415
     from streamtwin.reports.store import finite_or_null  # noqa: PLC0415
 
-    found = [validated(one.label, one.predicted, one.measured) for one in tried]
+    found = []
+    for one in tried:
+        with of_variant(one.label, one.predicted.info.scenario):
+            found.append(validated(one.label, one.predicted, one.measured))
     words = [f"{one.label}: {line}" for one in found for line in words_validated(one)]
     decisions = finite_or_null({**validated_document(found), "words": words})
     return {**document, "decisions": decisions}, [table, validated_table(found)]

@@ -117,21 +117,23 @@ def compare(
     from dataclasses import asdict  # noqa: PLC0415
 
     from streamtwin.cli.pairs import paired  # noqa: PLC0415
-    from streamtwin.reports.comparison import ValidationResult, compare_runs  # noqa: PLC0415
+    from streamtwin.core.metrics import compute_metrics  # noqa: PLC0415
+    from streamtwin.reports.comparison import ValidationResult, compare_told  # noqa: PLC0415
     from streamtwin.reports.scatter import paired_table  # noqa: PLC0415
     from streamtwin.reports.store import finite_or_null, read_run  # noqa: PLC0415
     from streamtwin.reports.tables import comparison_table  # noqa: PLC0415
 
     if len(runs) < 2:
         raise UserError("compare takes at least two result folders")
-    stored = []
+    stored, told = [], []
     for run in runs:
         with sound(run):
             stored.append(read_run(run))
+            told.append(compute_metrics(stored[-1].records))
     records = [run.records for run in stored]
     name = str(records[0].info.scenario.get("name", runs[0]))
     with sound(*runs):
-        result = ValidationResult(name, (compare_runs(str(runs[0]), (), records[0], records[1:]),))
+        result = ValidationResult(name, (compare_told(str(runs[0]), (), records, told),))
     rows: list[Any] = [finite_or_null(asdict(row)) for row in result.deployments[0].rows]
     document, tables = {"schema": 1, "metrics": rows}, [comparison_table(result)]
     with sound(*runs):

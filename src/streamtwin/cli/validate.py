@@ -1,8 +1,6 @@
 """`streamtwin validate`: predict, run for real, and say how far the two differ."""
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from streamtwin.cli.decisions import with_decisions
+from streamtwin.cli.naming import of_variant
 from streamtwin.cli.options import (
     BudgetOption,
     CheckOption,
@@ -23,37 +22,21 @@ from streamtwin.cli.options import (
     SuiteOption,
 )
 from streamtwin.cli.options import overrides as given
-from streamtwin.cli.output import progress, remark, result_folder, show
+from streamtwin.cli.output import remark, result_folder, show
 from streamtwin.cli.published import refuse_beside_published, validate_published
 from streamtwin.cli.seated import refuse_seat
 from streamtwin.cli.suite import SUITE, save_board, score, with_board
+from streamtwin.cli.trials import Trial, compared, run_all, slug, trials_of
 from streamtwin.core.errors import UserError
 from streamtwin.core.limits import HANG_TIMEOUT_S
-from streamtwin.core.records import Records
-from streamtwin.core.scenario import Scenario
 
 if TYPE_CHECKING:
     from streamtwin.calibrate.profile import Profile
-    from streamtwin.core.plan import Plan
     from streamtwin.reports.comparison import ValidationResult
-    from streamtwin.runtime.run import RealRun
-    from streamtwin.runtime.video import Clip
 
 RepeatsOption = Annotated[
     int, typer.Option("--repeats", min=1, help="real runs of each deployment")
 ]
-
-
-@dataclass(slots=True)
-class Trial:
-    """One deployment: what was predicted before, and the real runs of it."""
-
-    label: str
-    plan: "Plan"
-    clip: "Clip"
-    predicted: Records
-    metrics: dict[str, Any]
-    measured: list[Records]
 
 
 def validate(
@@ -104,8 +87,9 @@ def validate(
     first = next(iter(variants.values()))
     check_one_profile(variants)
     clips = {label: read_clip(one, video) for label, one in variants.items()}
-    for one in variants.values():
-        check_can_run(one, device)
+    for label, one in variants.items():
+        with of_variant(label, one):
+            check_can_run(one, device)
     remark_on(clips[next(iter(variants))], first)
     folder = _empty_folder(out, first.name)
     ranks = max(one.deployment.gpus for one in variants.values())
@@ -115,12 +99,12 @@ def validate(
     )  # fmt: skip
     here = read_environment(device_name(device))
     check_host(profile, here)
-    trials = [_trial(label, one, profile, clips[label], device) for label, one in variants.items()]
+    trials = trials_of(variants, profile, clips, device)
     where = run_environment(here)
     pipeline = partial(
         run_pipeline, device=device, environment=where, hang_timeout_s=hang_timeout_s
     )
-    made = _run_all(trials, folder, repeats, pipeline)
+    made = run_all(trials, folder, repeats, pipeline)
     result = _compare(trials, profile)
     document, tables = with_decisions(trials, _document(result, trials), comparison_table(result))
     if suite:
@@ -143,43 +127,14 @@ def _empty_folder(out: Path | None, name: str) -> Path:
     return folder
 
 
-def _trial(label: str, scenario: Scenario, profile: "Profile", clip: "Clip", device: str) -> Trial:
-    from streamtwin.cli.checks import fitted  # noqa: PLC0415
-    from streamtwin.cli.predict import plan_of, predict  # noqa: PLC0415
-    from streamtwin.runtime.run import motion_trace  # noqa: PLC0415
-
-    plan = fitted(plan_of(scenario, profile), device)
-    records, metrics = predict(plan, profile, motion_trace(clip, plan))
-    return Trial(label, plan, clip, records, metrics, [])
-
-
-def _run_all(
-    trials: list[Trial], folder: Path, repeats: int, pipeline: "Callable[..., RealRun]"
-) -> Path:
-    """Run every deployment *repeats* times, by turns, so that drift meets all of them alike."""
-    videos = [folder / f"{index + 1}-{slug(t.label)}.mp4" for index, t in enumerate(trials)]
-    with progress("running", repeats * sum(t.plan.scenario.all_chunks for t in trials)) as bar:
-        before = 0
-        for repeat in range(repeats):
-            for trial, video in zip(trials, videos, strict=True):
-                text = f"running {trial.label}, {repeat + 1} of {repeats}"
-                done = pipeline(trial.plan, trial.clip, video, on_emitted=bar.beyond(before, text))
-                trial.measured.append(done.records)
-                before += trial.plan.scenario.all_chunks
-    return videos[0]
-
-
 def _compare(trials: list[Trial], profile: "Profile") -> "ValidationResult":
     from streamtwin.cli.save import environment_of  # noqa: PLC0415
-    from streamtwin.reports.comparison import ValidationResult, compare_runs  # noqa: PLC0415
+    from streamtwin.reports.comparison import ValidationResult  # noqa: PLC0415
 
     first = trials[0].plan.scenario
     return ValidationResult(
         name=first.name,
-        deployments=tuple(
-            compare_runs(t.label, first.variants.get(t.label, ()), t.predicted, t.measured)
-            for t in trials
-        ),
+        deployments=tuple(map(compared, trials)),
         question=first.question,
         environment=environment_of(profile),
     )
@@ -239,9 +194,3 @@ def _document(result: "ValidationResult", trials: list[Trial]) -> dict[str, Any]
             for deployment, trial in zip(result.deployments, trials, strict=True)
         ],
     }
-
-
-def slug(label: str) -> str:
-    """*label* as part of a file name."""
-    words = "".join(c.lower() if c.isalnum() else " " for c in label).split()
-    return "-".join(words) or "run"

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from streamtwin.cli.naming import naming
 from streamtwin.cli.output import progress, remark, result_folder, show
 from streamtwin.core.errors import UserError
 from streamtwin.core.library import find_variants
@@ -12,9 +13,13 @@ from streamtwin.core.records import Records
 from streamtwin.core.scenario import Scenario
 
 if TYPE_CHECKING:
+    from streamtwin.calibrate.profile import Profile
+    from streamtwin.core.plan import Plan
     from streamtwin.reports.variants import Variant
+    from streamtwin.runtime.video import Clip
     from streamtwin.sim.engines import Engine
 
+Ready = tuple["Plan", "Profile"]
 Simulated = tuple[Records, dict[str, Any]]
 
 
@@ -31,7 +36,9 @@ def simulate_variants(
 
     Raises:
         UserError: it has no variants.
+        StreamtwinError: one of them cannot be simulated; says which, before any is simulated.
     """
+    from streamtwin.cli.predict import read_clip  # noqa: PLC0415
     from streamtwin.reports.variants_page import variants_table  # noqa: PLC0415
 
     variants = find_variants(argument, overrides)
@@ -44,8 +51,10 @@ def simulate_variants(
                 f"{argument}: variant {label!r}: --variants shows expected runs, not the "
                 f"{one.replications} replications asked for; set replications=1"
             )
+    clips = {one.resolution: read_clip(one, video) for one in variants.values()}
+    ready = {label: _ready(label, one, engine) for label, one in variants.items()}
     folder = None if out is None else result_folder(out, asked.name, "simulate")
-    runs = _simulate_all(variants, video, engine)
+    runs = _simulate_all(ready, clips, engine)
     views = _views(runs)
     document = {
         "schema": 1,
@@ -56,23 +65,34 @@ def simulate_variants(
         remark(f"report: {_save(folder, asked, views, runs, document)}")
 
 
+def _ready(label: str, one: Scenario, engine: "Engine") -> Ready:
+    """The variant laid out and checked, on the profile that it names."""
+    from streamtwin.cli.predict import plan_of  # noqa: PLC0415
+    from streamtwin.cli.profiles import latency_of, profile_of  # noqa: PLC0415
+    from streamtwin.sim.replicas import check_deployment  # noqa: PLC0415
+
+    with naming(f"variant {label!r}"):
+        profile = profile_of(one)
+        plan = plan_of(one, profile)
+        check_deployment(plan, latency_of(profile, one), engine)
+    return plan, profile
+
+
 def _simulate_all(
-    variants: Mapping[str, Scenario], video: Path | None, engine: "Engine"
+    ready: Mapping[str, Ready], clips: Mapping[tuple[int, int], "Clip"], engine: "Engine"
 ) -> dict[str, Simulated]:
-    """Records and metrics of every variant, on profiles that are read once each."""
-    from streamtwin.cli.predict import plan_of, predict, read_clip  # noqa: PLC0415
-    from streamtwin.cli.profiles import profile_of  # noqa: PLC0415
+    """Records and metrics of every variant."""
+    from streamtwin.cli.predict import predict  # noqa: PLC0415
     from streamtwin.runtime.run import motion_trace  # noqa: PLC0415
 
-    clips = {one.resolution: read_clip(one, video) for one in variants.values()}
     runs = {}
-    with progress("predicting", len(variants)) as bar:
-        for done, (label, one) in enumerate(variants.items()):
+    with progress("predicting", len(ready)) as bar:
+        for done, (label, (plan, profile)) in enumerate(ready.items()):
             bar.at(done, f"predicting {label}")
-            profile = profile_of(one)
-            plan = plan_of(one, profile)
-            runs[label] = predict(plan, profile, motion_trace(clips[one.resolution], plan), engine)
-        bar.at(len(variants))
+            motion = motion_trace(clips[plan.scenario.resolution], plan)
+            with naming(f"variant {label!r}"):
+                runs[label] = predict(plan, profile, motion, engine)
+        bar.at(len(ready))
     return runs
 
 
@@ -91,7 +111,7 @@ def _save(
 ) -> Path:
     """Write the page, the figures as JSON, and every run in a folder of its own."""
     from streamtwin.cli.save import scenario_yaml  # noqa: PLC0415
-    from streamtwin.cli.validate import slug  # noqa: PLC0415
+    from streamtwin.cli.trials import slug  # noqa: PLC0415
     from streamtwin.reports.store import write_run  # noqa: PLC0415
     from streamtwin.reports.variants_page import render_variants  # noqa: PLC0415
     from streamtwin.reports.whole_file import write_text  # noqa: PLC0415

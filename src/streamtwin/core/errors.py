@@ -11,6 +11,8 @@ An invariant of our own that breaks is an AssertionError, never one of these.
 
 from collections.abc import Iterable
 
+from streamtwin.core.brief import brief
+
 
 class StreamtwinError(Exception):
     """Base of all errors that the command line prints without a traceback."""
@@ -34,4 +36,4 @@ class RunError(StreamtwinError):
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> str:
     """Word the answer to a *name* that is none of the *known* ones."""
-    return f"unknown {kind} {name!r}; known: {', '.join(sorted(known))}"
+    return f"unknown {kind} {brief(name)}; known: {', '.join(sorted(known))}"

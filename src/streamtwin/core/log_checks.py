@@ -1,16 +1,14 @@
 """Is a decision log whole, and are two logs of the same scenario?"""
 
-from collections import Counter
 from collections.abc import Mapping
-from math import inf
 from typing import Any
 
 from pydantic import ValidationError
 
+from streamtwin.core.brief import brief, cut
 from streamtwin.core.errors import UserError
+from streamtwin.core.log_counts import check_counts
 from streamtwin.core.records import Decision, Records
-from streamtwin.core.recovery import FAMILY as TROUBLE
-from streamtwin.core.restarts import restart_at
 from streamtwin.core.scenario import Scenario
 
 ONLY_REAL = frozenset({"sink"})
@@ -34,43 +32,14 @@ def scenario_of(records: Records) -> Scenario:
 
 
 def check_whole(records: Records) -> None:
-    """Refuse a log in which decisions are missing that the run's chunks prove were made.
-
-    Every chunk that the camera released was admitted or dropped, every one that was taken was
-    chosen, every one that came out was mixed with noise, and positions restart where they must.
+    """Refuse a log in which decisions are missing that the rest of the run proves were made.
 
     Raises:
         UserError: there is no log, or it has fewer or more decisions of a family than it must.
     """
     if not records.decisions:
         raise UserError("has no decision log: it was not written by `run` or `simulate`")
-    scenario = scenario_of(records)
-    taken = [chunk for chunk in records.chunks if chunk.taken_s is not None]
-    emitted = sum(chunk.outcome == "emitted" for chunk in taken)
-    by_session = Counter(chunk.session for chunk in taken)
-    restarts = sum(
-        restart_at(scenario, ordinal) is not None
-        for chunks in by_session.values()
-        for ordinal in range(chunks)
-    )
-    found = Counter(one.family for one in records.decisions)
-    deaths = [one for one in records.decisions if one.family == TROUBLE and one.chose == "died"]
-    again = int(sum(one.saw["chunks_again"] for one in deaths))
-    least_and_most: dict[str, tuple[float, float]] = {
-        "partition": (1, scenario.deployment.replicas),
-        "admission": (len(records.chunks),) * 2,
-        "dispatch": (len(taken) + again,) * 2,
-        "noise": (emitted, len(taken) + again),
-        # behind a death positions begin again, which chunks do not tell
-        "rope": (0, inf) if deaths else (restarts,) * 2,
-    }
-    for family, (least, most) in least_and_most.items():
-        if not least <= found[family] <= most:
-            raise UserError(
-                f"its decision log has {found[family]} decisions of family {family!r}, and its "
-                f"{len(records.chunks)} chunks, {len(taken)} of them taken, ask for {least:g}: the log "
-                "is truncated or damaged"
-            )
+    check_counts(records, scenario_of(records))
 
 
 def both_can_make(here: Records, there: Records) -> tuple[list[Decision], list[Decision]]:
@@ -91,7 +60,10 @@ def check_same_scenario(here: Records, there: Records) -> None:
     # where service times come from, and what is made of the records, decides nothing by itself
     unlike = [key for key in unlike if key.partition(".")[0] not in NOT_THE_RUN]
     if unlike:
-        named = [f"{key} = {ours.get(key)!r} and {theirs.get(key)!r}" for key in unlike[:3]]
+        named = [
+            f"{cut(key)} = {brief(ours.get(key))} and {brief(theirs.get(key))}"
+            for key in unlike[:3]
+        ]
         more = f", and {len(unlike) - 3} more" if len(unlike) > 3 else ""
         raise UserError(f"are of different scenarios: {'; '.join(named)}{more}")
 

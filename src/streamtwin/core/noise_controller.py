@@ -2,9 +2,10 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from streamtwin.core.errors import ScenarioError
+from streamtwin.core.section import Section
 
 NoiseRate = Annotated[
     float,
@@ -13,10 +14,8 @@ NoiseRate = Annotated[
 ]
 
 
-class NoiseController(BaseModel):
+class NoiseController(Section):
     """Parameters of `motion_window`; by default the constants of StreamDiffusionV2."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     k: Annotated[int, Field(ge=1, le=10_000, description="frames over which motion is taken")] = 4
     sigma: Annotated[

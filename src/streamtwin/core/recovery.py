@@ -16,6 +16,9 @@ PROVENANCE = "recovery times"
 
 COLD = "cold_start"
 
+NO_EFFECT = "no_effect"
+"""What a record says of a death behind the last work of its ring."""
+
 STATE = ("kv", "cross_kv", "vae")
 """Purposes of the memory that a rank keeps for sessions."""
 
@@ -110,6 +113,12 @@ def events_of(recovery: Recovery, saw: Mapping[str, float]) -> list[Decision]:
         Decision(at_s, recovery.rank, FAMILY, recovery.state, 0, -1, dict(seen), what)
         for what, at_s, seen in told
     ]
+
+
+def without_effect(lost: LostRank, ended_s: float) -> Decision:
+    """What is told of *lost*, whose ring had nothing left to do after *ended_s*."""
+    saw = {"ended_s": ended_s}
+    return Decision(lost.at_s, lost.rank, FAMILY, lost.state, 0, -1, saw, NO_EFFECT)
 
 
 def recovery_provenance(plan: Plan) -> dict[str, str]:

@@ -5,9 +5,11 @@ from typing import Any
 
 from streamtwin.core.moved import ranks_of_a_copy
 from streamtwin.core.records import Decision, Records
-from streamtwin.core.recovery import COLD, FAMILY
+from streamtwin.core.recovery import COLD, FAMILY, NO_EFFECT
 
 WHEN = {"died": "died_s", "detected": "detected_s", "started": "started_s", "loaded": "loaded_s"}
+
+OUTCOME = ("resumed_s", "recover_s", "recover_all_s")
 
 COUNTS = ("chunks_lost", "chunks_again", "frames_lost", "weights_bytes", "state_bytes")
 
@@ -18,12 +20,16 @@ def recovery_metrics(records: Records) -> list[dict[str, Any]]:
     `recover_s` is how long after the death (of a cold start: after the stream's start) the next frame
     came, `recover_all_s` when each session that had been running, or had been waiting for a cold start,
     had shown one; None: none came, or not of all.
-    `died_s` and `detected_s` of a cold start are None.
+    `died_s` and `detected_s` of a cold start are None. A rank that died when its ring had nothing left
+    to do has `died_s` alone.
     """
     found: list[dict[str, Any]] = []
     open_: dict[int, dict[str, Any]] = {}
     for event in records.decisions:
         if event.family != FAMILY:
+            continue
+        if event.chose == NO_EFFECT:
+            found.append({**_begun(event), "died_s": event.time_s, **dict.fromkeys(OUTCOME)})
             continue
         if event.rank not in open_:
             open_[event.rank] = _begun(event)

@@ -1,7 +1,6 @@
 """How does a scenario file, with its overrides, become a checked scenario?"""
 
 import difflib
-import reprlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import UnionType
@@ -10,6 +9,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from streamtwin.core.brief import MAX_MESSAGE, brief, cut
 from streamtwin.core.errors import ScenarioError, UserError
 from streamtwin.core.layout import check_layout
 from streamtwin.core.places import Places
@@ -66,7 +66,7 @@ def parse_scenario(
         _override(data, override, f"{origin}{about}")
     _forget_draws(data, overrides)
     places = Places(text, (override.partition("=")[0].strip() for override in overrides))
-    given = f" with {' '.join(overrides)}" if overrides else ""
+    given = f" with {cut(' '.join(map(cut, overrides)), MAX_MESSAGE)}" if overrides else ""
 
     def where(line: int | None) -> str:
         return f"{origin}{'' if line is None else f':{line}'}{about}{given}"
@@ -76,7 +76,7 @@ def parse_scenario(
     try:
         check_layout(scenario)
     except UserError as error:
-        raise ScenarioError(f"{where(places.of_words(str(error)))}: {error}") from error
+        raise _worded(error, places, where) from error
     return scenario
 
 
@@ -100,11 +100,16 @@ def _checked(
             told.append(f"and {len(mistakes) - MAX_TOLD} more")
         raise ScenarioError(f"{where(lines[0])}: " + "; ".join(told)) from error
     except ScenarioError as error:
-        raise ScenarioError(f"{where(places.of_words(str(error)))}: {error}") from error
+        raise _worded(error, places, where) from error
+
+
+def _worded(error: UserError, places: Places, where: Callable[[int | None], str]) -> ScenarioError:
+    words = cut(str(error), MAX_MESSAGE)
+    return ScenarioError(f"{where(places.of_words(words))}: {words}")
 
 
 def _override(data: _Data, override: str, origin: str) -> None:
-    where = f"{origin}: override {override!r}"
+    where = f"{origin}: override {cut(override)!r}"
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
         raise ScenarioError(f"{where}: write key=value, for example deployment.gpus=2")
@@ -113,7 +118,7 @@ def _override(data: _Data, override: str, origin: str) -> None:
     for parent in parents:
         section = data.setdefault(parent, {})
         if not isinstance(section, dict):
-            raise ScenarioError(f"{where}: {parent} is a value, not a section")
+            raise ScenarioError(f"{where}: {cut(parent)} is a value, not a section")
         data = section
     data[leaf] = value
     _keep_one_length(data, leaf)
@@ -138,10 +143,10 @@ def _forget_draws(data: _Data, overrides: Sequence[str]) -> None:
 
 def _explain(error: ErrorDetails) -> str:
     """Say one pydantic error in our words: key, value, and what would be legal."""
-    key = _key(error) or "scenario"
+    key = cut(_key(error)) or "scenario"
     if error["type"] == "extra_forbidden":
         return f"unknown key {key!r}; {_known_keys(error['loc'])}"
-    value = _brief().repr(error["input"])
+    value = brief(error["input"])
     if error["type"] == "literal_error":
         return f"{key} = {value}: choose one of {error['ctx']['expected']}"
     if error["type"] == "invalid_key":
@@ -153,13 +158,6 @@ def _explain(error: ErrorDetails) -> str:
 
 def _key(error: ErrorDetails) -> str:
     return ".".join(str(part) for part in error["loc"])
-
-
-def _brief() -> reprlib.Repr:
-    """Values as text that stays short, whatever they hold."""
-    brief = reprlib.Repr()
-    brief.maxlevel, brief.maxstring, brief.maxother = 2, 80, 80
-    return brief
 
 
 def _known_keys(location: tuple[int | str, ...]) -> str:

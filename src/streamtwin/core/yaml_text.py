@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from streamtwin.core.brief import cut
 from streamtwin.core.errors import ScenarioError
 
 MAX_MERGED = 100_000
@@ -31,7 +32,9 @@ class _StrictLoader(yaml.SafeLoader):
         twice = sorted({key for key in keys if keys.count(key) > 1 and key != "<<"})
         if twice:
             line = node.start_mark.line + 1
-            raise yaml.YAMLError(f"key {twice[0]!r} stands twice in the mapping at line {line}")
+            raise yaml.YAMLError(
+                f"key {cut(twice[0])!r} stands twice in the mapping at line {line}"
+            )
         return super().construct_mapping(node, deep)
 
 
@@ -46,9 +49,11 @@ def parse_yaml(text: str, origin: str) -> Any:  # noqa: ANN401 - YAML holds anyt
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ScenarioError(f"{origin}: not valid YAML{where}: {error.problem}") from error
+        raise ScenarioError(
+            f"{origin}: not valid YAML{where}: {cut(str(error.problem))}"
+        ) from error
     except (yaml.YAMLError, ValueError, AttributeError, TypeError, OverflowError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ScenarioError(f"{origin}: not valid YAML: {first}") from error
+        raise ScenarioError(f"{origin}: not valid YAML: {cut(first)}") from error
     except RecursionError as error:
         raise ScenarioError(f"{origin}: not valid YAML: nested too deeply") from error

@@ -135,8 +135,21 @@ def compare_runs(
         UserError: there is no measured run.
         RunError: a run is too short to have metrics.
     """
-    metrics = [compute_metrics(records) for records in measured]
-    rows = compare(compute_metrics(predicted), metrics)
+    runs = (predicted, *measured)
+    return compare_told(label, overrides, runs, [compute_metrics(records) for records in runs])
+
+
+def compare_told(
+    label: str, overrides: Sequence[str], runs: Sequence[Records], told: Sequence[_Metrics]
+) -> DeploymentComparison:
+    """Compare *runs*, the first of which is the prediction, by what is *told* of each.
+
+    Raises:
+        UserError: there is no measured run.
+    """
+    predicted, *measured = runs
+    first, *metrics = told
+    rows = compare(first, metrics)
     middle = sorted(range(len(metrics)), key=lambda i: (metrics[i]["fps"], i))[len(metrics) // 2]
     return DeploymentComparison(label, tuple(overrides), tuple(rows), predicted, measured[middle])
 

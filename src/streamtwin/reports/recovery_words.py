@@ -14,6 +14,10 @@ def recovery_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _death(one: Mapping[str, Any]) -> list[tuple[str, str]]:
     subject = f"rank {one['rank']} died"
+    if one["resumed_s"] is None:
+        return [
+            (subject, f"at {one['died_s']:.2f} s, when its ring had nothing left to do: no effect")
+        ]
     when = (
         f"at {one['died_s']:.2f} s, noticed {one['detected_s']:.2f}, started {one['started_s']:.2f}, "
         f"weights there {one['loaded_s']:.2f} ({_mib(one['weights_bytes'])}), "

@@ -6,6 +6,7 @@ on. What was being done is known only once it is over, because that is when a ra
 old world is played a little further, with the old book, and cut off.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from copy import copy, deepcopy
 from dataclasses import replace
@@ -19,7 +20,7 @@ from streamtwin.core.loss import LostRank
 from streamtwin.core.motion import Motion
 from streamtwin.core.plan import Plan
 from streamtwin.core.records import ChunkRecord, Span
-from streamtwin.core.recovery import begins_s, recovery_of
+from streamtwin.core.recovery import begins_s, recovery_of, without_effect
 from streamtwin.core.restart import Key, begin_again
 from streamtwin.sim.build import stations_of
 from streamtwin.sim.downtime import note_downtime
@@ -35,7 +36,7 @@ from streamtwin.sim.timing import Timing
 def play_epochs(plan: Plan, timing: Timing, log: RunLog, motion: Sequence[Motion]) -> list[Station]:
     """Play *plan* into *log* from one death to the next, until nothing is left to happen.
 
-    A death behind the end of the stream changes nothing.
+    A death behind the end of the stream changes nothing, which is noted.
 
     Raises:
         ScenarioError: a rank dies while the ring stands already.
@@ -45,10 +46,10 @@ def play_epochs(plan: Plan, timing: Timing, log: RunLog, motion: Sequence[Motion
     stood_s: float | None = None
     first: dict[Key, ChunkRecord] = {}
     epoch = Epoch(plan, timing, controller, motion, began_s)
-    for lost in sorted(plan.scenario.trouble.lost_ranks, key=lambda one: one.at_s):
+    deaths = deque(sorted(plan.scenario.trouble.lost_ranks, key=lambda one: one.at_s))
+    while deaths and epoch.until(deaths[0].at_s):
+        lost = deaths.popleft()
         _check_apart(plan, lost, stood_s, began_s)
-        if not epoch.until(lost.at_s):
-            break
         controller = epoch.cut(lost.at_s)
         casualties = begin_again(controller, lost.state)
         first = {**casualties.again, **first}
@@ -56,8 +57,8 @@ def play_epochs(plan: Plan, timing: Timing, log: RunLog, motion: Sequence[Motion
         note_downtime(plan, log, recovery, casualties.saw())
         stood_s, began_s = lost.at_s, recovery.resumed_s
         epoch = Epoch(plan, timing, controller, motion, began_s)
-    else:
-        epoch.until(inf)
+    epoch.until(inf)
+    log.decisions += [without_effect(lost, epoch.env.now) for lost in deaths]
     for key, chunk in first.items():
         done = log.chunks[key]
         log.chunks[key] = replace(done, released_s=chunk.released_s, taken_s=chunk.taken_s)

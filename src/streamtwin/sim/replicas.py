@@ -13,14 +13,14 @@ from streamtwin.core.motion import Motion
 from streamtwin.core.plan import Plan
 from streamtwin.core.policies.router import WEIGHS_NOTHING
 from streamtwin.core.records import RankInfo, Recorder, Records, RunInfo
-from streamtwin.core.recovery import recovery_provenance
+from streamtwin.core.recovery import recovery_provenance, without_effect
 from streamtwin.core.roster import redrawn
-from streamtwin.core.routing import replica_plan, route
+from streamtwin.core.routing import Routing, replica_plan, route
 from streamtwin.core.run_info import run_info
 from streamtwin.core.told_line import renumbered
 from streamtwin.sim.engines import Engine
 from streamtwin.sim.services import Level
-from streamtwin.sim.simulate import simulate
+from streamtwin.sim.simulate import check_simulable, simulate
 
 
 def simulate_deployment(
@@ -37,17 +37,14 @@ def simulate_deployment(
     """As `simulate`, with all replicas that *plan*'s scenario asks for."""
     if redraw:  # once for all copies: each has some of the sessions
         plan = replace(plan, scenario=redrawn(plan.scenario, run))
-    deployment = plan.scenario.deployment
-    if deployment.replicas == 1:
+    if plan.scenario.deployment.replicas == 1:
         return simulate(
             plan, latency, motion, level=level, noise=noise, run=run, engine=engine, redraw=False
         )
-    weighs = deployment.router not in WEIGHS_NOTHING
-    turn_s = (forecast(plan, latency).turn_s[1],) * deployment.replicas if weighs else ()
-    routing = route(plan.scenario, turn_s)
+    routing = _routing(plan, latency)
     each = [
         simulate(
-            replica_plan(plan, sessions, replica),
+            copy,
             latency,
             motion,
             level=level,
@@ -57,8 +54,7 @@ def simulate_deployment(
             redraw=False,
             first_rank=replica * plan.ranks,
         )
-        for replica, sessions in enumerate(routing.sessions)
-        if sessions
+        for replica, copy in _copies(plan, routing)
     ]
     taken = [(i, own) for i, own in enumerate(routing.sessions) if own]
     told = [
@@ -70,7 +66,41 @@ def simulate_deployment(
         whole.spans += records.spans
         whole.chunks |= {(one.session, one.chunk): one for one in records.chunks}
         whole.decisions += records.decisions
+    whole.decisions += [
+        without_effect(lost, 0.0)
+        for lost in plan.scenario.trouble.lost_ranks
+        if not routing.sessions[lost.rank // plan.ranks]
+    ]
     return whole.records(_info(plan, told))
+
+
+def check_deployment(plan: Plan, latency: LatencyModel, engine: Engine) -> None:
+    """Refuse what `simulate_deployment` would refuse of *plan*, without simulating any of it.
+
+    Raises:
+        CalibrationError: the latency model cannot answer for what the router weighs.
+        ScenarioError: a copy does not fit the memory of its ranks, or *engine* does not apply to it.
+    """
+    one = plan.scenario.deployment.replicas == 1
+    copies = [(0, plan)] if one else _copies(plan, _routing(plan, latency))
+    for _, copy in copies:
+        check_simulable(copy, engine)
+
+
+def _routing(plan: Plan, latency: LatencyModel) -> Routing:
+    deployment = plan.scenario.deployment
+    weighs = deployment.router not in WEIGHS_NOTHING
+    turn_s = (forecast(plan, latency).turn_s[1],) * deployment.replicas if weighs else ()
+    return route(plan.scenario, turn_s)
+
+
+def _copies(plan: Plan, routing: Routing) -> list[tuple[int, Plan]]:
+    """Number and plan of every copy that has sessions."""
+    return [
+        (replica, replica_plan(plan, sessions, replica))
+        for replica, sessions in enumerate(routing.sessions)
+        if sessions
+    ]
 
 
 def told_as(records: Records, first_rank: int, sessions: Sequence[int]) -> Records:

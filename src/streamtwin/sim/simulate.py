@@ -54,8 +54,7 @@ def simulate(
     """
     if redraw:
         plan = replace(plan, scenario=redrawn(plan.scenario, run))
-    check_capacity(plan)
-    chosen = engine_for(plan, engine)
+    chosen = check_simulable(plan, engine)
     overlaps = plan.scenario.deployment.overlaps
     log = RunLog(decisions=[partition_decision(plan)], overlaps=overlaps)
     note_cold_start(plan, log)
@@ -68,6 +67,17 @@ def simulate(
         return with_members(
             plan, log.records(run_info(plan, "simulated", provenance, _memory(plan, stations)))
         )
+
+
+def check_simulable(plan: Plan, asked: Engine) -> str:
+    """The engine that computes *plan*, asked before anything is simulated.
+
+    Raises:
+        ScenarioError: the plan knows the memory of its ranks, and does not fit; or the engine *asked*
+            for does not apply.
+    """
+    check_capacity(plan)
+    return engine_for(plan, asked)
 
 
 def _memory(plan: Plan, stations: Sequence[Station]) -> list[dict[str, int]]:
