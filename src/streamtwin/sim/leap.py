@@ -17,7 +17,7 @@ from streamtwin.core.plan import Plan
 from streamtwin.sim.costs import full_from
 from streamtwin.sim.maxplus import Course, Releases
 from streamtwin.sim.repeat import Repeater, Stretch
-from streamtwin.sim.tape import Noted, NotedWalk
+from streamtwin.sim.tape import Noted, NotedWalk, Step
 
 
 def leap_each(
@@ -72,7 +72,7 @@ def stretch_of(noted: Noted, full: int, apart: int) -> Stretch | None:
     steps, ends = noted.tape.steps, [place + 1 for place in noted.emitted]
     for chunk in range(full, len(ends) - 2 * apart):
         first, second, third = ends[chunk], ends[chunk + apart], ends[chunk + 2 * apart]
-        found = Stretch(first, tuple(steps[first:second]), apart)
+        found = Stretch(first, tuple(map(Step._make, steps[first:second])), apart)
         if found.later(1) == steps[second:third]:
             return found
     return None

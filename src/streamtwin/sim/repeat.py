@@ -10,7 +10,7 @@ from streamtwin.core.plan import Plan
 from streamtwin.sim.maxplus import Course, Releases
 from streamtwin.sim.rows import Rows
 from streamtwin.sim.tape import Noted, Step
-from streamtwin.sim.vector_ranks import Instants
+from streamtwin.sim.vector_costs import Instants
 
 INSTANTS_AT_ONCE = 2_000_000
 """Instants of steps that are held at once at most: 16 MB."""
@@ -136,7 +136,7 @@ class Repeater:
 
     def _released_s(self, chunk: int) -> float:
         assert self.live is not None
-        return float(self.live.at(chunk)[0])
+        return self.live.only(chunk)
 
 
 def alternating(seen: Sequence[Winners]) -> int | None:

@@ -10,7 +10,7 @@ from math import ceil
 import numpy as np
 
 from streamtwin.sim.tape import Step
-from streamtwin.sim.vector_ranks import Instants
+from streamtwin.sim.vector_costs import Instants
 
 PAST = 64
 """Repetitions of the past that are kept at most: a running sum may begin in several of them, as many

@@ -11,7 +11,7 @@ from streamtwin.core.errors import RunError
 from streamtwin.core.plan import Plan
 from streamtwin.core.steady import ENOUGH, whole_turns
 from streamtwin.sim.maxplus import Course, Releases
-from streamtwin.sim.vector_ranks import Instants
+from streamtwin.sim.vector_costs import Instants
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,55 +1,53 @@
-"""What does one rank of many like deployments do? Its verbs on vectors of instants."""
+"""What does one rank of many like deployments do? Its verbs, on instants of whatever form."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Generic
 
-import numpy as np
-from numpy.typing import NDArray
-
-from streamtwin.core.edges import Edge
+from streamtwin.core.edges import Edge, inward, outward
 from streamtwin.core.plan import Plan, Stage
 from streamtwin.core.ring import Item
-from streamtwin.sim.vector_costs import VectorCosts
-
-Instants = NDArray[np.float64]
-"""Seconds since the start of the stream, one of each deployment."""
+from streamtwin.sim.turn_costs import At, TurnCosts
 
 
-class VectorLink:
+class TurnLink(Generic[At]):
     """A hop: instants at which parcels are posted, asked for, and there."""
 
-    def __init__(self, edge: Edge, costs: VectorCosts) -> None:
+    __slots__ = ("_asked_s", "_posted", "arrived", "changes", "costs", "edge", "taken", "under_way")
+
+    def __init__(self, edge: Edge, costs: TurnCosts[At, Any]) -> None:
         self.edge, self.costs = edge, costs
-        self.arrived = deque[tuple[Item, Instants]]()
+        self.arrived = deque[tuple[Item, At]]()
         """What the receiver has not looked at yet."""
-        self.taken = deque[Instants]()
+        self.taken = deque[At]()
         """When parcels were taken for which the sender has not waited yet."""
         self.changes = 0
         """How often anything happened to it."""
         self.under_way = 0
         """Parcels that the sender has posted and not waited for."""
-        self._posted = deque[tuple[Item, Instants]]()
-        self._asked_s: Instants | None = None
+        self._posted = deque[tuple[Item, At]]()
+        self._asked_s: At | None = None
 
-    def post(self, item: Item, at_s: Instants) -> None:
+    def post(self, item: Item, at_s: At) -> None:
         """Hand over *item*."""
         self._posted.append((item, at_s))
         self.under_way += 1
         self.changes += 1
-        self._meet()
+        if self._asked_s is not None:
+            self._meet(self._asked_s)
 
-    def ask(self, at_s: Instants) -> None:
+    def ask(self, at_s: At) -> None:
         """Post a receive."""
-        self._asked_s = at_s
         self.changes += 1
-        self._meet()
+        if self._posted:
+            self._meet(at_s)
+        else:
+            self._asked_s = at_s
 
-    def _meet(self) -> None:
-        if self._asked_s is None or not self._posted:
-            return
+    def _meet(self, asked_s: At) -> None:
         item, posted_s = self._posted.popleft()
-        both_s = self.costs.later(posted_s, self._asked_s)
-        arrived_s = both_s + self.costs.hop_s(self.edge, item)
+        both_s = self.costs.later(posted_s, asked_s)
+        arrived_s = self.costs.hopped(both_s, self.edge, item)
         self._asked_s = None
         self.arrived.append((item, arrived_s))
         self.taken.append(arrived_s)
@@ -59,29 +57,31 @@ Steps = Iterator[None]
 """Gives way where what comes next is not known yet."""
 
 
-class VectorRank:
+class TurnRank(Generic[At]):
     """One rank of all deployments, and its clocks."""
 
     def __init__(
         self,
         plan: Plan,
         stage: Stage,
-        costs: VectorCosts,
-        links: Mapping[Edge, VectorLink],
-        emit: Callable[[int, Instants], None],
+        costs: TurnCosts[At, Any],
+        links: Mapping[Edge, TurnLink[At]],
+        emit: Callable[[int, At], None],
     ) -> None:
         self.stage, self.costs, self.emit = stage, costs, emit
-        self.clock_s: Instants = costs.start()
-        into = plan.inward(stage.rank)
+        self.clock_s = costs.start()
+        edges = tuple(links)
+        into = inward(edges, stage.rank)
         self.inward = None if into is None else links[into]
-        self.outward = [links[edge] for edge in plan.outward(stage.rank)]
+        self.outward = [links[edge] for edge in outward(edges, stage.rank)]
+        self.passes, self.decodes = not stage.vae_only, stage.decodes
         self.decodes_first = plan.scenario.deployment.decodes_before_send
         self.ahead = plan.scenario.deployment.overlaps
         self.steps = plan.steps
         if self.inward is not None and self.ahead:
             self.inward.ask(self.clock_s)
 
-    def receive(self) -> Iterator[None]:
+    def receive(self) -> Steps:
         """Take the next item in; `item` is it then."""
         link = self.inward
         assert link is not None
@@ -97,8 +97,8 @@ class VectorRank:
 
     def forward(self, item: Item) -> None:
         """Pass *item* through the blocks."""
-        if not self.stage.vae_only:
-            self.clock_s = self.clock_s + self.costs.pass_s(self.stage, item)
+        if self.passes:
+            self.clock_s = self.costs.passed(self.clock_s, self.stage, item)
 
     def send(self, item: Item) -> Steps:
         """Post *item* on each link once there is room on it."""
@@ -116,10 +116,11 @@ class VectorRank:
 
     def finish(self, item: Item) -> None:
         """Decode what is done of *item*, if this rank decodes."""
-        for position in item.finished(self.steps) if self.stage.decodes else ():
-            row = item.rows[position]
-            self.clock_s = self.clock_s + self.costs.decode_s(self.stage, row.ordinal)
-            self.emit(row.ordinal, self.clock_s)
+        if self.decodes:
+            for position in item.finished(self.steps):
+                ordinal = item.rows[position].ordinal
+                self.clock_s = self.costs.decoded(self.clock_s, self.stage, ordinal)
+                self.emit(ordinal, self.clock_s)
 
     def follow(self) -> Steps:
         """Receive an item, pass it through the blocks, hand it on."""

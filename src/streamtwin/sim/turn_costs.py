@@ -1,0 +1,94 @@
+"""How long does each service take in deployments of one shape, and when is it over then?
+
+What an instant is, is left open: a vector with an element for each deployment (`sim.vector_costs`), or
+a place on the tape of one (`sim.tape`).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from streamtwin.core.edges import Edge
+from streamtwin.core.ops import Op
+from streamtwin.core.plan import Plan, Stage
+from streamtwin.core.ring import Item
+from streamtwin.sim.costs import PassKey, full_from, pass_key
+
+At = TypeVar("At")
+"""An instant of all deployments."""
+
+Lasting = TypeVar("Lasting")
+"""Seconds of a service, in the form in which they are added to an instant."""
+
+OpsOf = Callable[[Plan], Sequence[Op]]
+"""The same operations in any of the deployments."""
+
+
+class TurnCosts(ABC, Generic[At, Lasting]):
+    """Clocks that go on by expected service times, which are asked for once each; no noise."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._full = full_from(plan)
+        self._ranks = [stage.rank for stage in _passing(plan)]
+        self._passes: dict[PassKey, dict[int, Lasting]] = {}
+        self._encodes: dict[bool, Lasting] = {}
+        self._decodes: dict[bool, Lasting] = {}
+        self._hops: dict[tuple[object, ...], Lasting] = {}
+
+    @abstractmethod
+    def start(self) -> At:
+        """The instant before anything has happened."""
+
+    @abstractmethod
+    def later(self, one: At, other: At) -> At:
+        """The later of two instants."""
+
+    @abstractmethod
+    def after(self, at: At, seconds: Lasting) -> At:
+        """The instant *seconds* after that one."""
+
+    @abstractmethod
+    def asked(self, ops: OpsOf, ranks: Sequence[int | None]) -> list[Lasting]:
+        """Seconds of each of *ops*, which those *ranks* do, in the form in which they are added.
+
+        None: no rank's card does it, so that none slows it down.
+        """
+
+    def passed(self, at: At, stage: Stage, item: Item) -> At:
+        """When *stage* has passed *item*."""
+        key = pass_key(item, self._full, one_session=True)
+        known = self._passes.get(key)
+        if known is None:  # asked for all stages at once, since they share all but their blocks
+            seconds = self.asked(lambda plan: plan.dit_passes(_passing(plan), item), self._ranks)
+            known = self._passes[key] = dict(zip(self._ranks, seconds, strict=True))
+        return self.after(at, known[stage.rank])
+
+    def encoded(self, at: At, stage: Stage, ordinal: int) -> At:
+        """When *stage* has encoded the chunk number *ordinal*."""
+        known = self._encodes.get(ordinal == 0)
+        if known is None:
+            [known] = self.asked(lambda plan: [plan.encode(ordinal)], [stage.rank])
+            self._encodes[ordinal == 0] = known
+        return self.after(at, known)
+
+    def decoded(self, at: At, stage: Stage, ordinal: int) -> At:
+        """When *stage* has decoded the chunk number *ordinal*."""
+        known = self._decodes.get(ordinal == 0)
+        if known is None:
+            [known] = self.asked(lambda plan: [plan.decode(ordinal)], [stage.rank])
+            self._decodes[ordinal == 0] = known
+        return self.after(at, known)
+
+    def hopped(self, at: At, edge: Edge, item: Item) -> At:
+        """When *item* has gone over *edge*: as long as over any that carries the same."""
+        key = (edge.activations, edge.results, len(item.rows), item.first)
+        known = self._hops.get(key)
+        if known is None:
+            [known] = self.asked(lambda plan: [plan.hop(item, edge)], [None])
+            self._hops[key] = known
+        return self.after(at, known)
+
+
+def _passing(plan: Plan) -> list[Stage]:
+    """Stages of *plan* that pass items."""
+    return [stage for stage in plan.stages if not stage.vae_only]
