@@ -16,8 +16,8 @@ from streamtwin.core.latency import LatencyModel
 from streamtwin.core.plan import Plan
 from streamtwin.sim.costs import full_from
 from streamtwin.sim.maxplus import Course, Releases
-from streamtwin.sim.repeat import Repeater, Stretch
-from streamtwin.sim.tape import Noted, NotedWalk, Step
+from streamtwin.sim.noted import Noted, NotedWalk, Stretch, chunks_apart
+from streamtwin.sim.repeat import Repeater
 
 
 def leap_each(
@@ -28,8 +28,7 @@ def leap_each(
     Raises:
         RunError: ranks wait for each other.
     """
-    short, _ = short_walk(plans[0])
-    if 2 * short * len(plans) > plans[0].scenario.chunks:
+    if 2 * short_walk(plans[0]) * len(plans) > plans[0].scenario.chunks:
         return None
     own = [live and Releases(live.shape, live.fps[i : i + 1]) for i in range(len(plans))]
     found = [leap(*one) for one in zip(plans, latencies, own, strict=True)]
@@ -47,32 +46,21 @@ def leap(plan: Plan, latency: LatencyModel, live: Releases | None) -> Course | N
     Raises:
         RunError: ranks wait for each other.
     """
-    short, apart = short_walk(plan)
-    noted = NotedWalk(plan, latency, live, short).noted()
-    found = stretch_of(noted, full_from(plan), apart)
+    noted = NotedWalk(plan, latency, live, min(2 * short_walk(plan), plan.scenario.chunks)).noted()
+    found = stretch_of(noted)
     return None if found is None else Repeater(plan, live, noted, found).course()
 
 
-def short_walk(plan: Plan) -> tuple[int, int]:
-    """Chunks of a walk that shows how *plan* repeats itself and how it ends; after how many it does.
+def short_walk(plan: Plan) -> int:
+    """Chunks that a walk of *plan* takes about until it repeats itself.
 
-    In a stream batch every turn takes a chunk in, else each lane does in one of its N turns.
+    So many are under way when the first chunk comes out that attends a full window.
     """
-    apart = 1 if plan.scenario.deployment.stream_batch else plan.lanes
-    under_way = plan.lanes * (plan.steps + 1)
-    short = full_from(plan) + under_way + 3 * apart
-    return short + (plan.scenario.chunks - short) % apart, apart
+    batch = plan.scenario.deployment.stream_batch
+    under_way = plan.lanes * (plan.steps if batch else 1)
+    return full_from(plan) + under_way + 3 * chunks_apart(plan)
 
 
-def stretch_of(noted: Noted, full: int, apart: int) -> Stretch | None:
-    """The first stretch that comes again at once, *apart* chunks further; None: there is none.
-
-    It begins behind chunk number *full*, from where on rows are alike.
-    """
-    steps, ends = noted.tape.steps, [place + 1 for place in noted.emitted]
-    for chunk in range(full, len(ends) - 2 * apart):
-        first, second, third = ends[chunk], ends[chunk + apart], ends[chunk + 2 * apart]
-        found = Stretch(first, tuple(map(Step._make, steps[first:second])), apart)
-        if found.later(1) == steps[second:third]:
-            return found
-    return None
+def stretch_of(noted: Noted) -> Stretch | None:
+    """The stretch of a walk that is repeated; None: there is none."""
+    return noted.again

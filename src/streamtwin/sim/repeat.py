@@ -1,15 +1,15 @@
 """When does everything happen in a stream whose steps are repeated until its input ends?"""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
 
 from streamtwin.core.plan import Plan
 from streamtwin.sim.maxplus import Course, Releases
+from streamtwin.sim.noted import Noted, Stretch
 from streamtwin.sim.rows import Rows
-from streamtwin.sim.tape import Noted, Step
+from streamtwin.sim.tape import Noting
 from streamtwin.sim.vector_costs import Instants
 
 INSTANTS_AT_ONCE = 2_000_000
@@ -17,28 +17,6 @@ INSTANTS_AT_ONCE = 2_000_000
 
 Winners = tuple[bool, ...]
 """Of each step, whether the first of its two instants was the later."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """Steps of a tape, from number *first* on, that are repeated: each time *chunks* further."""
-
-    first: int
-    steps: tuple[Step, ...]
-    chunks: int
-
-    @property
-    def end(self) -> int:
-        """Number of the step behind it."""
-        return self.first + len(self.steps)
-
-    def later(self, times: int) -> list[Step]:
-        """Its steps, so many *times* repeated before."""
-        return [step.further(times * self.chunks) for step in self.steps]
-
-    def repeated(self, times: int) -> list[Step]:
-        """Steps of so many repetitions, one after the other."""
-        return list(chain.from_iterable(self.later(number) for number in range(times)))
 
 
 class Repeater:
@@ -118,7 +96,7 @@ class Repeater:
         for column, chunk, i in self._marks(stretch.end, len(self.tape.steps)):
             column[chunk + further] = self.past_s[began + i]
 
-    def _go(self, steps: Sequence[Step], further: int) -> Winners:
+    def _go(self, steps: Sequence[Noting], further: int) -> Winners:
         """Go through *steps*, *further* chunks on."""
         past_s, winners = self.past_s, list[bool]()
         for kind, back, other, seconds in steps:

@@ -1,19 +1,15 @@
 """By which sums and maxima does every instant of one deployment follow from earlier ones?
 
-A walk (`sim.turns`) whose instants are places on a tape: its steps, one after the other, say how each
-came to be, and whoever goes through the tape gets the same instants without asking what a rank does.
+In a walk (`sim.turns`) whose instants are places on a tape, its steps, one after the other, say how
+each came to be, and whoever goes through the tape gets the same instants without asking what a rank does.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from streamtwin.core.latency import LatencyModel
 from streamtwin.core.plan import Plan
-from streamtwin.sim.maxplus import Releases
 from streamtwin.sim.turn_costs import OpsOf, TurnCosts
-from streamtwin.sim.turn_ranks import TurnRank
-from streamtwin.sim.turns import Turns
 
 Kind = Literal["start", "after", "later", "until"]
 
@@ -86,50 +82,3 @@ class Tape(TurnCosts[int, float]):
         factors = [1.0 if rank is None else slower.get(rank, 1.0) for rank in ranks]
         pairs = zip(factors, ops(self.plan), strict=True)
         return [factor * predict(op).mean_s for factor, op in pairs]
-
-
-@dataclass(frozen=True, slots=True)
-class Noted:
-    """A walk on a tape: at which place each chunk came out, and was taken if input always waits."""
-
-    tape: Tape
-    emitted: Sequence[int]
-    taken: Sequence[int]
-
-
-class NotedWalk(Turns[int]):
-    """A walk of one deployment on its first *chunks* only, that writes a tape."""
-
-    def __init__(
-        self, plan: Plan, latency: LatencyModel, live: Releases | None, chunks: int
-    ) -> None:
-        self.tape, self.live = Tape(plan, latency), live
-        super().__init__(plan, self.tape, chunks)
-        self._came_out = [0] * chunks
-        self._went_in = list[int]()
-
-    def noted(self) -> Noted:
-        """Walk to the end.
-
-        Raises:
-            RunError: ranks wait for each other.
-        """
-        self.walk()
-        return Noted(self.tape, self._came_out, self._went_in)
-
-    def emit(self, chunk: int, at_s: int) -> None:
-        """Note where *chunk* came out."""
-        self._came_out[chunk] = at_s
-        self.emitted += 1
-
-    def waits(self, rank: TurnRank[int]) -> bool:
-        """Whether the next chunk is not there yet."""
-        live = self.live
-        return live is not None and live.only(self.entered) > self.tape.values_s[rank.clock_s]
-
-    def await_chunk(self, rank: TurnRank[int], chunk: int) -> None:
-        """Let *rank* wait until *chunk* is there; note where one that always waits is taken."""
-        if self.live is None:
-            self._went_in.append(rank.clock_s)
-        else:
-            rank.clock_s = self.tape.until(rank.clock_s, chunk, self.live.only(chunk))

@@ -13,7 +13,7 @@ from streamtwin.sim.turn_costs import At, TurnCosts
 class TurnLink(Generic[At]):
     """A hop: instants at which parcels are posted, asked for, and there."""
 
-    __slots__ = ("_asked_s", "_posted", "arrived", "changes", "costs", "edge", "taken", "under_way")
+    __slots__ = ("arrived", "asked_s", "changes", "costs", "edge", "posted", "taken", "under_way")
 
     def __init__(self, edge: Edge, costs: TurnCosts[At, Any]) -> None:
         self.edge, self.costs = edge, costs
@@ -25,30 +25,30 @@ class TurnLink(Generic[At]):
         """How often anything happened to it."""
         self.under_way = 0
         """Parcels that the sender has posted and not waited for."""
-        self._posted = deque[tuple[Item, At]]()
-        self._asked_s: At | None = None
+        self.posted = deque[tuple[Item, At]]()
+        self.asked_s: At | None = None
 
     def post(self, item: Item, at_s: At) -> None:
         """Hand over *item*."""
-        self._posted.append((item, at_s))
+        self.posted.append((item, at_s))
         self.under_way += 1
         self.changes += 1
-        if self._asked_s is not None:
-            self._meet(self._asked_s)
+        if self.asked_s is not None:
+            self._meet(self.asked_s)
 
     def ask(self, at_s: At) -> None:
         """Post a receive."""
         self.changes += 1
-        if self._posted:
+        if self.posted:
             self._meet(at_s)
         else:
-            self._asked_s = at_s
+            self.asked_s = at_s
 
     def _meet(self, asked_s: At) -> None:
-        item, posted_s = self._posted.popleft()
+        item, posted_s = self.posted.popleft()
         both_s = self.costs.later(posted_s, asked_s)
         arrived_s = self.costs.hopped(both_s, self.edge, item)
-        self._asked_s = None
+        self.asked_s = None
         self.arrived.append((item, arrived_s))
         self.taken.append(arrived_s)
 
@@ -74,6 +74,10 @@ class TurnRank(Generic[At]):
         into = inward(edges, stage.rank)
         self.inward = None if into is None else links[into]
         self.outward = [links[edge] for edge in outward(edges, stage.rank)]
+        self.item: Item | None = None
+        """What was received last."""
+        self.waits_on: Edge | None = None
+        """Where it gave way."""
         self.passes, self.decodes = not stage.vae_only, stage.decodes
         self.decodes_first = plan.scenario.deployment.decodes_before_send
         self.ahead = plan.scenario.deployment.overlaps
@@ -87,8 +91,11 @@ class TurnRank(Generic[At]):
         assert link is not None
         if not self.ahead:
             link.ask(self.clock_s)
-        while not link.arrived:
-            yield
+        if not link.arrived:
+            self.waits_on = link.edge
+            while not link.arrived:
+                yield
+            self.waits_on = None
         self.item, arrived_s = link.arrived.popleft()
         link.changes += 1
         self.clock_s = self.costs.later(self.clock_s, arrived_s)
@@ -107,8 +114,11 @@ class TurnRank(Generic[At]):
             if carried is None:
                 continue
             if link.under_way == link.edge.depth:
-                while not link.taken:
-                    yield
+                if not link.taken:
+                    self.waits_on = link.edge
+                    while not link.taken:
+                        yield
+                    self.waits_on = None
                 self.clock_s = self.costs.later(self.clock_s, link.taken.popleft())
                 link.under_way -= 1
                 link.changes += 1
@@ -128,6 +138,7 @@ class TurnRank(Generic[At]):
         while True:
             yield from self.receive()
             item = self.item
+            assert item is not None
             self.forward(item)
             if first:
                 self.finish(item)

@@ -10,7 +10,7 @@ from typing import Any, Generic
 
 from streamtwin.core.errors import RunError
 from streamtwin.core.plan import Plan
-from streamtwin.core.ring import START, Ring, Row
+from streamtwin.core.ring import START, Item, Ring, Row
 from streamtwin.sim.turn_costs import At, TurnCosts
 from streamtwin.sim.turn_ranks import Steps, TurnLink, TurnRank
 
@@ -23,6 +23,11 @@ class Turns(ABC, Generic[At]):
         self.steps, self.stream_batch = plan.steps, plan.scenario.deployment.stream_batch
         self.ring = Ring(plan.lanes, plan.steps, plan.max_rows)
         self.entered = self.emitted = 0
+        self.giving: Item | None = None
+        """What rank 0 has in its turn."""
+        links = {edge: TurnLink(edge, costs) for edge in plan.edges}
+        self.links = tuple(links.values())
+        self.ranks = [TurnRank(plan, stage, costs, links, self.emit) for stage in plan.stages]
 
     @abstractmethod
     def emit(self, chunk: int, at_s: At) -> None:
@@ -42,11 +47,8 @@ class Turns(ABC, Generic[At]):
         Raises:
             RunError: ranks wait for each other.
         """
-        plan, costs = self.plan, self.costs
-        links = {edge: TurnLink(edge, costs) for edge in plan.edges}
-        ranks = [TurnRank(plan, stage, costs, links, self.emit) for stage in plan.stages]
-        leading = self.lead(ranks[0])
-        others = [rank.follow() for rank in ranks[1:]]
+        leading = self.lead(self.ranks[0])
+        others = [rank.follow() for rank in self.ranks[1:]]
         running, sent, changes = True, -1, -1
         while running or self.emitted < self.chunks:
             running = next(leading, END) is None
@@ -55,10 +57,10 @@ class Turns(ABC, Generic[At]):
             if sent < self.ring.sent_items:  # most often; what happened on the links takes longer
                 sent = self.ring.sent_items
                 continue
-            before, changes = changes, sum([link.changes for link in links.values()])
+            before, changes = changes, sum([link.changes for link in self.links])
             if before == changes and (running or self.emitted < self.chunks):
                 raise RunError(
-                    f"{plan.scenario.name}: no rank gets any further after "
+                    f"{self.plan.scenario.name}: no rank gets any further after "
                     f"{self.emitted} chunks; `simulate` says who waits for whom"
                 )
 
@@ -96,13 +98,14 @@ class Turns(ABC, Generic[At]):
     def give(self, rank: TurnRank[At], lane: int, takes: bool) -> Steps:
         """Give *lane* its turn, in which a chunk enters if it *takes* one."""
         new = (self.enter(rank),) if takes else ()
-        item = self.ring.compose(lane, new, frozenset())
+        item = self.giving = self.ring.compose(lane, new, frozenset())
         rank.forward(item)
         while self.ring.due():
             yield from self.take_back(rank)
         yield from rank.send(item)
         self.ring.sent(item, lane)
         rank.finish(item)
+        self.giving = None
 
     def enter(self, rank: TurnRank[At]) -> Row:
         """Take the next chunk, once it is there, and encode it."""
