@@ -120,7 +120,7 @@ class Plan:
 
     def attended_tokens(self, item: Item) -> float:
         """K: tokens that the item's rows attend, on average over its rows."""
-        filled = [self.scenario.attended_frames(row.ordinal) for row in item.rows]
+        filled = self.scenario.attended_by([row.ordinal for row in item.rows])
         return self.scenario.size.tokens * sum(filled) / len(filled)
 
     def dit_pass(self, stage: Stage, item: Item) -> DitPass:

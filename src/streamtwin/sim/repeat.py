@@ -32,7 +32,7 @@ class Repeater:
         """Instants of the last steps, the latest last."""
         self.emitted_s = np.empty((chunks, 1))
         self.taken_s = np.empty((chunks, 1)) if live is None else None
-        self._watched = 4 * plan.lanes
+        self._watched = max(2, plan.lanes)
         self._own = list(self._marks(stretch.first, stretch.end))
 
     def course(self) -> Course:
@@ -104,10 +104,13 @@ class Repeater:
             if kind == "after":
                 won, value_s = True, here_s + seconds
             elif kind == "later":
-                won, value_s = here_s >= past_s[-other], max(here_s, past_s[-other])
+                other_s = past_s[-other]
+                won = here_s >= other_s
+                value_s = here_s if won else other_s
             else:
                 gap_s = self._released_s(other + further) - here_s
-                won, value_s = gap_s <= 0.0, here_s + max(0.0, gap_s)
+                won = gap_s <= 0.0
+                value_s = here_s if won else here_s + gap_s
             past_s.append(value_s)
             winners.append(won)
         return tuple(winners)

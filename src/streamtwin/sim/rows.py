@@ -36,6 +36,7 @@ class Rows:
         release: Release,
     ) -> None:
         self.steps, self.many, self.release = steps, many, release
+        self._released: dict[int, Instants] = {}
         self._from = [
             self._place(i, step, won)
             for i, (step, won) in enumerate(zip(steps, winners, strict=True))
@@ -80,7 +81,7 @@ class Rows:
                     return 0
                 path = path[:begins]
             for i in reversed(path):
-                self.all_s[i, self.before :] = self._follow(i)
+                self._follow(i)
         return self._true()
 
     def _path(self, first: int, done: set[int]) -> tuple[list[int], int | None]:
@@ -94,13 +95,15 @@ class Rows:
             here = None if origin is None else origin[0]
         return path, here
 
-    def _follow(self, i: int) -> Instants:
-        """Row *i* from the row that the winners name."""
-        origin, step = self._from[i], self.steps[i]
+    def _follow(self, i: int) -> None:
+        """Fill row *i* from the row that the winners name."""
+        origin, step, row = self._from[i], self.steps[i], self.row(i)
         if origin is None:
-            return self.release(step.other)
-        row = self._shifted(*origin)
-        return row + step.seconds if step.kind == "after" else row
+            row[:] = self._release(step.other)
+        elif step.kind == "after":
+            np.add(self._shifted(*origin), step.seconds, out=row)
+        else:
+            row[:] = self._shifted(*origin)
 
     def _run(self, circle: Sequence[int]) -> bool:
         """Fill the rows of *circle*, each of which follows from the one before it.
@@ -119,29 +122,43 @@ class Rows:
         # one sum after the other, as clocks add: not in pairs
         np.add.accumulate(sums, axis=1, out=sums)
         added = gone = 0
+        here_s = sums[:, :: len(adds)].T.ravel()
         for i, own in zip(circle, lags, strict=True):
-            added, gone = added + (self.steps[i].kind == "after"), gone + own
-            row = sums[:, added :: len(adds)].T.ravel()[lag - gone :]
-            self.all_s[i, self.before :] = row[: self.many]
+            gone += own
+            if self.steps[i].kind == "after":
+                added += 1
+                here_s = sums[:, added :: len(adds)].T.ravel()
+            self.row(i)[:] = here_s[lag - gone :][: self.many]
         return True
 
     def _true(self) -> int:
         """Repetitions in which doing every step on the rows once more changes none of them."""
         most = self.many
+        again_s, differs = np.empty(most), np.empty(most, dtype=np.bool_)
         for i, step in enumerate(self.steps):
-            differs = np.flatnonzero(self._again(i, step)[:most] != self.row(i)[:most])
-            if len(differs):
-                most = int(differs[0])
+            self._again(i, step, again_s)
+            np.not_equal(again_s, self.row(i), out=differs)
+            if differs.any():
+                most = min(most, int(differs.argmax()))
         return most
 
-    def _again(self, i: int, step: Step) -> Instants:
+    def _again(self, i: int, step: Step, into: Instants) -> None:
+        """Do step *i* on whole rows, *into* an array for its row."""
         one = self._shifted(*self._back(i, step.back))
         match step.kind:
             case "after":
-                return one + step.seconds
+                np.add(one, step.seconds, out=into)
             case "later":
-                return np.maximum(one, self._shifted(*self._back(i, step.other)))
+                np.maximum(one, self._shifted(*self._back(i, step.other)), out=into)
             case "until":
-                return one + np.maximum(0.0, self.release(step.other) - one)
+                np.subtract(self._release(step.other), one, out=into)
+                np.maximum(0.0, into, out=into)
+                np.add(one, into, out=into)
             case _:
                 raise AssertionError(step)
+
+    def _release(self, chunk: int) -> Instants:
+        """When *chunk* and those that take its place exist."""
+        if chunk not in self._released:
+            self._released[chunk] = self.release(chunk)
+        return self._released[chunk]

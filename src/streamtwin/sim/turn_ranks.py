@@ -17,15 +17,15 @@ class TurnLink(Generic[At]):
 
     def __init__(self, edge: Edge, costs: TurnCosts[At, Any]) -> None:
         self.edge, self.costs = edge, costs
-        self.arrived = deque[tuple[Item, At]]()
+        self.arrived: deque[tuple[Item, At]] = deque()
         """What the receiver has not looked at yet."""
-        self.taken = deque[At]()
+        self.taken: deque[At] = deque()
         """When parcels were taken for which the sender has not waited yet."""
         self.changes = 0
         """How often anything happened to it."""
         self.under_way = 0
         """Parcels that the sender has posted and not waited for."""
-        self.posted = deque[tuple[Item, At]]()
+        self.posted: deque[tuple[Item, At]] = deque()
         self.asked_s: At | None = None
 
     def post(self, item: Item, at_s: At) -> None:
@@ -77,7 +77,7 @@ class TurnRank(Generic[At]):
         self.item: Item | None = None
         """What was received last."""
         self.waits_on: Edge | None = None
-        """Where it gave way."""
+        """Where it gave way to send."""
         self.passes, self.decodes = not stage.vae_only, stage.decodes
         self.decodes_first = plan.scenario.deployment.decodes_before_send
         self.ahead = plan.scenario.deployment.overlaps
@@ -85,22 +85,30 @@ class TurnRank(Generic[At]):
         if self.inward is not None and self.ahead:
             self.inward.ask(self.clock_s)
 
-    def receive(self) -> Steps:
-        """Take the next item in; `item` is it then."""
+    def ask(self) -> TurnLink[At]:
+        """Post a receive of the next item, if none is; on this link it arrives."""
         link = self.inward
         assert link is not None
         if not self.ahead:
             link.ask(self.clock_s)
-        if not link.arrived:
-            self.waits_on = link.edge
-            while not link.arrived:
-                yield
-            self.waits_on = None
-        self.item, arrived_s = link.arrived.popleft()
+        return link
+
+    def take(self, link: TurnLink[At]) -> Item:
+        """Take what has arrived on *link*."""
+        item, arrived_s = link.arrived.popleft()
+        self.item = item
         link.changes += 1
         self.clock_s = self.costs.later(self.clock_s, arrived_s)
         if self.ahead:
             link.ask(self.clock_s)
+        return item
+
+    def receive(self) -> Steps:
+        """Take the next item in."""
+        link = self.ask()
+        while not link.arrived:
+            yield
+        self.take(link)
 
     def forward(self, item: Item) -> None:
         """Pass *item* through the blocks."""
@@ -136,9 +144,10 @@ class TurnRank(Generic[At]):
         """Receive an item, pass it through the blocks, hand it on."""
         first = self.decodes_first
         while True:
-            yield from self.receive()
-            item = self.item
-            assert item is not None
+            link = self.ask()
+            while not link.arrived:
+                yield
+            item = self.take(link)
             self.forward(item)
             if first:
                 self.finish(item)

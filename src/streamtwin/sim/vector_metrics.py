@@ -84,7 +84,7 @@ def _part(plans: Sequence[Plan], emitted_s: Instants, released_s: Instants) -> l
         elapsed_s / (last - first),
         emitted_s[0],
         *(p50, p95, p99, latency_s.max(axis=0)),
-        _missed(plans, emitted_s, frames).mean(axis=0),
+        np.count_nonzero(_missed(plans, emitted_s, frames), axis=0) / chunks,
     )
     last_column = np.full(len(plans), reached, dtype=object)
     return [Figures(*row) for row in zip(*(c.tolist() for c in columns), last_column, strict=True)]
