@@ -14,6 +14,7 @@ import numpy as np
 
 from streamtwin.core.latency import LatencyModel
 from streamtwin.core.plan import Plan
+from streamtwin.sim.collector import collector_at_rest
 from streamtwin.sim.costs import full_from
 from streamtwin.sim.maxplus import Course, Releases
 from streamtwin.sim.noted import Noted, NotedWalk, Stretch, chunks_apart
@@ -46,9 +47,11 @@ def leap(plan: Plan, latency: LatencyModel, live: Releases | None) -> Course | N
     Raises:
         RunError: ranks wait for each other.
     """
-    noted = NotedWalk(plan, latency, live, min(2 * short_walk(plan), plan.scenario.chunks)).noted()
-    found = stretch_of(noted)
-    return None if found is None else Repeater(plan, live, noted, found).course()
+    most = min(2 * short_walk(plan), plan.scenario.chunks)
+    with collector_at_rest():
+        noted = NotedWalk(plan, latency, live, most).noted()
+        found = stretch_of(noted)
+        return None if found is None else Repeater(plan, live, noted, found).course()
 
 
 def short_walk(plan: Plan) -> int:

@@ -37,6 +37,8 @@ class Rows:
     ) -> None:
         self.steps, self.many, self.release = steps, many, release
         self._released: dict[int, Instants] = {}
+        self._summed: set[int] = set()
+        """Steps whose rows are running sums, begun by instants of one of them only."""
         self._from = [
             self._place(i, step, won)
             for i, (step, won) in enumerate(zip(steps, winners, strict=True))
@@ -77,8 +79,10 @@ class Rows:
             path, known = self._path(first, done)
             if known in path:
                 begins = path.index(known)
-                if not self._run(path[begins:][::-1]):
+                circle = path[begins:][::-1]
+                if not self._run(circle):
                     return 0
+                self._summed |= set(circle)
                 path = path[:begins]
             for i in reversed(path):
                 self._follow(i)
@@ -116,9 +120,10 @@ class Rows:
         if lag > self.before or not adds:
             return False
         rounds = ceil(self.many / lag) + 1
-        sums = np.empty((lag, 1 + rounds * len(adds)))
+        each = np.empty((lag, 1 + rounds, len(adds)))
+        each[:, 1:] = adds
+        sums = each.reshape(lag, -1)[:, len(adds) - 1 :]
         sums[:, 0] = self.all_s[circle[-1], self.before - lag : self.before]
-        sums[:, 1:] = np.tile(adds, rounds)
         # one sum after the other, as clocks add: not in pairs
         np.add.accumulate(sums, axis=1, out=sums)
         added = gone = 0
@@ -134,13 +139,23 @@ class Rows:
     def _true(self) -> int:
         """Repetitions in which doing every step on the rows once more changes none of them."""
         most = self.many
-        again_s, differs = np.empty(most), np.empty(most, dtype=np.bool_)
+        differs, scratch_s = np.empty(most, dtype=np.bool_), np.empty(most)
         for i, step in enumerate(self.steps):
-            self._again(i, step, again_s)
-            np.not_equal(again_s, self.row(i), out=differs)
+            if i in self._summed or step.kind == "until":
+                self._again(i, step, scratch_s)
+                np.not_equal(scratch_s, self.row(i), out=differs)
+            elif step.kind == "later":
+                np.greater(self._loser(i, step), self.row(i), out=differs)
+            else:
+                continue  # it was added to a row that has not changed since
             if differs.any():
                 most = min(most, int(differs.argmax()))
         return most
+
+    def _loser(self, i: int, step: Step) -> Instants:
+        """The row that is supposed not to be later than row *i*, which is the other one."""
+        place = self._back(i, step.back)
+        return self._shifted(*(self._back(i, step.other) if place == self._from[i] else place))
 
     def _again(self, i: int, step: Step, into: Instants) -> None:
         """Do step *i* on whole rows, *into* an array for its row."""

@@ -5,7 +5,7 @@ a place on the tape of one (`sim.tape`).
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from streamtwin.core.edges import Edge
@@ -29,8 +29,10 @@ class TurnCosts(ABC, Generic[At, Lasting]):
 
     def __init__(self, plan: Plan) -> None:
         self._full = full_from(plan)
-        self._ranks = [stage.rank for stage in _passing(plan)]
-        self._passes: dict[PassKey, dict[int, Lasting]] = {}
+        self._passing = _passing(plan)
+        self._passes: dict[PassKey, Mapping[int, Lasting]] = {}
+        self._item: Item | None = None
+        self._pass_s: Mapping[int, Lasting] = {}
         self._encodes: dict[bool, Lasting] = {}
         self._decodes: dict[bool, Lasting] = {}
         self._hops: dict[tuple[object, ...], Lasting] = {}
@@ -56,12 +58,19 @@ class TurnCosts(ABC, Generic[At, Lasting]):
 
     def passed(self, at: At, stage: Stage, item: Item) -> At:
         """When *stage* has passed *item*."""
+        if item is not self._item:  # ranks that are not held up pass an item one after the other
+            self._item, self._pass_s = item, self._passes_s(item)
+        return self.after(at, self._pass_s[stage.rank])
+
+    def _passes_s(self, item: Item) -> Mapping[int, Lasting]:
+        """What every rank with blocks takes for *item*; asked for all at once, as most is shared."""
         key = pass_key(item, self._full, one_session=True)
         known = self._passes.get(key)
-        if known is None:  # asked for all stages at once, since they share all but their blocks
-            seconds = self.asked(lambda plan: plan.dit_passes(_passing(plan), item), self._ranks)
-            known = self._passes[key] = dict(zip(self._ranks, seconds, strict=True))
-        return self.after(at, known[stage.rank])
+        if known is None:
+            ranks = [stage.rank for stage in self._passing]
+            seconds = self.asked(lambda plan: plan.dit_passes(_passing(plan), item), ranks)
+            known = self._passes[key] = dict(zip(ranks, seconds, strict=True))
+        return known
 
     def encoded(self, at: At, stage: Stage, ordinal: int) -> At:
         """When *stage* has encoded the chunk number *ordinal*."""

@@ -111,6 +111,9 @@ def _missed(plans: Sequence[Plan], emitted_s: Instants, frames: np.ndarray) -> n
     buffered = plans[0].scenario.viewer.start_buffer_chunks
     fps = np.array([plan.scenario.playout_fps for plan in plans])
     start_s = emitted_s[min(buffered, len(emitted_s)) - 1]
-    due_s = np.cumsum(np.vstack([start_s, frames[:-1, None] / fps]), axis=0)
+    due_s = np.empty_like(emitted_s)
+    due_s[0] = start_s
+    due_s[1:2], due_s[2:] = frames[0] / fps, frames[-1] / fps
+    np.cumsum(due_s, axis=0, out=due_s)
     late: np.ndarray = emitted_s > due_s + 1e-6
     return late
