@@ -120,8 +120,12 @@ class Plan:
 
     def attended_tokens(self, item: Item) -> float:
         """K: tokens that the item's rows attend, on average over its rows."""
+        return self._attended(item, self.scenario.size.tokens)
+
+    def _attended(self, item: Item, tokens: int) -> float:
+        """The same, of frames of so many *tokens*."""
         filled = self.scenario.attended_by([row.ordinal for row in item.rows])
-        return self.scenario.size.tokens * sum(filled) / len(filled)
+        return tokens * sum(filled) / len(filled)
 
     def dit_pass(self, stage: Stage, item: Item) -> DitPass:
         """The pass of *stage* over *item*."""
@@ -131,7 +135,8 @@ class Plan:
     def dit_passes(self, stages: Sequence[Stage], item: Item) -> list[DitPass]:
         """The passes of *stages* over *item*, which differ in nothing but what each stage holds."""
         latents = self.scenario.shape.latents_of(item.rows[0].ordinal)
-        tokens, kv_tokens = self.scenario.size.tokens, self.attended_tokens(item)
+        tokens = self.scenario.size.tokens
+        kv_tokens = self._attended(item, tokens)
         return [
             DitPass(
                 model=self.model.name,

@@ -29,7 +29,9 @@ class TurnCosts(ABC, Generic[At, Lasting]):
 
     def __init__(self, plan: Plan) -> None:
         self._full = full_from(plan)
-        self._passing = _passing(plan)
+        dedicated = plan.scenario.deployment.dedicated  # then the ends are the VAE's
+        self._passing = slice(1, -1) if dedicated else slice(None)
+        self._ranks = [stage.rank for stage in plan.stages[self._passing]]
         self._passes: dict[PassKey, Mapping[int, Lasting]] = {}
         self._item: Item | None = None
         self._pass_s: Mapping[int, Lasting] = {}
@@ -67,9 +69,9 @@ class TurnCosts(ABC, Generic[At, Lasting]):
         key = pass_key(item, self._full, one_session=True)
         known = self._passes.get(key)
         if known is None:
-            ranks = [stage.rank for stage in self._passing]
-            seconds = self.asked(lambda plan: plan.dit_passes(_passing(plan), item), ranks)
-            known = self._passes[key] = dict(zip(ranks, seconds, strict=True))
+            of = self._passing
+            seconds = self.asked(lambda plan: plan.dit_passes(plan.stages[of], item), self._ranks)
+            known = self._passes[key] = dict(zip(self._ranks, seconds, strict=True))
         return known
 
     def encoded(self, at: At, stage: Stage, ordinal: int) -> At:
@@ -96,8 +98,3 @@ class TurnCosts(ABC, Generic[At, Lasting]):
             [known] = self.asked(lambda plan: [plan.hop(item, edge)], [None])
             self._hops[key] = known
         return self.after(at, known)
-
-
-def _passing(plan: Plan) -> list[Stage]:
-    """Stages of *plan* that pass items."""
-    return [stage for stage in plan.stages if not stage.vae_only]
