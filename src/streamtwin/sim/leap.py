@@ -1,11 +1,11 @@
 """How does a long stream go on once its turns are alike, without a walk through each?
 
-A short walk writes a tape (`sim.tape`). Where two stretches of it are the same steps, some chunks
-apart, the stream repeats that stretch until its input ends. So each step gives a row of instants, one
+A short walk writes a tape, until it stands as it stood before (`sim.noted`); from there the stream
+repeats what it did in between until its input ends. So each step gives a row of instants, one
 of each repetition, and which of two instants is the later tends to repeat too. Supposing that it does,
-rows follow from rows (`sim.rows`). Then every step is done once more on whole rows: an instant follows
-from earlier ones only, so rows that this leaves as they are, are what a walk would give, to the last
-bit. Where it does not, the next stretches are gone through step by step, and it is tried again.
+rows follow from rows (`sim.rows`), and are then held against what they rest on: an instant follows
+from earlier ones only, so rows that keep to every step are what a walk would give, to the last
+bit. Where they do not, the next stretches are gone through step by step, and it is tried again.
 """
 
 from collections.abc import Sequence

@@ -137,7 +137,11 @@ class Rows:
         return True
 
     def _true(self) -> int:
-        """Repetitions in which doing every step on the rows once more changes none of them."""
+        """Repetitions in which every step gives its row.
+
+        Running sums and waits for input are done once more; of two instants the supposed winner's
+        row was taken, so the loser's must not be later.
+        """
         most = self.many
         differs, scratch_s = np.empty(most, dtype=np.bool_), np.empty(most)
         for i, step in enumerate(self.steps):
@@ -147,7 +151,7 @@ class Rows:
             elif step.kind == "later":
                 np.greater(self._loser(i, step), self.row(i), out=differs)
             else:
-                continue  # it was added to a row that has not changed since
+                continue  # the row is that sum, and what was added to has not changed since
             if differs.any():
                 most = min(most, int(differs.argmax()))
         return most
