@@ -115,6 +115,15 @@ def test_a_running_sum_adds_as_a_clock_does() -> None:
     assert rows.past_s(50) == values[-len(past) :]
 
 
+def test_a_running_sum_is_true_only_if_it_begins_with_what_was() -> None:
+    """It begins with instants of one of its steps, and those of the others may be no part of it."""
+    steps = [Step("after", back=1, seconds=1.0), Step("later", back=3, other=2)]
+    rows = Rows(steps, [0.0, 0.0, 0.5, -5.0], 50, [True, True], lambda chunk: np.empty(0))
+    assert rows.fill() == 0
+    rows = Rows(steps, [0.0, 0.0, 0.5, 0.0], 50, [True, True], lambda chunk: np.empty(0))
+    assert rows.fill() == 50
+
+
 @pytest.mark.parametrize(
     ("seen", "turns"), [("aa", 1), ("xabab", 2), ("abcabc", 3), ("aab", None), ("a", None)]
 )
