@@ -86,7 +86,7 @@ class TurnRank(Generic[At]):
             self.inward.ask(self.clock_s)
 
     def ask(self) -> TurnLink[At]:
-        """Post a receive of the next item, if none is; on this link it arrives."""
+        """Post a receive of the next item, if none is; return the link on which it arrives."""
         link = self.inward
         assert link is not None
         if not self.ahead:
@@ -145,7 +145,7 @@ class TurnRank(Generic[At]):
         first = self.decodes_first
         while True:
             link = self.ask()
-            while not link.arrived:
+            while not link.arrived:  # as `receive` does, which is one more generator for each item
                 yield
             item = self.take(link)
             self.forward(item)
