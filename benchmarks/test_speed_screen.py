@@ -18,6 +18,10 @@ from timing import in_turn
 
 STREAMS = 2000
 HOUR_S = 3600.0
+ROUNDS = 40
+"""Of what takes some milliseconds."""
+ASKED_FACTOR = 1_000_000
+"""Times real time that one stream alone passes at least, of whatever length from an hour on."""
 Show = Callable[[str], None]
 
 THOUSAND = """
@@ -89,10 +93,11 @@ def test_one_stream_that_leaps(hours: int, fps: str, show: Show) -> None:
     chunks = hours * CHUNKS_AN_HOUR
     one, model = plan_of(f"workload.chunks={chunks}", f"workload.source_fps={fps}"), paper()
     assert screen([one], lambda _: model)[0].one_by_one is None
-    [taken] = in_turn(15, lambda: screen([one], lambda _: model))
+    [taken] = in_turn(ROUNDS, lambda: screen([one], lambda _: model))
     factors = sorted(hours * HOUR_S / time_s for time_s in taken.times_s)
     show(
-        f"{hours} h of video of one stream screened, fps {fps}: {1000 * taken.median_s:.1f} ms, "
+        f"{hours} h of video of one stream alone, fps {fps}: {1000 * taken.median_s:.1f} ms, "
         f"{median(factors):,.0f} x real time ({factors[0]:,.0f} to {factors[-1]:,.0f})"
     )
-    assert factors[-1] > 100_000
+    # the fastest of many rounds: who else computes on these cores can only slow one down
+    assert factors[-1] > ASKED_FACTOR

@@ -10,10 +10,11 @@ from streamtwin.core.plan import Plan
 from streamtwin.sim import repeat
 from streamtwin.sim.leap import leap, leap_each, short_walk
 from streamtwin.sim.maxplus import Course, Walk
+from streamtwin.sim.noted import NotedWalk
 from streamtwin.sim.repeat import Repeater, alternating
 from streamtwin.sim.rows import Rows
 from streamtwin.sim.screen import releases, screen
-from streamtwin.sim.tape import NotedWalk, Step
+from streamtwin.sim.tape import Step
 from streamtwin.sim.vector_costs import VectorCosts
 
 seconds = st.floats(0.0005, 0.1)
@@ -114,6 +115,15 @@ def test_a_running_sum_adds_as_a_clock_does() -> None:
     assert rows.past_s(50) == values[-len(past) :]
 
 
+def test_a_running_sum_is_true_only_if_it_begins_with_what_was() -> None:
+    """It begins with instants of one of its steps, and those of the others may be no part of it."""
+    steps = [Step("after", back=1, seconds=1.0), Step("later", back=3, other=2)]
+    rows = Rows(steps, [0.0, 0.0, 0.5, -5.0], 50, [True, True], lambda chunk: np.empty(0))
+    assert rows.fill() == 0
+    rows = Rows(steps, [0.0, 0.0, 0.5, 0.0], 50, [True, True], lambda chunk: np.empty(0))
+    assert rows.fill() == 50
+
+
 @pytest.mark.parametrize(
     ("seen", "turns"), [("aa", 1), ("xabab", 2), ("abcabc", 3), ("aab", None), ("a", None)]
 )
@@ -141,9 +151,22 @@ def test_few_streams_leap_each_and_many_walk_together() -> None:
 
 def test_a_tape_gives_the_instants_of_the_walk() -> None:
     plan = make_plan(gpus=3, steps=2, chunks=60)
-    short, _ = short_walk(plan)
-    noted = NotedWalk(plan, FlatLatency(), None, short).noted()
-    assert len(noted.emitted) == short
-    first = walked(plan, FlatLatency()).emitted_s[: short - 10, 0]
+    noted = NotedWalk(plan, FlatLatency(), None, 60).noted()
     values = [noted.tape.values_s[place] for place in noted.emitted]
-    assert values[: short - 10] == first.tolist()
+    own = make_plan(gpus=3, steps=2, chunks=len(values))
+    assert values == walked(own, FlatLatency()).emitted_s[:, 0].tolist()
+    assert len(values) <= short_walk(plan)
+
+
+@pytest.mark.parametrize("gpus", [4, 5, 6])
+@pytest.mark.parametrize("changes", [{}, {"source_fps": 16.0}, {"stream_batch": False}])
+def test_turns_are_not_alike_while_a_link_still_has_room(gpus: int, changes) -> None:
+    """A last rank that may have several results under way waits for none of the first ones."""
+    plan = make_plan(
+        gpus=gpus, steps=1, window=3, sink=1, decode="before_send", chunks=200, **changes
+    )
+    for latency in (
+        FlatLatency(encode_s=0.001, block_s=0.003, decode_s=0.002, hop_s=0.04),
+        FlatLatency(encode_s=0.05, block_s=0.02, decode_s=0.001, hop_s=0.0002),
+    ):
+        assert_same(leap(plan, latency, releases([plan])), walked(plan, latency))

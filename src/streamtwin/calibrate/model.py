@@ -43,9 +43,10 @@ class ProfileLatency:
             CalibrationError: *op* lies outside the calibrated range; names coordinate, value
                 and range.
         """
-        if op not in self._predictions:
-            self._predictions[op] = self._predict(op)
-        return self._predictions[op]
+        known = self._predictions.get(op)
+        if known is None:
+            known = self._predictions[op] = self._predict(op)
+        return known
 
     def noise(self, op: Op) -> Sequence[float]:
         """Relative times seen when *op*, or the cases nearest to it in time, were repeated.

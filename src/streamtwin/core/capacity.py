@@ -64,6 +64,8 @@ def check_capacity(plan: Plan, sessions: int | None = None) -> None:
         ScenarioError: names every rank that is too full, with what it needs, by purpose, what it
             has, and what would fit.
     """
+    if not plan.capacity_bytes:
+        return
     there = min(sessions_at_once(plan.scenario), plan.resident)
     count = there if sessions is None else sessions
     full = []

@@ -1,5 +1,6 @@
 """What does a laid-out scenario do? Stages, their operations, and the bytes they exchange."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from streamtwin.core.edges import Edge, edges_of, inward, outward
@@ -119,21 +120,36 @@ class Plan:
 
     def attended_tokens(self, item: Item) -> float:
         """K: tokens that the item's rows attend, on average over its rows."""
-        filled = [self.scenario.attended_frames(row.ordinal) for row in item.rows]
-        return self.scenario.size.tokens * sum(filled) / len(filled)
+        return self._attended(item, self.scenario.size.tokens)
+
+    def _attended(self, item: Item, tokens: int) -> float:
+        """The same, of frames of so many *tokens*."""
+        filled = self.scenario.attended_by([row.ordinal for row in item.rows])
+        return tokens * sum(filled) / len(filled)
 
     def dit_pass(self, stage: Stage, item: Item) -> DitPass:
         """The pass of *stage* over *item*."""
-        return DitPass(
-            model=self.model.name,
-            blocks=len(stage.blocks),
-            rows=len(item.rows),
-            chunk_latents=self.scenario.shape.latents_of(item.rows[0].ordinal),
-            tokens=self.scenario.size.tokens,
-            kv_tokens=self.attended_tokens(item),
-            embeds=stage.first,
-            unembeds=stage.last,
-        )
+        [found] = self.dit_passes((stage,), item)
+        return found
+
+    def dit_passes(self, stages: Sequence[Stage], item: Item) -> list[DitPass]:
+        """The passes of *stages* over *item*, which differ in nothing but what each stage holds."""
+        latents = self.scenario.shape.latents_of(item.rows[0].ordinal)
+        tokens = self.scenario.size.tokens
+        kv_tokens = self._attended(item, tokens)
+        return [
+            DitPass(
+                model=self.model.name,
+                blocks=len(stage.blocks),
+                rows=len(item.rows),
+                chunk_latents=latents,
+                tokens=tokens,
+                kv_tokens=kv_tokens,
+                embeds=stage.first,
+                unembeds=stage.last,
+            )
+            for stage in stages
+        ]
 
     def encode(self, ordinal: int) -> VaeEncode:
         """The encoding of the chunk number *ordinal*."""

@@ -1,5 +1,6 @@
 """What is asked? A deployment, its load and its promises, with every default written out."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -139,11 +140,16 @@ class Scenario(Section):
 
     def attended_frames(self, ordinal: int) -> int:
         """Latent frames that chunk number *ordinal* attends: those of the window, or its own."""
+        [frames] = self.attended_by((ordinal,))
+        return frames
+
+    def attended_by(self, ordinals: Sequence[int]) -> list[int]:
+        """The same of each of several chunks."""
         shape = self.shape
-        latents = shape.latents_of(ordinal)
         if self.deployment.context == "chunk":
-            return latents
-        return self.attention_window.filled(shape.first_latent(ordinal) + latents - 1)
+            return [shape.latents_of(each) for each in ordinals]
+        window = self.attention_window
+        return [window.filled(shape.first_latent(each + 1) - 1) for each in ordinals]
 
     def position_view(self, frame: int) -> PositionView:
         """What the position of the chunk whose first latent is *frame* may depend on."""

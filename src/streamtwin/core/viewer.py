@@ -1,6 +1,6 @@
 """What does somebody who watches the stream see: when it starts, stalls, and how late it is?"""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -29,15 +29,15 @@ class Playback:
 
 
 def start_chunk(
-    frames: Sequence[int], fps: float, start_buffer_chunks: int, start_buffer_s: float
+    frames: Iterable[int], fps: float, start_buffer_chunks: int, start_buffer_s: float
 ) -> int:
     """Number of the chunk on whose arrival playing starts, the last one if the buffer never fills."""
-    held = 0
+    held, index = 0, -1
     for index, count in enumerate(frames):
         held += count
         if index + 1 >= start_buffer_chunks and held / fps >= start_buffer_s:
-            return index
-    return len(frames) - 1
+            break
+    return index
 
 
 def play(

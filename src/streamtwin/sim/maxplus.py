@@ -15,11 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamtwin.core.chunks import ChunkShape
-from streamtwin.core.errors import RunError
 from streamtwin.core.plan import Plan
-from streamtwin.core.ring import START, Ring, Row
-from streamtwin.sim.vector_costs import VectorCosts
-from streamtwin.sim.vector_ranks import Instants, Steps, VectorLink, VectorRank
+from streamtwin.sim.turn_ranks import TurnRank
+from streamtwin.sim.turns import Turns
+from streamtwin.sim.vector_costs import Instants, VectorCosts
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +31,10 @@ class Releases:
     def at(self, chunk: int) -> Instants:
         """When that chunk exists in each deployment."""
         return self.shape.last_frame(chunk) / self.fps
+
+    def only(self, chunk: int) -> float:
+        """When that chunk exists in the one deployment that there is."""
+        return self.shape.last_frame(chunk) / float(self.fps[0])
 
     def of(self, chunks: range, part: slice) -> Instants:
         """When *chunks* exist in a *part* of the deployments: [chunks, deployments]."""
@@ -65,8 +68,8 @@ class Course:
     released_s: Instants | None
 
 
-class Walk:
-    """One walk through the turns of a shape.
+class Walk(Turns[Instants]):
+    """One walk through the turns of a shape, for all deployments at once.
 
     *early* has what is known of results that come back while rank 0 waits for input: see `Differ`.
     """
@@ -74,14 +77,10 @@ class Walk:
     def __init__(
         self, plan: Plan, costs: VectorCosts, released: Releases | None, early: Sequence[bool]
     ) -> None:
-        self.plan, self.costs, self.released = plan, costs, released
-        self.chunks, self.stream_batch = plan.scenario.chunks, plan.scenario.deployment.stream_batch
+        super().__init__(plan, costs, plan.scenario.chunks)
+        self.released, self.early, self.decided = released, early, list[bool]()
         self.emitted_s = np.empty((self.chunks, costs.many))
         self.taken_s = np.empty_like(self.emitted_s) if released is None else None
-        self.emitted = 0
-        self.ring = Ring(plan.lanes, plan.steps, plan.max_rows)
-        self.early, self.decided = early, list[bool]()
-        self.entered = 0
 
     def course(self) -> Course:
         """Walk to the end.
@@ -90,62 +89,15 @@ class Walk:
             Differ: deployments decide differently.
             RunError: ranks wait for each other.
         """
-        plan, costs = self.plan, self.costs
-        links = {edge: VectorLink(edge, costs) for edge in plan.edges}
-        ranks = [VectorRank(plan, stage, costs, links, self.emit) for stage in plan.stages]
-        leading = self.lead(ranks[0])
-        others = [rank.follow() for rank in ranks[1:]]
-        running, changes = True, -1
-        while running or self.emitted < self.chunks:
-            running = next(leading, END) is None
-            for one in others:
-                next(one)
-            before = changes
-            changes = self.ring.sent_items + sum(link.changes for link in links.values())
-            if before == changes and (running or self.emitted < self.chunks):
-                raise RunError(
-                    f"{plan.scenario.name}: no rank gets any further after "
-                    f"{self.emitted} chunks; `simulate` says who waits for whom"
-                )
+        self.walk()
         return Course(self.emitted_s, self.taken_s)
 
     def emit(self, chunk: int, at_s: Instants) -> None:
-        """Note that *chunk* came out."""
+        """Note when *chunk* came out."""
         self.emitted_s[chunk] = at_s
         self.emitted += 1
 
-    def lead(self, rank: VectorRank) -> Steps:
-        """Rank 0: first the first chunk by itself, then the lanes in turn."""
-        for _ in range(self.plan.steps):
-            while self.ring.out(START):
-                yield from self.take_back(rank)
-            yield from self.give(rank, START, takes=self.entered == 0)
-        while (lane := self.movable()) is not None or self.ring.outstanding:
-            if lane is None:
-                yield from self.take_back(rank)
-                continue
-            takes = self.takes(lane)
-            if takes and self.ring.out(START) and self.waits(rank):
-                yield from self.take_back(rank)
-                continue
-            yield from self.give(rank, lane, takes)
-            yield  # let the others follow: so every turn is computed in the same order
-
-    def movable(self) -> int | None:
-        """The first lane in order that has rows or takes a chunk; None: a result must come first."""
-        for lane in self.ring.in_order():
-            if self.ring.out(lane):
-                return None
-            if self.takes(lane) or self.ring.rows(lane):
-                return lane
-        return None
-
-    def takes(self, lane: int) -> bool:
-        """Whether a chunk enters *lane*: without stream batch, only an empty one takes any."""
-        room = self.stream_batch or not self.ring.rows(lane)
-        return room and self.entered < self.chunks
-
-    def waits(self, rank: VectorRank) -> bool:
+    def waits(self, rank: TurnRank[Instants]) -> bool:
         """Whether the next chunk is not there yet, so that rank 0 takes a result back meanwhile."""
         if self.released is None:
             return False
@@ -153,48 +105,15 @@ class Walk:
         if place < len(self.early):
             self.decided.append(self.early[place])
         else:
-            mask = self.comes_after(self.entered, rank.clock_s)
+            mask = self.released.at(self.entered) > rank.clock_s
             if mask.any() and not mask.all():
                 raise Differ(mask, self.decided)
             self.decided.append(bool(mask[0]))
         return self.decided[-1]
 
-    def comes_after(self, chunk: int, clock_s: Instants) -> NDArray[np.bool_]:
-        """In which deployments *chunk* is not there yet."""
-        assert self.released is not None
-        return self.released.at(chunk) > clock_s
-
-    def give(self, rank: VectorRank, lane: int, takes: bool) -> Steps:
-        """Give *lane* its turn, in which a chunk enters if it *takes* one."""
-        new = (self.enter(rank),) if takes else ()
-        item = self.ring.compose(lane, new, frozenset())
-        rank.forward(item)
-        while self.ring.due():
-            yield from self.take_back(rank)
-        yield from rank.send(item)
-        self.ring.sent(item, lane)
-        rank.finish(item)
-
-    def enter(self, rank: VectorRank) -> Row:
-        """Take the next chunk, once it is there, and encode it."""
-        chunk, self.entered = self.entered, self.entered + 1
-        self.await_chunk(rank, chunk)
-        rank.clock_s = rank.clock_s + self.costs.encode_s(rank.stage, chunk)
-        return Row(0, chunk, chunk, 0)
-
-    def await_chunk(self, rank: VectorRank, chunk: int) -> None:
+    def await_chunk(self, rank: TurnRank[Instants], chunk: int) -> None:
         """Let *rank* wait until *chunk* is there; input that always waits is taken at once."""
         if self.released is not None:
             rank.clock_s = rank.clock_s + np.maximum(0.0, self.released.at(chunk) - rank.clock_s)
         if self.taken_s is not None:
             self.taken_s[chunk] = rank.clock_s
-
-    def take_back(self, rank: VectorRank) -> Steps:
-        """Take the oldest result back."""
-        self.ring.returned()
-        if not rank.stage.alone:
-            yield from rank.receive()
-
-
-END = object()
-"""What a walk that is over gives."""

@@ -1,44 +1,22 @@
 """When does everything happen in a stream whose steps are repeated until its input ends?"""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
 
 from streamtwin.core.plan import Plan
 from streamtwin.sim.maxplus import Course, Releases
+from streamtwin.sim.noted import Noted, Stretch
 from streamtwin.sim.rows import Rows
-from streamtwin.sim.tape import Noted, Step
-from streamtwin.sim.vector_ranks import Instants
+from streamtwin.sim.tape import Noting
+from streamtwin.sim.vector_costs import Instants
 
 INSTANTS_AT_ONCE = 2_000_000
 """Instants of steps that are held at once at most: 16 MB."""
 
 Winners = tuple[bool, ...]
 """Of each step, whether the first of its two instants was the later."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """Steps of a tape, from number *first* on, that are repeated: each time *chunks* further."""
-
-    first: int
-    steps: tuple[Step, ...]
-    chunks: int
-
-    @property
-    def end(self) -> int:
-        """Number of the step behind it."""
-        return self.first + len(self.steps)
-
-    def later(self, times: int) -> list[Step]:
-        """Its steps, so many *times* repeated before."""
-        return [step.further(times * self.chunks) for step in self.steps]
-
-    def repeated(self, times: int) -> list[Step]:
-        """Steps of so many repetitions, one after the other."""
-        return list(chain.from_iterable(self.later(number) for number in range(times)))
 
 
 class Repeater:
@@ -54,7 +32,7 @@ class Repeater:
         """Instants of the last steps, the latest last."""
         self.emitted_s = np.empty((chunks, 1))
         self.taken_s = np.empty((chunks, 1)) if live is None else None
-        self._watched = 4 * plan.lanes
+        self._watched = max(2, plan.lanes)
         self._own = list(self._marks(stretch.first, stretch.end))
 
     def course(self) -> Course:
@@ -118,7 +96,7 @@ class Repeater:
         for column, chunk, i in self._marks(stretch.end, len(self.tape.steps)):
             column[chunk + further] = self.past_s[began + i]
 
-    def _go(self, steps: Sequence[Step], further: int) -> Winners:
+    def _go(self, steps: Sequence[Noting], further: int) -> Winners:
         """Go through *steps*, *further* chunks on."""
         past_s, winners = self.past_s, list[bool]()
         for kind, back, other, seconds in steps:
@@ -126,17 +104,20 @@ class Repeater:
             if kind == "after":
                 won, value_s = True, here_s + seconds
             elif kind == "later":
-                won, value_s = here_s >= past_s[-other], max(here_s, past_s[-other])
+                other_s = past_s[-other]
+                won = here_s >= other_s
+                value_s = here_s if won else other_s
             else:
                 gap_s = self._released_s(other + further) - here_s
-                won, value_s = gap_s <= 0.0, here_s + max(0.0, gap_s)
+                won = gap_s <= 0.0
+                value_s = here_s if won else here_s + gap_s
             past_s.append(value_s)
             winners.append(won)
         return tuple(winners)
 
     def _released_s(self, chunk: int) -> float:
         assert self.live is not None
-        return float(self.live.at(chunk)[0])
+        return self.live.only(chunk)
 
 
 def alternating(seen: Sequence[Winners]) -> int | None:

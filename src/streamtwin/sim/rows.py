@@ -10,7 +10,7 @@ from math import ceil
 import numpy as np
 
 from streamtwin.sim.tape import Step
-from streamtwin.sim.vector_ranks import Instants
+from streamtwin.sim.vector_costs import Instants
 
 PAST = 64
 """Repetitions of the past that are kept at most: a running sum may begin in several of them, as many
@@ -36,6 +36,9 @@ class Rows:
         release: Release,
     ) -> None:
         self.steps, self.many, self.release = steps, many, release
+        self._released: dict[int, Instants] = {}
+        self._summed: set[int] = set()
+        """Steps whose rows are running sums, begun by instants of one of them only."""
         self._from = [
             self._place(i, step, won)
             for i, (step, won) in enumerate(zip(steps, winners, strict=True))
@@ -76,11 +79,13 @@ class Rows:
             path, known = self._path(first, done)
             if known in path:
                 begins = path.index(known)
-                if not self._run(path[begins:][::-1]):
+                circle = path[begins:][::-1]
+                if not self._run(circle):
                     return 0
+                self._summed |= set(circle)
                 path = path[:begins]
             for i in reversed(path):
-                self.all_s[i, self.before :] = self._follow(i)
+                self._follow(i)
         return self._true()
 
     def _path(self, first: int, done: set[int]) -> tuple[list[int], int | None]:
@@ -94,13 +99,15 @@ class Rows:
             here = None if origin is None else origin[0]
         return path, here
 
-    def _follow(self, i: int) -> Instants:
-        """Row *i* from the row that the winners name."""
-        origin, step = self._from[i], self.steps[i]
+    def _follow(self, i: int) -> None:
+        """Fill row *i* from the row that the winners name."""
+        origin, step, row = self._from[i], self.steps[i], self.row(i)
         if origin is None:
-            return self.release(step.other)
-        row = self._shifted(*origin)
-        return row + step.seconds if step.kind == "after" else row
+            row[:] = self._release(step.other)
+        elif step.kind == "after":
+            np.add(self._shifted(*origin), step.seconds, out=row)
+        else:
+            row[:] = self._shifted(*origin)
 
     def _run(self, circle: Sequence[int]) -> bool:
         """Fill the rows of *circle*, each of which follows from the one before it.
@@ -113,35 +120,64 @@ class Rows:
         if lag > self.before or not adds:
             return False
         rounds = ceil(self.many / lag) + 1
-        sums = np.empty((lag, 1 + rounds * len(adds)))
+        each = np.empty((lag, 1 + rounds, len(adds)))
+        each[:, 1:] = adds
+        sums = each.reshape(lag, -1)[:, len(adds) - 1 :]
         sums[:, 0] = self.all_s[circle[-1], self.before - lag : self.before]
-        sums[:, 1:] = np.tile(adds, rounds)
         # one sum after the other, as clocks add: not in pairs
         np.add.accumulate(sums, axis=1, out=sums)
         added = gone = 0
+        here_s = sums[:, :: len(adds)].T.ravel()
         for i, own in zip(circle, lags, strict=True):
-            added, gone = added + (self.steps[i].kind == "after"), gone + own
-            row = sums[:, added :: len(adds)].T.ravel()[lag - gone :]
-            self.all_s[i, self.before :] = row[: self.many]
+            gone += own
+            if self.steps[i].kind == "after":
+                added += 1
+                here_s = sums[:, added :: len(adds)].T.ravel()
+            self.row(i)[:] = here_s[lag - gone :][: self.many]
         return True
 
     def _true(self) -> int:
-        """Repetitions in which doing every step on the rows once more changes none of them."""
+        """Repetitions in which every step gives its row.
+
+        Running sums and waits for input are done once more; of two instants the supposed winner's
+        row was taken, so the loser's must not be later.
+        """
         most = self.many
+        differs, scratch_s = np.empty(most, dtype=np.bool_), np.empty(most)
         for i, step in enumerate(self.steps):
-            differs = np.flatnonzero(self._again(i, step)[:most] != self.row(i)[:most])
-            if len(differs):
-                most = int(differs[0])
+            if i in self._summed or step.kind == "until":
+                self._again(i, step, scratch_s)
+                np.not_equal(scratch_s, self.row(i), out=differs)
+            elif step.kind == "later":
+                np.greater(self._loser(i, step), self.row(i), out=differs)
+            else:
+                continue  # the row is that sum, and what was added to has not changed since
+            if differs.any():
+                most = min(most, int(differs.argmax()))
         return most
 
-    def _again(self, i: int, step: Step) -> Instants:
+    def _loser(self, i: int, step: Step) -> Instants:
+        """The row that is supposed not to be later than row *i*, which is the other one."""
+        place = self._back(i, step.back)
+        return self._shifted(*(self._back(i, step.other) if place == self._from[i] else place))
+
+    def _again(self, i: int, step: Step, into: Instants) -> None:
+        """Do step *i* on whole rows, *into* an array for its row."""
         one = self._shifted(*self._back(i, step.back))
         match step.kind:
             case "after":
-                return one + step.seconds
+                np.add(one, step.seconds, out=into)
             case "later":
-                return np.maximum(one, self._shifted(*self._back(i, step.other)))
+                np.maximum(one, self._shifted(*self._back(i, step.other)), out=into)
             case "until":
-                return one + np.maximum(0.0, self.release(step.other) - one)
+                np.subtract(self._release(step.other), one, out=into)
+                np.maximum(0.0, into, out=into)
+                np.add(one, into, out=into)
             case _:
                 raise AssertionError(step)
+
+    def _release(self, chunk: int) -> Instants:
+        """When *chunk* and those that take its place exist."""
+        if chunk not in self._released:
+            self._released[chunk] = self.release(chunk)
+        return self._released[chunk]

@@ -12,7 +12,7 @@ from streamtwin.core.plan import Plan
 from streamtwin.core.steady import ENOUGH, whole_turns
 from streamtwin.core.viewer import start_chunk
 from streamtwin.sim.maxplus import Course, Releases
-from streamtwin.sim.vector_ranks import Instants
+from streamtwin.sim.vector_costs import Instants
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def _part(plans: Sequence[Plan], emitted_s: Instants, released_s: Instants) -> l
         elapsed_s / (last - first),
         emitted_s[0],
         *(p50, p95, p99, latency_s.max(axis=0)),
-        _missed(plans, emitted_s, frames).mean(axis=0),
+        np.count_nonzero(_missed(plans, emitted_s, frames), axis=0) / chunks,
     )
     last_column = np.full(len(plans), reached, dtype=object)
     return [Figures(*row) for row in zip(*(c.tolist() for c in columns), last_column, strict=True)]
@@ -122,12 +122,14 @@ def _steady(plan: Plan, chunks: int) -> tuple[int, int, bool]:
 def _missed(plans: Sequence[Plan], emitted_s: Instants, frames: np.ndarray) -> np.ndarray:
     """Which chunks came after their turn: see `core.viewer.play` and `session_metrics.missed`."""
     each = [(plan.scenario.playout_fps, plan.scenario.viewer) for plan in plans]
-    fps, whole = np.array([own for own, _ in each]), frames.tolist()
     starts = [
-        start_chunk(whole, own, viewer.start_buffer_chunks, viewer.start_buffer_s)
-        for own, viewer in each
+        start_chunk(frames, fps, viewer.start_buffer_chunks, viewer.start_buffer_s)
+        for fps, viewer in each
     ]
-    start_s = emitted_s[starts, np.arange(len(plans))]
-    due_s = np.cumsum(np.vstack([start_s, frames[:-1, None] / fps]), axis=0)
+    rates = np.array([fps for fps, _ in each])
+    due_s = np.empty_like(emitted_s)
+    due_s[0] = emitted_s[starts, np.arange(len(plans))]
+    due_s[1:2], due_s[2:] = frames[0] / rates, frames[-1] / rates
+    np.cumsum(due_s, axis=0, out=due_s)
     late: np.ndarray = emitted_s > due_s + 1e-6
     return late
