@@ -2,35 +2,24 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from itertools import accumulate
 from pathlib import Path
 from typing import Literal
 
 from streamtwin.calibrate.cases import CalibrationRequest
 from streamtwin.calibrate.ceilings import card_name, read_ceilings
-from streamtwin.calibrate.design import choose
 from streamtwin.calibrate.environment import Environment, read_environment, usable_cores
-from streamtwin.calibrate.expected import Ceilings, Expectation, expect
-from streamtwin.calibrate.grid import Grid, Part, parts_of
-from streamtwin.calibrate.harness import Clock, Measurement
+from streamtwin.calibrate.expected import Ceilings
+from streamtwin.calibrate.grid import Grid, parts_of
+from streamtwin.calibrate.harness import Clock
 from streamtwin.calibrate.journal import Journal, lock, open_journal, partial_folder
 from streamtwin.calibrate.launch import Launch, start_ranks
 from streamtwin.calibrate.locate import host_profile_name
+from streamtwin.calibrate.measuring import Measuring, Progress
 from streamtwin.calibrate.profile import Profile, make_profile, write_profile
 from streamtwin.calibrate.programme import left_out_words
-from streamtwin.calibrate.schedule import (
-    MAX_STARTS,
-    Start,
-    allotment_s,
-    least_s,
-    starts_within,
-    sweep_of,
-)
 from streamtwin.core.errors import CalibrationError, UserError
-
-Progress = Callable[[float, str], None]
 
 DEFAULT_BUDGET_S = 42.0
 """Enough for the smallest model on two cores: about ten rounds of all cases, in two starts."""
@@ -40,12 +29,22 @@ CARD_BUDGET_S = 420.0
 
 
 @dataclass(frozen=True, slots=True)
+class Round:
+    """A round of starts is over: `more` are expected, and `profile` fits the times so far."""
+
+    profile: Callable[[], Profile]
+    more: int
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """How a calibration goes about it; the defaults are the real thing.
 
     *launch* performs a start, *clock* counts the budget; *ceilings* None: those of the device.
     What a stopped calibration left is gone on with, or thrown away if *fresh*; if that cannot be,
-    *stale* says whether it is refused or replaced. *say* hears what is worth knowing.
+    *stale* says whether it is refused or replaced. *say* hears what is worth knowing. *between* is
+    called behind every round of starts: its time does not count, so that other work may be done in
+    the same minutes.
     """
 
     clock: Clock = time.monotonic
@@ -55,6 +54,7 @@ class Settings:
     stale: Literal["refuse", "replace"] = "refuse"
     on_progress: Progress = lambda _share, _text: None
     say: Callable[[str], None] = lambda _text: None
+    between: Callable[[Round], None] = lambda _round: None
 
 
 def default_budget_s(grid: Grid) -> float:
@@ -90,30 +90,50 @@ def calibrate(
     if not budget_s > 0:
         raise UserError(f"budget_s = {budget_s}: give a positive number of seconds")
     grid = fitting(asked if isinstance(asked, Grid) else Grid((asked,)))
-    parts = parts_of(grid)
     device = card_name(grid.device)
     environment = read_environment(device)
     ceilings = settings.ceilings or read_ceilings(device)
-    requests = [asdict(request) for request in grid.requests]
     name = out.name if out else grid_name(grid)
     if out is None:
         journal = Journal(None, environment.key)
-        _measure(journal, parts, ceilings, budget_s, settings)
-        words = left_out_words(grid, parts, journal.measurements)
-        return make_profile(name, environment, requests, journal.measurements, words)
+        return _measure(journal, name, environment, grid, ceilings, budget_s, settings)
     folder = partial_folder(out)
     handle = lock(folder)
     try:
-        journal = _journal(folder, {"requests": requests}, environment, settings)
-        _measure(journal, parts, ceilings, budget_s, settings)
-        words = left_out_words(grid, parts, journal.measurements)
-        profile = make_profile(name, environment, requests, journal.measurements, words)
+        asked_for: dict[str, object] = {"requests": [asdict(one) for one in grid.requests]}
+        journal = _journal(folder, asked_for, environment, settings)
+        profile = _measure(journal, name, environment, grid, ceilings, budget_s, settings)
         write_profile(profile, out)
         journal.remove()
     finally:
         os.close(handle)
     settings.on_progress(1.0, "fitted")
     return profile
+
+
+def _measure(
+    journal: Journal,
+    name: str,
+    environment: Environment,
+    grid: Grid,
+    ceilings: Ceilings,
+    budget_s: float,
+    settings: Settings,
+) -> Profile:
+    """Fill *journal* within *budget_s*, and fit what it holds."""
+    parts = parts_of(grid)
+
+    def made() -> Profile:
+        words = left_out_words(grid, parts, journal.measurements)
+        requests = [asdict(request) for request in grid.requests]
+        return make_profile(name, environment, requests, journal.measurements, words)
+
+    measuring = Measuring(
+        journal, parts, ceilings, budget_s, settings.clock, settings.launch, settings.on_progress
+    )
+    for more in measuring.rounds():
+        settings.between(Round(made, more))
+    return made()
 
 
 def _journal(
@@ -151,89 +171,3 @@ def fitting(grid: Grid) -> Grid:
     if usable_cores() > 1:
         return grid
     return replace(grid, requests=tuple(replace(r, ranks=(1,)) for r in grid.requests))
-
-
-def _measure(
-    journal: Journal,
-    parts: Sequence[Part],
-    ceilings: Ceilings,
-    budget_s: float,
-    settings: Settings,
-) -> None:
-    """Fill *journal* within *budget_s*: all parts once, then again as often as there is time."""
-    began_s, before_s = settings.clock(), journal.spent_s
-
-    def left_s() -> float:
-        return budget_s - before_s - (settings.clock() - began_s)
-
-    def run(start: Start, later: Sequence[Start], expectation: Expectation) -> None:
-        share_s = allotment_s(left_s(), start, later, expectation)
-        _run(start, share_s, (budget_s - left_s(), budget_s), journal, settings)
-
-    for number, part in enumerate(parts):
-        expectation = expect(ceilings, journal.measurements)
-        choice = choose(parts, expectation, budget_s)
-        sweep = sweep_of(parts, choice)
-        again = sweep * (starts_within(budget_s, sweep, expectation) - 1)
-        cases = journal.missing(0, part.label, choice.of(part))
-        if cases and not journal.is_done(0, part.label):
-            following = [start for start in sweep if start.part in parts[number + 1 :]]
-            run(Start(part, cases), [*following, *again], expectation)
-    _measure_again(journal, parts, ceilings, left_s, run)
-
-
-def _measure_again(
-    journal: Journal,
-    parts: Sequence[Part],
-    ceilings: Ceilings,
-    left_s: Callable[[], float],
-    run: Callable[[Start, Sequence[Start], Expectation], None],
-) -> None:
-    """Start what was measured again, part by part, as long as the fewest times still fit."""
-    expectation = expect(ceilings, journal.measurements)
-    measured = {one.case for one in journal.measurements}
-    again = [
-        Start(part, cases, number)
-        for number in range(1, MAX_STARTS)
-        for part in parts
-        if (cases := tuple(case for case in part.cases if case in measured))
-    ]
-    for place, start in enumerate(again):
-        sweep, label = start.sweep, start.part.label
-        cases = journal.missing(sweep, label, start.cases)
-        begun = len(cases) < len(start.cases)
-        needed_s = least_s(replace(start, cases=cases), expectation)
-        if cases and not journal.is_done(sweep, label) and (begun or left_s() >= needed_s):
-            later = _affordable(again[place + 1 :], left_s() - needed_s, expectation)
-            run(replace(start, cases=cases), later, expectation)
-
-
-def _affordable(starts: Sequence[Start], left_s: float, expectation: Expectation) -> list[Start]:
-    """The first of *starts* that fit *left_s* together."""
-    costs = accumulate(least_s(start, expectation) for start in starts)
-    return [start for start, total_s in zip(starts, costs, strict=True) if total_s <= left_s]
-
-
-def _run(
-    start: Start,
-    budget_s: float,
-    spent: tuple[float, float],
-    journal: Journal,
-    settings: Settings,
-) -> None:
-    """Perform one start and keep its times as they come."""
-    began_s = settings.clock()
-    run = journal.begin(start.sweep, start.part.label)
-    text = start.part.label + (f", start {run + 1}" if run else "")
-    done_s, all_s = spent
-
-    def hear(said: float | list[Measurement]) -> None:
-        if isinstance(said, list):
-            journal.take(said, settings.clock() - began_s)
-        else:
-            settings.on_progress(min(1.0, (done_s + said * budget_s) / all_s), text)
-
-    hear(0.0)
-    for measured in settings.launch(start, budget_s, hear):
-        journal.take(measured, settings.clock() - began_s)
-    journal.end()

@@ -82,6 +82,25 @@ class Bar:
             self._display.update(self._task, completed=done, description=text)
 
 
+class Together:
+    """One bar, up to 2, for two works that are done by turns."""
+
+    def __init__(self, bar: Bar) -> None:
+        self._bar, self._shares = bar, [0.0, 0.0]
+
+    def first(self, share: float, text: str) -> None:
+        """So much of the first work is done."""
+        self._at(0, share, text)
+
+    def second(self, share: float, text: str) -> None:
+        """So much of the second work is done."""
+        self._at(1, share, text)
+
+    def _at(self, which: int, share: float, text: str) -> None:
+        self._shares[which] = share
+        self._bar.at(sum(self._shares), text)
+
+
 def result_folder(out: Path | None, name: str, verb: str) -> Path:
     """The folder that *out* names, made and writable, or a new one under `runs/`.
 

@@ -2,17 +2,32 @@
 
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from streamtwin.cli.output import progress, remark
+from streamtwin.cli.output import Together, progress, remark
 from streamtwin.core.errors import CalibrationError, UserError
 from streamtwin.core.scenario import Scenario
 
 if TYPE_CHECKING:
     from streamtwin.calibrate.cases import CalibrationRequest
     from streamtwin.calibrate.profile import Profile
+    from streamtwin.calibrate.run import Round
     from streamtwin.core.latency import LatencyModel
+
+Told = Callable[[float, str], None]
+"""Hears what share of a work is done, and what is being done."""
+
+
+class Between(Protocol):
+    """Work that is done by turns with measuring."""
+
+    def __call__(self, after: "Round", *, told: Told) -> None:
+        """Do some of it behind the round of starts *after*, and tell *told* how much is done."""
+        ...
+
 
 HOST = "host"
 """Profile name that means: this machine, measured when there is no measurement yet."""
@@ -26,6 +41,7 @@ def profile_of(
     budget_s: float | None = None,
     device: str = "cpu",
     beside: Sequence[Scenario] = (),
+    between: "Between | None" = None,
 ) -> "Profile":
     """The profile that *scenario* names; `host` is measured if *fresh* or not measured yet.
 
@@ -33,7 +49,8 @@ def profile_of(
 
     *ranks* is the largest number of ranks that will be asked for, *budget_s* the time in seconds
     that measuring may take. `host` is measured for the scenarios *beside* it as well, which may
-    have other chunks, windows, resolutions or models.
+    have other chunks, windows, resolutions or models. *between* is work that is done by turns with
+    measuring, if there is any to do.
 
     Raises:
         UserError: there is no such profile.
@@ -51,7 +68,7 @@ def profile_of(
     most = ranks or scenario.deployment.gpus
     requests = tuple(dict.fromkeys(host_request(one, most, device) for one in (scenario, *beside)))
     known = None if fresh or len(requests) > 1 else _known(requests[0], scenario.extrapolate)
-    return known or calibrate_host(requests, budget_s)
+    return known or calibrate_host(requests, budget_s, between)
 
 
 def host_request(scenario: Scenario, ranks: int, device: str) -> "CalibrationRequest":
@@ -137,9 +154,13 @@ def _in_a_grid(request: "CalibrationRequest", extrapolate: bool) -> "Profile | N
 
 
 def calibrate_host(
-    requests: "Sequence[CalibrationRequest]", budget_s: float | None = None
+    requests: "Sequence[CalibrationRequest]",
+    budget_s: float | None = None,
+    between: "Between | None" = None,
 ) -> "Profile":
     """Measure this host for *requests*, which share ranks and device, and keep the profile.
+
+    *between* is called behind every round of starts, with what it tells its progress to.
 
     Raises:
         UserError: the profile cannot be kept, or the budget is not positive.
@@ -159,9 +180,12 @@ def calibrate_host(
     check_writable(folder.parent)
     for words in card_remarks(grid.device):
         remark(words)
-    with progress("calibrating", 1.0) as bar:
-        budget = default_budget_s(grid) if budget_s is None else budget_s
-        settings = Settings(on_progress=bar.at, say=remark, stale="replace")
+    with progress("calibrating", 1.0 if between is None else 2.0) as bar:
+        budget, by_turns = default_budget_s(grid) if budget_s is None else budget_s, Together(bar)
+        settings = Settings(on_progress=by_turns.first, say=remark, stale="replace")
+        if between is not None:
+            other = partial(between, told=by_turns.second)
+            settings = replace(settings, between=other)
         return calibrate(grid, out=folder, budget_s=budget, settings=settings)
 
 

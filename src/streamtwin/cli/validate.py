@@ -26,12 +26,13 @@ from streamtwin.cli.output import remark, result_folder, show
 from streamtwin.cli.published import refuse_beside_published, validate_published
 from streamtwin.cli.seated import refuse_seat
 from streamtwin.cli.suite import SUITE, save_board, score, with_board
-from streamtwin.cli.trials import Trial, compared, run_all, slug, trials_of
+from streamtwin.cli.trials import Trial, Trials, compared, slug, tried
 from streamtwin.core.errors import UserError
 from streamtwin.core.limits import HANG_TIMEOUT_S
 
 if TYPE_CHECKING:
     from streamtwin.calibrate.profile import Profile
+    from streamtwin.cli.profiles import Between
     from streamtwin.reports.comparison import ValidationResult
 
 RepeatsOption = Annotated[
@@ -93,18 +94,22 @@ def validate(
     remark_on(clips[next(iter(variants))], first)
     folder = _empty_folder(out, first.name)
     ranks = max(one.deployment.gpus for one in variants.values())
-    profile = profile_of(
-        first, fresh=first.profile == HOST, ranks=ranks, budget_s=budget_s, device=device,
-        beside=tuple(variants.values()),
-    )  # fmt: skip
     here = read_environment(device_name(device))
-    check_host(profile, here)
-    trials = trials_of(variants, profile, clips, device)
     where = run_environment(here)
     pipeline = partial(
         run_pipeline, device=device, environment=where, hang_timeout_s=hang_timeout_s
     )
-    made = run_all(trials, folder, repeats, pipeline)
+    work = Trials(variants, clips, device, folder, repeats, pipeline)
+
+    def measured(between: "Between") -> "Profile":
+        profile = profile_of(
+            first, fresh=first.profile == HOST, ranks=ranks, budget_s=budget_s, device=device,
+            beside=tuple(variants.values()), between=between,
+        )  # fmt: skip
+        check_host(profile, here)
+        return profile
+
+    trials, profile = tried(work, measured)
     result = _compare(trials, profile)
     document, tables = with_decisions(trials, _document(result, trials), comparison_table(result))
     if suite:
@@ -114,7 +119,7 @@ def validate(
     if suite:
         page = save_board(board, folder, first.question, first.name, result.environment)
     show(document, tables, as_json)
-    remark(f"report: {page}\nvideo:  {made}")
+    remark(f"report: {page}\nvideo:  {next(iter(work.videos.values()))}")
     if not document["decisions"]["ok"] or (check and not document["ok"]):
         raise typer.Exit(1)
 
