@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 SUITE = "cpu-suite"
 """The shipped scenario whose variants are the suite."""
 
+BUDGET_S = 300.0
+"""Seconds of measuring for it when nobody says: eight starts of all shapes on two cores, by turns with
+the runs, so that how a host differs from minute to minute is known."""
+
 
 class Tried(Protocol):
     """One deployment: what was predicted, and the real runs of it."""

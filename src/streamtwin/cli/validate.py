@@ -25,7 +25,7 @@ from streamtwin.cli.options import overrides as given
 from streamtwin.cli.output import remark, result_folder, show
 from streamtwin.cli.published import refuse_beside_published, validate_published
 from streamtwin.cli.seated import refuse_seat
-from streamtwin.cli.suite import SUITE, save_board, score, with_board
+from streamtwin.cli.suite import BUDGET_S, SUITE, save_board, score, with_board
 from streamtwin.cli.trials import Trial, Trials, compared, slug, tried
 from streamtwin.core.errors import UserError
 from streamtwin.core.limits import HANG_TIMEOUT_S
@@ -84,6 +84,7 @@ def validate(
     refuse_seat("validate")
     check_hang_timeout(hang_timeout_s)
     check_budget(budget_s)
+    budget_s = BUDGET_S if suite and budget_s is None else budget_s
     variants = find_variants(scenario, given(overrides))
     first = next(iter(variants.values()))
     check_one_profile(variants)
