@@ -13,6 +13,7 @@ from streamtwin.core.layout import lay_out
 from streamtwin.core.ops import DitPass, Hop, Op, VaeDecode, VaeEncode
 from streamtwin.core.plan import Plan
 from streamtwin.core.records import Recorder
+from streamtwin.core.replayed import PaceTrace
 from streamtwin.core.ring import Item
 from streamtwin.core.scenario_file import check_scenario
 from streamtwin.core.turns import TakeBack, Turn, Wait
@@ -109,3 +110,9 @@ def stream(plan: Plan, count: int) -> list[Item]:
         controller.sent(item, action)
         items.append(item)
     return items
+
+
+def normal(step_s: float, factors: Sequence[float]) -> PaceTrace:
+    """The trace of *factors* up to a common one, such that in a round as much is done as without."""
+    slowness = len(factors) / sum(1 / factor for factor in factors)
+    return PaceTrace(step_s, tuple(factor / slowness for factor in factors))

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamtwin.core.replayed import TYPICAL_S, PaceTrace, Replayed, normal, typical_start_s
+from builders import normal
+from streamtwin.core.replayed import PaceTrace, Replayed
 
 instants = st.floats(0, 200)
 work = st.floats(0, 50)
@@ -61,18 +62,3 @@ def test_a_pace_that_never_changes_changes_nothing(
 ) -> None:
     pace = Replayed(normal(step_s, [1.3] * steps), offset_s)
     assert pace.takes_s(began_s, work_s) == pytest.approx(work_s, rel=1e-9, abs=1e-9)
-
-
-def test_the_typical_stretch_is_like_most_others() -> None:
-    """Two calm minutes and one of wild moments: neither is the wild one, and so is it begun."""
-    draw = np.random.default_rng(1)
-    calm, wild = draw.normal(1, 0.02, 1200), draw.uniform(0.5, 1.5, 600)
-    trace = normal(0.1, [*calm[:600], *wild, *calm[600:]])
-    start = round(typical_start_s(trace) / trace.step_s)
-    stretch = (trace.factors * 2)[start : start + round(TYPICAL_S / trace.step_s)]
-    assert np.std(stretch) == pytest.approx(0.02, rel=0.2)
-    assert np.mean(stretch) == pytest.approx(1 / np.mean(1 / np.array(trace.factors)), rel=0.1)
-
-
-def test_the_typical_stretch_of_a_short_trace_is_all_of_it() -> None:
-    assert typical_start_s(normal(0.1, [1.0, 2.0])) in (0.0, pytest.approx(0.1))

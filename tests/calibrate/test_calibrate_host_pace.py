@@ -10,6 +10,7 @@ import pytest
 from calibration_data import ENVIRONMENT, all_cases, cost_s
 from test_calibrate_harness import Replay
 
+from streamtwin.calibrate.beside import BESIDE
 from streamtwin.calibrate.cases import Case
 from streamtwin.calibrate.harness import Measurement, measure
 from streamtwin.calibrate.observed import inflation, observe, pace_while
@@ -83,6 +84,45 @@ def test_what_the_pace_explains_is_no_scatter_and_nothing_is_lost() -> None:
         again = [ratio * slow for ratio, slow in zip(after.ratios, after.paces, strict=True)]
         assert again == pytest.approx(before.ratios)
         assert after.typical_s == before.typical_s
+
+
+def test_few_times_in_many_starts_show_as_much_as_many_in_one() -> None:
+    """What times are compared with is their own mean: of three it lies nearer to them."""
+    long = [1.0] * 2 + [1.4] * 2
+    few = [
+        replace(one, run=run)
+        for run in range(14)
+        for one in measured(long, 0.05, seed=run, rounds=4, began_s=100.0 + 97.0 * run)
+    ]
+    spreads = [np.log(trace.factors).std() for m in (few, measured(long, 0.05, rounds=42))
+               if (trace := trace_of(m)) is not None]  # fmt: skip
+    assert len(spreads) == 2
+    assert spreads[0] == pytest.approx(spreads[1], rel=0.2)
+
+
+def test_what_others_took_lengthens_the_mean_and_leaves_typical_times() -> None:
+    """Fits rest on undisturbed times, so these have mean 1, and disturbed moments come on top."""
+    taken = []
+    for one in measured([1.0] * 7 + [1.8] * 3, 0.02):
+        slow = [int((b - 100.0) / STEP_S) % 10 >= 7 for b in one.began_s]
+        shares = tuple(0.55 if own else 1.0 for own in slow)
+        taken.append(replace(one, core_shares=shares))
+    trace = trace_of(taken)
+    assert trace is not None
+    factors = np.array(trace.factors)
+    assert np.median(factors) == pytest.approx(1.0, abs=0.03)
+    assert len(factors) / np.sum(1 / factors) > 1.05
+
+
+def test_what_is_timed_beside_has_no_part_in_it() -> None:
+    one = measured(EPISODES, 0.05)
+    beside = [
+        replace(
+            m, case=replace(m.case, tag=next(iter(BESIDE))), times=tuple(9 * t for t in m.times)
+        )
+        for m in one
+    ]
+    assert trace_of(one + beside) == trace_of(one)
 
 
 def test_ranks_are_slow_at_the_same_steps() -> None:

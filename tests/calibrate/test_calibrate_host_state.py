@@ -46,7 +46,7 @@ def test_what_all_families_and_ranks_have_in_common_is_found(share: float) -> No
 def test_runs_that_were_not_compared_tell_nothing() -> None:
     assert common_share(observe(starts(1.0, 0, runs=1))) == 0.0
     assert common_share([]) == 0.0
-    assert host_states([], 1, of_all=True) == (HostState(),)
+    assert host_states([], 1, "cpu") == (HostState(),)
 
 
 def test_few_runs_leave_what_is_taken_for_granted() -> None:
@@ -64,3 +64,18 @@ def test_transfers_have_no_part_in_it() -> None:
         for run in range(12)
     ]
     assert common_share(observe(computed + hops)) == common_share(observe(computed))
+
+
+def test_cards_have_the_state_of_one_that_computed_alone() -> None:
+    """Between several cards only transfers are timed: what they compute is known from one."""
+    alone = [one for one in starts(1.0, 0) if one.rank == 0]
+    hops = [
+        measurement(case, [cost_s(case)] * 5, 0, 0)
+        for case in all_cases(2)
+        if isinstance(case.op, Hop)
+    ]
+    (state,) = host_states(alone + hops, 2, "cuda")
+    assert state == host_states(alone, 1, "cuda")[0]
+    assert state.common > 0.9
+    assert not state.of_all
+    assert host_states(alone, 1, "cpu")[0].of_all

@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders import FlatLatency, make_plan
+from builders import FlatLatency, make_plan, normal
 from streamtwin.core.latency import HostState
 from streamtwin.core.plan import Plan
-from streamtwin.core.replayed import normal
 from streamtwin.sim import drawn
 from streamtwin.sim.drawn import drawn_runs
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from test_causes_replications import KnownLatency
 
-from builders import FlatLatency, make_plan
+from builders import FlatLatency, make_plan, normal
 from streamtwin.core.latency import HostState
 from streamtwin.core.metrics import compute_metrics
 from streamtwin.core.ops import Hop, VaeDecode, VaeEncode
-from streamtwin.core.replayed import PaceTrace, normal
+from streamtwin.core.replayed import PaceTrace
 from streamtwin.sim.replications import figures_of, replicate
 from streamtwin.sim.services import ServiceTimes
 from streamtwin.sim.simulate import simulate
@@ -79,6 +79,55 @@ def test_without_noise_a_host_has_no_moments() -> None:
     plan = make_plan(gpus=2, steps=2, chunks=30, service_noise=False)
     assert simulate(plan, PACED).spans == simulate(plan, STEADY).spans
     assert ServiceTimes(PACED, 0, 0, noise=False).pace is None
+
+
+@pytest.mark.parametrize("run", [0, 1, 2])
+def test_cards_and_copies_are_slow_at_moments_of_their_own(run: int) -> None:
+    def offsets_s(of_all: bool, copy: int) -> list[float]:
+        on = HostState(moments(), of_all=of_all)
+        each = [
+            ServiceTimes(FlatLatency(on=on), 0, rank, noise=True, run=run, first_rank=copy)
+            for rank in range(copy, copy + 4)
+        ]
+        return [times.pace.offset_s for times in each if times.pace is not None]
+
+    assert len(set(offsets_s(False, 0))) == 4
+    assert len(set(offsets_s(True, 0))) == 1
+    assert not set(offsets_s(True, 0)) & set(offsets_s(True, 4))
+
+
+def test_no_two_purposes_draw_the_same() -> None:
+    """What a host has in common is no rank's own draw, in any run, of any kind of service."""
+    latency = FlatLatency(factors=(1.0,), between_rel_std=0.05)
+    ops = (VaeEncode("tiny", 128, 192, 1, False), VaeDecode("tiny", 128, 192, 1, False))
+    for run in range(1, 8):
+        for rank in range(4):
+            found = {
+                ServiceTimes(
+                    replace(latency, on=HostState(None, common, of_all)),
+                    0,
+                    rank,
+                    noise=True,
+                    run=run,
+                )(op)
+                / latency.predict(op).mean_s
+                for common, of_all in ((0.0, True), (1.0, True))
+                for op in ops
+            }
+            assert (
+                len({round(factor, 12) for factor in found}) == 3
+            )  # two of its own, one in common
+
+
+def test_a_long_stream_on_such_a_host_is_surer_than_a_short_one() -> None:
+    """It lives through all of the host's moments, so its mean is that of most runs."""
+    latency = KnownLatency(on=HostState(moments(), of_all=True))
+    widths = []
+    for chunks in (60, 3000):
+        plan = make_plan(gpus=1, steps=1, chunks=chunks)
+        low, high = calibration_intervals(plan, latency, (), figures(plan, latency))["fps"]
+        widths.append(np.log(high / low))
+    assert widths[1] < 0.4 * widths[0]
 
 
 def test_copies_live_through_moments_of_their_own() -> None:

@@ -6,13 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders import FlatLatency, make_plan
+from builders import FlatLatency, make_plan, normal
 from streamtwin.core.errors import ScenarioError
 from streamtwin.core.forecast import Forecast
 from streamtwin.core.latency import HostState
 from streamtwin.core.plan import Plan
 from streamtwin.core.records import Records
-from streamtwin.core.replayed import normal
 from streamtwin.sim.recurrence import applies
 from streamtwin.sim.simulate import simulate
 

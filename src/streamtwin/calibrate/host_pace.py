@@ -1,22 +1,21 @@
 """How did the host's own pace change while it was measured?
 
 Times that were taken one right after the other are slow together where the host was slow, whatever they
-timed. So each step of time has the mean slowness of what was timed in it. A part of that is chance: the
-fewer times a step has, the larger. What one step shares with the next is none, so a step keeps the
-share of its slowness that neighbours have in common, on average (the lag-one autocorrelation), and the
-rest stays scatter of single services.
+timed. So each step of time has the mean slowness of what was timed in it. A part of that is chance. What
+one step shares with the next is none, so every step keeps the share of its slowness that neighbours
+have in common on average (the lag-one autocorrelation), and the rest stays scatter of single services.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, log, sqrt
+from math import log, sqrt
 from operator import truediv
 from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streamtwin.core.replayed import PaceTrace, normal
+from streamtwin.core.replayed import PaceTrace
 
 STEP_SERVICES = 8
 """Services of median time that a step lasts: enough to tell it from chance, in most."""
@@ -49,6 +48,8 @@ class Timed:
     middle_s: float
     seconds: float
     expected_s: float
+    disturbed: bool = False
+    """Whether other processes held the core for a part of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +89,27 @@ def host_pace(times: Sequence[Timed]) -> HostPace | None:
     share = _shared(logs)
     if not share:
         return None
-    traces = {
-        rank: normal(step_s, [exp(share * own) for own in row])
-        for rank, row in zip(ranks, logs, strict=True)
-    }
-    return HostPace(step_s, {step: place for place, step in enumerate(known)}, traces)
+    places = {step: place for place, step in enumerate(known)}
+    traces = {}
+    for rank, slow in zip(ranks, np.exp(share * logs), strict=True):
+        usual = _usual(slow, [time for time in times if time.rank == rank], step_s, places)
+        traces[rank] = PaceTrace(step_s, tuple((slow / usual).tolist()))
+    return HostPace(step_s, places, traces)
+
+
+def _usual(
+    slow: NDArray[np.float64], times: Sequence[Timed], step_s: float, places: dict[Step, int]
+) -> float:
+    """How *slow* a rank is where nothing disturbed it: the times that fits rest on have mean 1."""
+    clean = [
+        (float(slow[place]), time.expected_s)
+        for time in times
+        if not time.disturbed
+        and (place := places.get((time.run, int(time.middle_s / step_s)))) is not None
+    ]
+    if not clean:
+        return float(slow.mean())
+    return sum(factor * own for factor, own in clean) / sum(own for _, own in clean)
 
 
 def _shared(logs: NDArray[np.float64]) -> float:

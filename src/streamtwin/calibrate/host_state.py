@@ -27,17 +27,22 @@ Line = tuple[Family, int]
 
 
 def host_states(
-    measurements: Sequence[Measurement], ranks: int, of_all: bool
+    measurements: Sequence[Measurement], ranks: int, device: str
 ) -> tuple[HostState, ...]:
     """The state of the host of each of *ranks* ranks that computed at once; one, if nothing is known.
 
-    *of_all*: the ranks are cores of one host, whose state is that of all.
+    Ranks are cores of one host, whose state is that of all; but cards have a state of their own each,
+    which is known from one that computed alone.
     """
+    of_all = device == "cpu"
+    ranks = ranks if of_all else 1
     taken = [one for one in measurements if one.case.ranks == ranks]
     if not taken:
         return (HostState(),)
     pace, common = pace_while(taken, ranks), common_share(observe(taken))
-    traces = [pace.traces[rank] for rank in sorted(pace.traces)] if pace else [None]
+    if pace is None:
+        return (HostState(None, common, of_all),)
+    traces = [pace.traces[rank] for rank in sorted(pace.traces)]
     return tuple(HostState(trace, common, of_all) for trace in traces)
 
 

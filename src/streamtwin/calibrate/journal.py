@@ -26,7 +26,7 @@ from streamtwin.calibrate.samples import COLUMNS, read_samples, sample_rows
 from streamtwin.core.errors import CalibrationError, UserError
 
 HEAD, TIMES, STARTS, LOCK = "journal.yaml", "samples.csv", "starts.csv", "lock"
-SCHEMA = 1
+SCHEMA = 2
 
 START_COLUMNS = ("sweep", "part", "run", "event", "seconds")
 ANEW = "start anew with --fresh"

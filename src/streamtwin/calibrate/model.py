@@ -106,9 +106,9 @@ class ProfileLatency:
     def between(self, op: Op) -> float:
         """Relative standard deviation of the mean time of *op* from one run to the next.
 
-        0 where the profile has a single run, so that nothing is known of it.
+        What was seen, pooled with what is taken for granted; 0 where the profile has a single run.
         """
-        return self._fit(op).spread.between_rel_std or 0.0
+        return self._fit(op).spread.another_run[0]
 
     def host(self, rank: int) -> HostState:
         """What is known of the host of *rank*; of more ranks than were measured some share one."""

@@ -1,6 +1,6 @@
 """What do all ranks together say of one configuration?"""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite, sqrt
 from statistics import fmean
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from streamtwin.calibrate.beside import BESIDE
 from streamtwin.calibrate.cases import Case
 from streamtwin.calibrate.harness import (
+    DISTURBED,
     UNSTABLE,
     Measurement,
     often,
@@ -153,13 +154,23 @@ def pace_while(measurements: Iterable[Measurement], ranks: int) -> HostPace | No
     Times that other processes disturbed count: that is how a host becomes slow.
     """
     times = [
-        Timed(one.run, one.rank, began_s + seconds / 2, seconds, usual_s)
+        timed
         for one in measurements
-        if one.case.ranks == ranks and isinstance(one.case.op, COMPUTED) and one.began_s
-        for usual_s in (expected_s(one.steady),)
-        for seconds, began_s in zip(one.steady, one.began_s[one.warmups :], strict=True)
+        if one.case.ranks == ranks and one.case.tag not in BESIDE and one.began_s
+        if isinstance(one.case.op, COMPUTED)
+        for timed in _timed(one)
     ]
     return host_pace(times)
+
+
+def _timed(one: Measurement) -> Iterator[Timed]:
+    """The steady times of *one*; how far each is from their mean is made good as for `ratios`."""
+    usual_s, power = expected_s(one.steady), inflation(len(one.steady))
+    taken = zip(one.steady, one.began_s[one.warmups :], one.core_shares[one.warmups :], strict=True)
+    for seconds, began_s, share in taken:
+        alone_s = usual_s * (seconds / usual_s) ** power
+        middle_s = began_s + seconds / 2
+        yield Timed(one.run, one.rank, middle_s, alone_s, usual_s, share < DISTURBED)
 
 
 def _pool(case: Case, ranks: list[Measurement], pace: HostPace | None) -> Observed:

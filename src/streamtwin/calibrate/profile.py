@@ -100,7 +100,7 @@ class Profile:
             there = {fit.family for fit in fits}
             fits += tuple(f for f in self.fits if f.ranks == 1 and f.family not in there)
         if nearest not in self._hosts:
-            self._hosts[nearest] = host_states(self.measurements, nearest, self.device == "cpu")
+            self._hosts[nearest] = host_states(self.measurements, nearest, self.device)
         distance, states = abs(log2(ranks / nearest)), self._hosts[nearest]
         return ProfileLatency(self.provenance, nearest, fits, extrapolate, distance, states)
 

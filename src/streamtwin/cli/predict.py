@@ -74,6 +74,14 @@ def plan_of(scenario: Scenario, profile: "Profile") -> Plan:
     return plan
 
 
+def typical_plan(plan: Plan, profile: "Profile", motion: Sequence["Motion"]) -> Plan:
+    """*plan* with such luck as most runs have: see `sim.typical`."""
+    from streamtwin.sim.typical import typical  # noqa: PLC0415
+
+    with long_enough(plan):
+        return typical(plan, latency_of(profile, plan.scenario), motion)
+
+
 def predict(
     plan: Plan, profile: "Profile", motion: Sequence["Motion"], engine: "Engine" = "simpy"
 ) -> tuple[Records, dict[str, Any]]:

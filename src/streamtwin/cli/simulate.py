@@ -51,7 +51,7 @@ def simulate(
     variants: VariantsOption = False,
 ) -> None:
     """Predict what SCENARIO does: frame rate, latency, and where the idle time goes."""
-    from streamtwin.cli.predict import plan_of, predict, read_clip  # noqa: PLC0415
+    from streamtwin.cli.predict import plan_of, predict, read_clip, typical_plan  # noqa: PLC0415
     from streamtwin.cli.profiles import profile_of  # noqa: PLC0415
     from streamtwin.cli.save import save_run  # noqa: PLC0415
     from streamtwin.cli.scatter import add_replications, add_sensitivity  # noqa: PLC0415
@@ -72,6 +72,7 @@ def simulate(
     profile = profile_of(asked)
     plan = plan_of(asked, profile)
     motion = motion_trace(clip, plan)
+    plan = typical_plan(plan, profile, motion)
     records, metrics = predict(plan, profile, motion, chosen)
     count = asked.replications if replications is None else replications
     if count > 1:

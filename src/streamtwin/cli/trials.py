@@ -78,14 +78,16 @@ class Trials:
         Raises:
             StreamtwinError: one of them cannot be predicted; says which.
         """
-        from streamtwin.cli.predict import predict  # noqa: PLC0415
+        from streamtwin.cli.predict import predict, typical_plan  # noqa: PLC0415
         from streamtwin.runtime.run import motion_trace  # noqa: PLC0415
 
         trials = []
         for label, plan in self.plans.items():
             clip = self.clips[label]
             with of_variant(label, plan.scenario):
-                records, metrics = predict(plan, profile, motion_trace(clip, plan))
+                motion = motion_trace(clip, plan)
+                told = typical_plan(plan, profile, motion)
+                records, metrics = predict(told, profile, motion)
             trials.append(Trial(label, plan, clip, records, metrics, self.measured[label]))
         return trials
 

@@ -82,7 +82,7 @@ def _simulate_all(
     ready: Mapping[str, Ready], clips: Mapping[tuple[int, int], "Clip"], engine: "Engine"
 ) -> dict[str, Simulated]:
     """Records and metrics of every variant."""
-    from streamtwin.cli.predict import predict  # noqa: PLC0415
+    from streamtwin.cli.predict import predict, typical_plan  # noqa: PLC0415
     from streamtwin.runtime.run import motion_trace  # noqa: PLC0415
 
     runs = {}
@@ -91,7 +91,8 @@ def _simulate_all(
             bar.at(done, f"predicting {label}")
             motion = motion_trace(clips[plan.scenario.resolution], plan)
             with naming(f"variant {label!r}"):
-                runs[label] = predict(plan, profile, motion, engine)
+                told = typical_plan(plan, profile, motion)
+                runs[label] = predict(told, profile, motion, engine)
         bar.at(len(ready))
     return runs
 

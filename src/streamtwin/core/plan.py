@@ -42,6 +42,8 @@ class Plan:
     """The catalogue's card of each rank; empty: not known."""
     costs: StageCosts | None = None
     """What the partition policy was asked with; None: the scenario says the partition itself."""
+    luck: int = 0
+    """Which of many expected runs, alike but for what services scatter by, is simulated."""
 
     @property
     def resident(self) -> int:

@@ -8,22 +8,16 @@ Politis and Romano 1992, with one block a run).
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from math import floor
-
-import numpy as np
-
-TYPICAL_S = 10.0
-"""Length of the stretch that the expected run begins with."""
 
 
 @dataclass(frozen=True, slots=True)
 class PaceTrace:
     """How many times as long as on average all work of a rank took, one `step_s` after the other.
 
-    `factors` are positive; `normal` ones make no work longer in the mean.
+    `factors` are positive.
     """
 
     step_s: float
@@ -59,23 +53,6 @@ class PaceTrace:
         before_s = self._ends_work_s[step - 1] if step else 0.0
         within_s = step * self.step_s + (left_s - before_s) * self.factors[step]
         return rounds * self.length_s + within_s
-
-
-def normal(step_s: float, factors: Sequence[float]) -> PaceTrace:
-    """The trace of *factors* up to a common one, such that in a round as much is done as without."""
-    slowness = len(factors) / sum(1 / factor for factor in factors)
-    return PaceTrace(step_s, tuple(factor / slowness for factor in factors))
-
-
-def typical_start_s(trace: PaceTrace) -> float:
-    """Where the stretch of `TYPICAL_S` begins that is most like the others in mean and in scatter."""
-    count = len(trace.factors)
-    length = max(1, min(count, round(TYPICAL_S / trace.step_s)))
-    around = np.array(trace.factors * 2)[: count + length - 1]
-    stretches = np.lib.stride_tricks.sliding_window_view(around, length)
-    scatter = stretches.std(axis=1)
-    far = np.abs(stretches.mean(axis=1) - 1) + np.abs(scatter - np.median(scatter))
-    return int(far.argmin()) * trace.step_s
 
 
 class Replayed:

@@ -27,7 +27,7 @@ from streamtwin.core.ops import (
     VaeEncode,
     family_of,
 )
-from streamtwin.core.replayed import Replayed, typical_start_s
+from streamtwin.core.replayed import Replayed
 from streamtwin.sim.draws import uniforms
 
 Level = Literal["low", "mean", "high"]
@@ -43,9 +43,9 @@ ASIDE = 20
 Parts = Callable[[DitPass], Sequence[tuple[Op, int]]]
 """Of which services a pass consists, each with how often it occurs."""
 
-BETWEEN, HOST, PACE = 1, 2, 3
-"""Mark the streams of what runs differ by, of the host's state, and of the instant from which its pace
-is played again, so that they share no draw with the services."""
+BETWEEN, HOST = 1_000_001, 1_000_002
+"""Begin the keys of what a rank's runs differ by, and of what a host's do. They are longer than those
+of services, so none is another's."""
 
 
 class ServiceTimes:
@@ -62,16 +62,19 @@ class ServiceTimes:
         run: int = 0,
         parts: Parts | None = None,
         first_rank: int = 0,
+        luck: int = 0,
     ) -> None:
         self._parts, self._host = parts, latency.host(rank)
         # cores of one host share its state; a card has one of its own
-        self._on_host = [seed, first_rank if self._host.of_all else rank, run, HOST]
+        self._on_host = [HOST, seed, first_rank if self._host.of_all else rank, run]
         self.latency, self.noise, self.level, self.run = latency, noise, level, run
-        again = [run] if run else []
+        # luck tells expected runs apart; other runs have another number
+        again = [run] if run else [0, luck] if luck else []
         self._draws = {
             stream: uniforms([seed, rank, stream, *again]) for stream in (*STREAMS.values(), ASIDE)
         }
-        self._between = [seed, rank, run, BETWEEN]
+        self._moment = [*self._on_host, 1, *([luck] if luck and not run else [])]
+        self._own = [BETWEEN, seed, rank, run]
         self._known: dict[Op, tuple[float, np.ndarray]] = {}
         self.extrapolated = False
         """Whether any answer came from outside what was calibrated."""
@@ -84,14 +87,12 @@ class ServiceTimes:
     def pace(self) -> Replayed | None:
         """How the host's own pace changes what work takes; None: not at all.
 
-        All ranks of a run live through the same moments. The expected run begins at a typical one.
+        What is on one host lives through the same moments.
         """
         trace = self._host.trace if self.noise else None
         if trace is None:
             return None
-        if not self.run:
-            return Replayed(trace, typical_start_s(trace))
-        share = np.random.default_rng([*self._on_host, PACE]).random()
+        share = np.random.default_rng(self._moment).random()
         return Replayed(trace, share * trace.length_s)
 
     def __call__(self, op: Op) -> float:
@@ -142,11 +143,9 @@ class ServiceTimes:
         if not self.noise or not self.run:
             return 1.0
         sigma = sqrt(log(1 + self.latency.between(op) ** 2))
-        seed, rank, run, between = self._between
-        stream = STREAMS[type(op)]
-        shift = float(np.random.default_rng([seed, rank, stream, run, between]).normal())
+        shift = float(np.random.default_rng([*self._own, STREAMS[type(op)]]).normal())
         if isinstance(op, COMPUTED):
-            common = float(np.random.default_rng([*self._on_host, BETWEEN]).normal())
+            common = float(np.random.default_rng([*self._on_host, 0]).normal())
             shift = sqrt(self._host.common) * common + sqrt(1 - self._host.common) * shift
         return exp(sigma * shift - sigma**2 / 2)
 

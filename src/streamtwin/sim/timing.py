@@ -32,6 +32,7 @@ class Draw:
         return ServiceTimes(
             model, plan.scenario.seed, self.first_rank + rank, noise=self.noise, level=self.level,
             run=self.run, parts=parts, first_rank=self.first_rank,
+            luck=plan.luck,
         )  # fmt: skip
 
 

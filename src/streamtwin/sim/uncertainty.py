@@ -1,7 +1,7 @@
 """Between which figures will a run lie, given what the calibration leaves open?
 
 A prediction's interval has two parts: how wrong the fit may be, which all ranks share, and what
-runs differ by, which each rank draws for itself. Both are drawn anew a few times, the deployment is
+runs differ by, of which a host draws one share and each rank the rest. Both are drawn anew a few times, the deployment is
 simulated with each draw, and the interval is Student's t for one run more. Taking every service at
 the end of its own interval at once was rejected: no run is unlucky in everything, so that covers
 nearly all runs instead of 90 %.
@@ -9,7 +9,7 @@ nearly all runs instead of 90 %.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from math import exp, log, sqrt
+from math import ceil, exp, log, sqrt
 from statistics import fmean, stdev
 
 from streamtwin.core.latency import LatencyModel
@@ -97,6 +97,7 @@ def _shortened(
     crowd = workload.sessions > 1 or workload.visits
     if workload.source_fps is not None:
         chunks *= LIVE
+    chunks = max(chunks, _rounds(latency, found))
     if crowd or moves or driven or scenario.chunks <= chunks:
         return plan, _expected(plan, latency, motion)
     shorter = workload.model_copy(update={"chunks": chunks, "duration_s": None})
@@ -108,6 +109,12 @@ def _shortened(
     if _alike(expected, found) and _alike({"fps": slowest["fps"]}, {"fps": found["fps"]}):
         return short, expected
     return plan, _expected(plan, latency, motion)
+
+
+def _rounds(latency: LatencyModel, found: dict[str, float]) -> int:
+    """Chunks in which the host's pace is played twice: a shorter stream differs more from others."""
+    trace = latency.host(0).trace
+    return 0 if trace is None else ceil(2 * trace.length_s / found["period_s"])
 
 
 def _expected(
