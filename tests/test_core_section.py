@@ -12,6 +12,7 @@ from streamtwin.core.errors import ScenarioError
 from streamtwin.core.scenario import Scenario
 from streamtwin.core.scenario_file import parse_scenario
 from streamtwin.core.section import Section
+from streamtwin.core.yaml_text import parse_yaml
 
 
 def sections(kind: type[Section] = Section) -> Iterator[type[Section]]:
@@ -83,3 +84,11 @@ def test_what_was_a_number_still_is() -> None:
     assert given.deployment.stream_batch is True
     assert (given.workload.source_fps, given.workload.chunks) == (16.0, 12)
     assert Scenario.model_validate(given.model_dump(mode="json")) == given
+
+
+@pytest.mark.parametrize("text", ["9" * 30, "0x" + "f" * 20_000, "-" + "9" * 4000, "0b" + "1" * 70])
+def test_whole_numbers_that_nothing_can_keep_are_refused_shortly(text: str) -> None:
+    with pytest.raises(ScenarioError, match="not valid YAML") as refused:
+        parse_yaml(f"seed: {text}", "a.yaml")
+    assert len(str(refused.value)) < 300
+    assert parse_yaml(f"seed: {2**63 - 1}", "a.yaml") == {"seed": 2**63 - 1}

@@ -46,9 +46,12 @@ CORE_SHARE = Bounds(0, 1e3)
 SECONDS = Bounds(1e-9, MAX_SERVICE_S)
 """From the nanosecond in which clocks count to what a profile's fit may say."""
 
+INSTANT = Bounds(0, 1e9)
+"""By a clock that began with its host: thirty years, and a double still tells microseconds."""
+
 COLUMNS_WITHIN = {
     "ranks": RANKS, "rank": RANK, "run": RUN, "held_out": FLAG, "warmup": FLAG,
-    "core_share": CORE_SHARE, "seconds": SECONDS,
+    "core_share": CORE_SHARE, "seconds": SECONDS, "began_s": INSTANT,
 }  # fmt: skip
 """Of the columns that every row of raw times has."""
 

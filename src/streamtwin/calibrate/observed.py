@@ -153,13 +153,15 @@ def pace_while(measurements: Iterable[Measurement], ranks: int) -> HostPace | No
 
     Times that other processes disturbed count: that is how a host becomes slow.
     """
-    times = [
-        timed
+    computed = [
+        one
         for one in measurements
-        if one.case.ranks == ranks and one.case.tag not in BESIDE and one.began_s
+        if one.case.ranks == ranks and one.case.tag not in BESIDE
         if isinstance(one.case.op, COMPUTED)
-        for timed in _timed(one)
     ]
+    if not all(one.began_s for one in computed):
+        return None
+    times = [timed for one in computed for timed in _timed(one)]
     return host_pace(times)
 
 
@@ -198,11 +200,9 @@ def _pool(case: Case, ranks: list[Measurement], pace: HostPace | None) -> Observ
 def _paces(ranks: Sequence[Measurement], pace: HostPace) -> list[float]:
     """How slow the host was at each steady time of *ranks*."""
     return [
-        1.0 if began_s is None else pace.at(one.run, one.rank, began_s + seconds / 2)
+        pace.at(one.run, one.rank, began_s + seconds / 2)
         for one in ranks
-        for seconds, began_s in zip(
-            one.steady, one.began_s[one.warmups :] or (None,) * len(one.steady), strict=True
-        )
+        for seconds, began_s in zip(one.steady, one.began_s[one.warmups :], strict=True)
     ]
 
 

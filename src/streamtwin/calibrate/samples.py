@@ -39,6 +39,9 @@ COLUMNS = (
 WITHOUT_INSTANTS = tuple(column for column in COLUMNS if column != "began_s")
 """Those of files that do not say when times began."""
 
+CLOCK_S = 1e-6
+"""By how much two readings of a clock may contradict each other."""
+
 Row = dict[str, str]
 _Taken = tuple[float, float, DeviceState | None, int, float | None]
 """Seconds, share of the core, the card's state, whether it is a warm-up, and when it began: what a
@@ -197,15 +200,16 @@ class Line:
         return self.number_in("seconds")
 
     def began_s(self, before: Sequence[_Taken]) -> float | None:
-        """When the time began, not before those *before* of the same case; None: nobody noted it."""
+        """When the time began, after those *before* of the same case; None: nobody noted it."""
         known = bool(self.row.get("began_s"))
         if before and (before[-1][4] is None) == known:
             raise self.wrong("began_s", "all times of a case tell when they began, or none")
         if not known:
             return None
         began_s = self.number_in("began_s")
-        if before and before[-1][4] is not None and began_s < before[-1][4]:
-            raise self.wrong("began_s", f"is before {before[-1][4]!r}, when the time before began")
+        ended_s = before[-1][4] + before[-1][0] if before and before[-1][4] is not None else 0.0
+        if began_s < ended_s - CLOCK_S:
+            raise self.wrong("began_s", f"is before {ended_s!r}, when the time before ended")
         return began_s
 
     def state(self, before: Sequence[_Taken]) -> DeviceState | None:

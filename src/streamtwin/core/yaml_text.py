@@ -15,6 +15,10 @@ MAX_BYTES = 2**24
 """Longest text that is read: a scenario with a thousand sessions takes a hundredth of it."""
 
 
+MAX_INTEGER = 2**63
+"""Whole numbers are smaller: nothing counts so far, and neither do files that keep them."""
+
+
 class _StrictLoader(yaml.SafeLoader):
     """The safe loader, refusing a key that stands twice instead of dropping one of them."""
 
@@ -27,6 +31,15 @@ class _StrictLoader(yaml.SafeLoader):
         if self.merged > MAX_MERGED:
             raise yaml.YAMLError(f"more than {MAX_MERGED:,} keys are merged by '<<'")
 
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        """A whole number, however it is written, that files and programs can keep."""
+        value: int = super().construct_yaml_int(node)
+        if abs(value) >= MAX_INTEGER:
+            raise yaml.YAMLError(
+                f"{cut(node.value, 40)} has more digits than any number that counts"
+            )
+        return value
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         twice = sorted({key for key in keys if keys.count(key) > 1 and key != "<<"})
@@ -36,6 +49,9 @@ class _StrictLoader(yaml.SafeLoader):
                 f"key {cut(twice[0])!r} stands twice in the mapping at line {line}"
             )
         return super().construct_mapping(node, deep)
+
+
+_StrictLoader.add_constructor("tag:yaml.org,2002:int", _StrictLoader.construct_yaml_int)
 
 
 def parse_yaml(text: str, origin: str) -> Any:  # noqa: ANN401 - YAML holds anything
