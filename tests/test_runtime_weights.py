@@ -203,9 +203,9 @@ def test_the_command_takes_files_and_says_where_weights_come_from(
 
 def test_the_command_refuses_a_wrong_file_in_one_line_and_writes_nothing(tmp_path: Path) -> None:
     sets = [*SET_SMALL, "--set", "weights.dit=nowhere.pt"]
-    for command in ("run", "validate"):
+    for command, which in (("run", ""), ("validate", "variant 'W=1 N=2': ")):
         done = streamtwin(tmp_path, command, "cpu-tiny", *sets, "--out", "made")
         assert done.returncode == 2
-        expected = "streamtwin: weights.dit: nowhere.pt: no such file or folder\n"
+        expected = f"streamtwin: {which}weights.dit: nowhere.pt: no such file or folder\n"
         assert done.stderr == expected
     assert not (tmp_path / "made").exists()
