@@ -144,3 +144,13 @@ def test_cut_keeps_begin_and_end() -> None:
         begin, _, end = short.partition(" ... ")
         assert text.startswith(begin)
         assert text.endswith(end)
+
+
+@pytest.mark.parametrize("option", ["--engine", "--out"])
+def test_an_option_of_any_length_is_told_shortly(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, option: str
+) -> None:
+    value = str(tmp_path / ("q" * 9000)) if option == "--out" else "q" * 9000
+    told = said(capsys, "simulate", "sdv2-1.3b-480p", option, value)
+    assert told.startswith(f"streamtwin: {option} ")
+    assert len(told) < 2 * MAX_TEXT

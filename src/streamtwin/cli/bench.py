@@ -11,6 +11,7 @@ import typer
 from streamtwin.cli.checks import check_budget
 from streamtwin.cli.options import BudgetOption, DeviceOption, JsonOption
 from streamtwin.cli.output import complain, progress, remark, show
+from streamtwin.core.brief import cut
 from streamtwin.core.errors import RunError, UserError
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def _check_file(out: Path | None) -> None:
         with tempfile.TemporaryFile(dir=out.parent):
             pass
     except OSError as error:
-        raise UserError(f"--out {out}: cannot be written: {error.strerror}") from error
+        raise UserError(f"--out {cut(str(out))}: cannot be written: {error.strerror}") from error
 
 
 def _tables(bench: "Bench") -> list[Any]:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from streamtwin.cli.claim import MARK, check_entries, claim
+from streamtwin.core.brief import cut
 from streamtwin.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def result_folder(out: Path | None, name: str, verb: str) -> Path:
         check_entries(folder, WRITTEN)
         claim(folder)
     except OSError as error:
-        raise UserError(f"--out {folder}: cannot be written: {error.strerror}") from error
+        raise UserError(f"--out {cut(str(folder))}: cannot be written: {error.strerror}") from error
     return folder
 
 

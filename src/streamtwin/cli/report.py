@@ -9,6 +9,7 @@ from streamtwin.cli.damage import sound
 from streamtwin.cli.decisions import compare_decisions
 from streamtwin.cli.options import JsonOption
 from streamtwin.cli.output import remark, show
+from streamtwin.core.brief import cut
 from streamtwin.core.errors import UserError
 
 WhatArgument = Annotated[
@@ -100,7 +101,7 @@ def _page_folder(out: Path | None, usual: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"--out {folder}: cannot be written: {error.strerror}") from error
+        raise UserError(f"--out {cut(str(folder))}: cannot be written: {error.strerror}") from error
     return folder
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal, get_args
 
+from streamtwin.core.brief import cut
 from streamtwin.core.errors import ScenarioError, UserError
 from streamtwin.core.motion import Motion
 from streamtwin.core.plan import Plan
@@ -40,7 +41,7 @@ def engine_named(name: str) -> Engine:
     for engine in ENGINES:
         if engine == name:
             return engine
-    raise UserError(f"--engine {name}: choose one of {', '.join(ENGINES)}")
+    raise UserError(f"--engine {cut(name)}: choose one of {', '.join(ENGINES)}")
 
 
 def set_aside(plan: Plan, asked: Engine) -> dict[str, str]:
