@@ -97,7 +97,7 @@ def test_few_times_in_many_starts_show_as_much_as_many_in_one() -> None:
     spreads = [np.log(trace.factors).std() for m in (few, measured(long, 0.05, rounds=42))
                if (trace := trace_of(m)) is not None]  # fmt: skip
     assert len(spreads) == 2
-    assert spreads[0] == pytest.approx(spreads[1], rel=0.2)
+    assert spreads[0] == pytest.approx(spreads[1], rel=0.1)
 
 
 def test_what_others_took_lengthens_the_mean_and_leaves_typical_times() -> None:
