@@ -88,9 +88,9 @@ class Observed:
         """The clean times as shares of the typical one of their own start of a process.
 
         What starts differ by is no scatter within a run; the simulator draws it apart. Disturbed
-        times stay out: what other processes took belongs to the host of that day. The mean of n
-        times is nearer to them than the expectation, which the power sqrt(n / (n - 1)) makes good.
-        What the host's own pace gave each time is out too; it is played again by itself.
+        times stay out: they are part of the host's pace, which is played again by itself, and what
+        it gave the others is out too. The mean of n times is nearer to them than the expectation,
+        which the power sqrt(n / (n - 1)) makes good.
         """
         paces = self._by_start(self.paces or (1.0,) * len(self.clean))
         found: list[float] = []
